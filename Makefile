@@ -1,0 +1,78 @@
+# Every target sets up what it needs: a bare clone, python3 (3.11 or newer), pip and make are enough.
+#   make demo         a custom layer trains, live, with its loss curve drawn in the terminal
+#   make test         the tests that need no PyTorch
+#   make lint         ruff and mypy
+#   make conformance  the tests that compare with PyTorch 2.13, installed by pip into .venv-conformance
+#   make bench        the same programs under PyTorch and under flambeau; writes docs/benchmarks.md
+#   make docs         the API reference, into build/docs
+#   make clean        removes everything the other targets made
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint conformance bench docs clean
+
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	if $$p $(NEW_ENOUGH) 2>/dev/null; then echo $$p; break; fi; done)
+VENV := .venv
+ORACLE := .venv-conformance
+PIP_FLAGS := --disable-pip-version-check --quiet
+TESTS ?= tests
+ARGS ?=
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# One virtual environment per folder, one stamp per set of extras in it.
+%/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "flambeau needs Python 3.11 or newer: name one with make PYTHON=/path/to/python3"; exit 1; }
+	@echo "making $*"
+	@$(PYTHON) -m venv $*
+
+# An install into a fresh environment may meet an old pip: then pip is brought up to date, once, and asked again.
+define install
+@echo "installing $(2) into $(1)"
+@$(1)/bin/python -m pip install $(PIP_FLAGS) -e '$(2)' || { \
+	$(1)/bin/python -m pip install $(PIP_FLAGS) --upgrade pip && \
+	$(1)/bin/python -m pip install $(PIP_FLAGS) -e '$(2)'; }
+@touch $@
+endef
+
+$(VENV)/.ready: pyproject.toml src/flambeau/version.py | $(VENV)/pyvenv.cfg
+	$(call install,$(VENV),.)
+
+$(VENV)/.ready-test: pyproject.toml src/flambeau/version.py | $(VENV)/pyvenv.cfg
+	$(call install,$(VENV),.[test])
+	@touch $(VENV)/.ready
+
+$(VENV)/.ready-docs: pyproject.toml src/flambeau/version.py | $(VENV)/pyvenv.cfg
+	$(call install,$(VENV),.[docs])
+
+$(ORACLE)/.ready: pyproject.toml src/flambeau/version.py | $(ORACLE)/pyvenv.cfg
+	$(call install,$(ORACLE),.[test$(comma)conformance])
+comma := ,
+
+demo: $(VENV)/.ready
+	@$(VENV)/bin/python -m flambeau run examples/custom_layer.py $(ARGS)
+
+test: $(VENV)/.ready-test
+	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance $(ARGS)
+
+lint: $(VENV)/.ready-test
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m mypy
+
+conformance: $(ORACLE)/.ready
+	$(ORACLE)/bin/python -m pytest tests/conformance $(ARGS)
+
+bench: $(ORACLE)/.ready
+	$(ORACLE)/bin/python -m bench $(ARGS)
+
+docs: $(VENV)/.ready-docs
+	$(VENV)/bin/python -m pdoc -o build/docs flambeau
+	@echo "open build/docs/index.html"
+
+clean:
+	rm -rf $(VENV) $(ORACLE) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis out
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
