@@ -1,0 +1,63 @@
+"""The command: races the workloads, measures import time and installed size, prints a table, writes docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench import footprint, race, report
+from bench.workloads import NAMES
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=NAMES, help="race only these; the page is not written then")
+    parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds per workload (default 15)")
+    parser.add_argument("--turn", type=float, default=0.25, help="seconds of one side's turn (default 0.25)")
+    parser.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md as it is")
+    parser.add_argument("--losses", type=int, metavar="N", help="print the first N losses of both sides instead")
+    parser.add_argument("--profile", type=int, metavar="N", help="profile N steps of flambeau instead")
+    return parser.parse_args()
+
+
+def _losses(names: list[str], count: int) -> None:
+    for name in names:
+        both = race.losses(name, count)
+        for number, (t, f) in enumerate(zip(both["torch"], both["flambeau"])):
+            print(f"{name} {number:3d}  {t:.8g}  {f:.8g}  {abs(t - f) / max(abs(t), 1e-12):.1e}")
+
+
+def _profile(names: list[str], count: int) -> None:
+    for name in names:
+        with race.Runner("flambeau", name) as runner:
+            runner.seconds(3)
+            runner.ask(f"profile {count}")
+
+
+def main() -> None:
+    arguments = _arguments()
+    names = arguments.only or NAMES
+    if arguments.losses:
+        return _losses(names, arguments.losses)
+    if arguments.profile:
+        return _profile(names, arguments.profile)
+    machine = footprint.machine()
+    results = []
+    for name in names:
+        result = race.race(name, arguments.rounds, arguments.turn)
+        results.append(result)
+        low, high = result.spread
+        print(f"{name:9s} {result.ratio:5.2f}x  ({low:.2f} to {high:.2f})", flush=True)
+    if arguments.only:
+        return report.show(results, [], machine)
+    imports = footprint.import_seconds()
+    sizes = {side: footprint.size(side) for side in race.SIDES}
+    costs = report.cost_rows(imports, sizes)
+    report.show(results, costs, machine)
+    if not arguments.no_write:
+        report.write(results, costs, sizes, machine)
+        print(f"wrote {report.PAGE.relative_to(race.ROOT)}")
+    return None
+
+
+if __name__ == "__main__":
+    main()
