@@ -20,8 +20,6 @@ choose `grain` such that `grain` items take about 200: some 500,000 elements for
 
 from __future__ import annotations
 
-import ctypes
-import glob
 import os
 import threading
 from collections import deque
@@ -31,9 +29,11 @@ from typing import Any
 
 import numpy as np
 
+from . import blas
+from .blas import single_blas
+
 __all__ = [
     "BLOCK",
-    "blas_threads",
     "blocks_of",
     "get_num_threads",
     "parallel_for",
@@ -87,8 +87,7 @@ def set_num_threads(n: int) -> None:
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise RuntimeError(f"set_num_threads expects a positive int, got {n!r}")
     _threads = n
-    if _blas_set is not None:
-        _blas_set(n)
+    blas.set_threads(n)
 
 
 # --- the pool -----------------------------------------------------------------------------------------------------
@@ -251,52 +250,3 @@ def scratch(key: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
                 kept.pop(next(iter(kept)))
             kept[key] = buffer
     return buffer[:size].view(dtype).reshape(shape)
-
-
-# --- BLAS ---------------------------------------------------------------------------------------------------------
-
-
-def _find_blas() -> tuple[Callable[[int], Any] | None, Callable[[], int] | None]:
-    """The thread controls of the OpenBLAS inside NumPy's wheel; (None, None) where there is another BLAS."""
-    root = os.path.dirname(np.__file__)
-    patterns = (os.path.join(root + ".libs", "*openblas*"), os.path.join(root, ".dylibs", "*openblas*"))
-    for path in (p for pattern in patterns for p in glob.glob(pattern)):
-        try:
-            lib = ctypes.CDLL(path)
-        except OSError:
-            continue
-        for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-            setter = getattr(lib, f"{prefix}openblas_set_num_threads{suffix}", None)
-            getter = getattr(lib, f"{prefix}openblas_get_num_threads{suffix}", None)
-            if setter is not None and getter is not None:
-                setter.argtypes, setter.restype = [ctypes.c_int], None
-                getter.argtypes, getter.restype = [], ctypes.c_int
-                return setter, getter
-    return None, None
-
-
-_blas_set, _blas_get = _find_blas()
-
-
-def blas_threads() -> int:
-    """How many threads BLAS uses for one product; 0 where that cannot be known."""
-    return _blas_get() if _blas_get is not None else 0
-
-
-class single_blas:
-    """Context in which each BLAS product stays on the thread that calls it, so that tasks can call BLAS side by side."""
-
-    __slots__ = ("before",)
-
-    def __enter__(self) -> single_blas:
-        self.before = 0
-        if _blas_set is not None and _blas_get is not None:
-            before = _blas_get()
-            if before != 1:
-                self.before = before
-                _blas_set(1)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.before and _blas_set is not None:
-            _blas_set(self.before)
