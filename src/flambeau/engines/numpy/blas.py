@@ -97,7 +97,7 @@ _shorten_spin()
 
 
 class single_blas:
-    """Context in which each BLAS product stays on the thread that calls it, so that tasks can call BLAS side by side."""
+    """Context in which a BLAS product stays on the thread that calls it, so that tasks can call BLAS side by side."""
 
     __slots__ = ("before",)
 

@@ -1,11 +1,11 @@
-"""Spreads kernels over the cores: a small pool of sleeping threads, `parallel_for`, blocks, scratch memory, BLAS threads.
+"""Spreads kernels over the cores: a small pool of sleeping threads, `parallel_for`, scratch memory.
 
 NumPy's loops and BLAS release the interpreter lock, so plain Python threads keep several cores busy as long as
-each call they make works on thousands of elements. Waking a helper and joining it again costs 50 to 80 microseconds, so
-choose `grain` such that `grain` items take about 200: some 500,000 elements for a cheap ufunc, 100,000 for a chain of ten.
-`parallel_for` runs smaller jobs in place, and never waits for a helper that has not woken up by the time the work is done.
+each call they make works on thousands of elements. Waking a helper and joining it again costs 50 to 80 microseconds,
+so choose `grain` such that `grain` items take about 200: 500,000 elements for a cheap ufunc, 100,000 for a chain of
+ten, say. `parallel_for` runs smaller jobs in place, and never waits for a helper that woke up too late to be of use.
 
-    from .parallel import parallel_for
+    from .parallel import BLOCK, parallel_for
 
     def kernel(a):
         out = np.empty_like(a)
@@ -119,7 +119,7 @@ class _Job:
 
 
 class _Ticket:
-    """An invitation to help with a job. Whoever takes `claim` first decides: the helper starts, or the caller calls it off."""
+    """An invitation to help with a job; whoever takes `claim` first decides: helper starts or caller cancels."""
 
     __slots__ = ("claim", "done", "job")
 
@@ -205,8 +205,8 @@ def blocks_of(n: int, block: int) -> list[tuple[int, int]]:
 def parallel_for(n: int, fn: Callable[[int, int], Any], grain: int = 1, block: int | None = None) -> None:
     """Call `fn(start, stop)` over consecutive pieces that cover `range(n)`, on all threads.
 
-    Up to `grain` items the work stays on the calling thread. Pieces are `block` items long; without `block` they are even,
-    two per thread and none smaller than `grain`. With `block`, small work too is cut into blocks, for the cache's sake.
+    Up to `grain` items the work stays on the calling thread. Pieces are `block` items long; without `block` they are
+    even, two per thread and none smaller than `grain`. With `block`, small work too is cut up, for the cache's sake.
     """
     if n <= 0:
         return

@@ -1,0 +1,360 @@
+"""Convolution in 1 to 3 spatial dimensions, and its gradients with respect to the input and the weight.
+
+All three are products (BLAS) over blocks of patches (`conv_blocks.py`), spread over images. Three ways, by shape:
+blocks in rows layout, blocks in full layout, and, for data types without BLAS and for many small groups, plain patches
+and `np.matmul` (`conv_plain.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import conv_plain
+from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
+from .conv_blocks import Geometry, Operand, blocks
+from .parallel import get_num_threads, run_tasks, scratch
+
+__all__ = ["conv", "conv_input", "conv_weight"]
+
+Sizes = tuple[int, ...]
+
+_SMALL_IMAGE = 48  # output positions below which several images share a block
+_SMALL_WORK = 20_000_000  # floating point operations below which waking a helper does not pay
+
+
+def _spatial(a: np.ndarray) -> np.ndarray:
+    """`a` with three spatial axes. A single one becomes the height: then kernel rows are offsets, not copies."""
+    if a.ndim == 5:
+        return a
+    return a[:, :, None] if a.ndim == 4 else a[:, :, None, :, None]
+
+
+def _three(values: Sizes, fill: int) -> Sizes:
+    if len(values) == 3:
+        return tuple(values)
+    return (fill, *values) if len(values) == 2 else (fill, values[0], fill)
+
+
+def _geometry(x: np.ndarray, w: np.ndarray, stride: Sizes, padding: Sizes, dilation: Sizes) -> Geometry:
+    return Geometry(
+        x.shape[0], x.shape[1], x.shape[2:], w.shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
+    )
+
+
+def _address(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+def _rows_contiguous(a: np.ndarray) -> bool:
+    """Whether each `a[n]` is one contiguous block."""
+    return a.shape[0] == 0 or bool(a[0].flags.c_contiguous)
+
+
+def _group_of(geo: Geometry, tasks: int) -> int:
+    """How many images share a block, as its innermost axis: small images alone would make thin products."""
+    if geo.columns >= _SMALL_IMAGE:
+        return 1
+    return max(1, min(-(-geo.n // tasks), -(-256 // geo.columns)))
+
+
+def _full_layout(geo: Geometry, m: int) -> bool:
+    """Whether to copy a patch per kernel element: for few channels, or to spare a large weight its rearrangement."""
+    if geo.taps == 1 or geo.kernel[2] == geo.taps:
+        return True
+    if geo.c * geo.kernel[2] < 40:
+        return True
+    return m * 4 > geo.n * geo.columns
+
+
+def _over_images(n: int, work: int, group: int, task: Callable[[int, int], None]) -> None:
+    """Run `task(first, last)` over `range(n)`: on all threads, each with its own BLAS, or here with BLAS's threads."""
+    threads = get_num_threads()
+    if threads == 1 or n < 2 * group or work < _SMALL_WORK:
+        task(0, n)
+        return
+    step = -(-n // (2 * threads))
+    step = -(-step // group) * group
+    with single_blas():
+        run_tasks(task, [(i, min(i + step, n)) for i in range(0, n, step)])
+
+
+def _group_last(images: np.ndarray, key: str) -> np.ndarray:
+    """A group of images as `[C, D, H, W, G]`."""
+    if images.shape[0] == 1:
+        return images[0][..., None]
+    n, *rest = images.shape
+    result = scratch(key, (*rest, n), images.dtype)
+    np.copyto(result.reshape(-1, n), images.reshape(n, -1).T)
+    return result
+
+
+def _correlate(
+    x: np.ndarray, geo: Geometry, weight: np.ndarray, trans: bool, out: np.ndarray, bias: Any, full: bool, flip: bool
+) -> None:
+    """out[n] = weight · patches(x[n]) + bias. `weight` is `[taps, M, K]`, or `[taps, K, M]` with `trans`."""
+    gemm: Any = gemm_of(out.dtype)
+    size, columns, m = out.itemsize, geo.columns, out.shape[1]
+    lda, a_trans = weight.shape[2], TRANS if trans else NO_TRANS
+    a_base, a_step = _address(weight), weight.shape[1] * weight.shape[2] * size
+    group = _group_of(geo, get_num_threads())
+    plain = geo.plain() and group == 1
+    if plain and not _rows_contiguous(x):
+        x = np.ascontiguousarray(x)
+
+    def run(n: int, g: int, operand: Operand, b: int, c: int) -> None:
+        for c_at, count, taps in operand.steps:
+            beta = 0.0
+            for tap, b_at in taps:
+                gemm(
+                    ROW_MAJOR, a_trans, NO_TRANS, m, count, operand.k, 1.0, a_base + tap * a_step, lda,
+                    b + b_at * size, operand.ld, beta, c + c_at * size, columns * g,
+                )  # fmt: skip
+                beta = 1.0
+            if not taps:
+                plane = geo.out[1] * geo.out[2]
+                out[n, :, c_at // plane] = 0
+
+    def block_of_images(first: int, last: int, cut: Any) -> None:
+        operand, held = None, 0
+        for n in range(first, last, group):
+            g = min(group, last - n)
+            if operand is None or held != g:
+                operand, held = Operand(geo, cut, g, out.dtype, full, flip), g
+            if plain:
+                run(n, 1, operand, _address(x[n]), _address(out[n]))
+            else:
+                operand.load(_group_last(x[n : n + g], "conv_in"))
+                result = out[n] if g == 1 else scratch("conv_out", (*out.shape[1:], g), out.dtype)
+                run(n, g, operand, _address(operand.buffer), _address(result))
+                if g > 1:
+                    np.copyto(out[n : n + g].reshape(g, -1), result.reshape(-1, g).T)
+            if bias is not None:
+                d0, d1, h0, h1 = cut
+                part = out[n : n + g, :, d0:d1, h0:h1]
+                np.add(part, bias, out=part)
+
+    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 or plain else blocks(geo, 1, size, full)
+
+    def task(first: int, last: int) -> None:
+        for cut in cuts:
+            block_of_images(first, last, cut)
+
+    _over_images(geo.n, 2 * geo.n * columns * m * geo.c * geo.taps, group, task)
+
+
+def _blas_suits(dtype: np.dtype, groups: int, channels: int, empty: bool) -> bool:
+    return gemm_of(dtype) is not None and (groups == 1 or channels >= 16) and not empty
+
+
+
+def _drop(shape: Sizes, nd: int) -> Sizes:
+    """The user's shape for one with three spatial axes."""
+    return shape if nd == 3 else (*shape[:2], *shape[3:]) if nd == 2 else (*shape[:2], shape[3])
+
+
+def conv(
+    x: np.ndarray, w: np.ndarray, bias: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> np.ndarray:
+    """Cross-correlation of `x` `[N, C, ...]` with `w` `[Co, C / groups, ...]`, plus `bias` `[Co]` unless None."""
+    if x.dtype.kind in "fV" and (x.dtype.itemsize < 4 or x.dtype.kind == "V"):
+        wide = [None if a is None else a.astype(np.float32) for a in (x, w, bias)]
+        return conv(wide[0], wide[1], wide[2], stride, padding, dilation, groups).astype(x.dtype)  # type: ignore
+    nd = x.ndim - 2
+    xs, ws = _spatial(x), _spatial(w)
+    geo = _geometry(xs, ws, stride, padding, dilation)
+    out = np.empty((geo.n, w.shape[0], *geo.out), x.dtype)
+    if bias is not None:
+        bias = bias.reshape(-1, 1, 1, 1)
+    if not _blas_suits(x.dtype, groups, ws.shape[1], out.size * w.size == 0):
+        conv_plain.forward(xs, ws, bias, geo, groups, out)
+        return out.reshape(_drop(out.shape, nd))
+    geo.c = ws.shape[1]
+    co = w.shape[0] // groups
+    full = _full_layout(geo, co)
+    for i in range(groups):
+        part = ws[i * co : (i + 1) * co]
+        if full:
+            weight = np.ascontiguousarray(part).reshape(1, co, -1)
+        else:
+            weight = np.ascontiguousarray(part.transpose(2, 3, 0, 1, 4))
+            weight = weight.reshape(-1, co, geo.c * geo.kernel[2])
+        _correlate(
+            xs[:, i * geo.c : (i + 1) * geo.c], geo, weight, False, out[:, i * co : (i + 1) * co],
+            None if bias is None else bias[i * co : (i + 1) * co], full, False,
+        )  # fmt: skip
+    return out.reshape(_drop(out.shape, nd))
+
+
+# --- gradient of the input ----------------------------------------------------------------------------------------
+
+
+def conv_input(
+    g: np.ndarray, w: np.ndarray, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> np.ndarray:
+    """The gradient of `conv` with respect to its input of shape `x_shape`: the transposed convolution of `g`."""
+    if g.dtype.kind in "fV" and (g.dtype.itemsize < 4 or g.dtype.kind == "V"):
+        wide = conv_input(g.astype(np.float32), w.astype(np.float32), x_shape, stride, padding, dilation, groups)
+        return wide.astype(g.dtype)
+    gs, ws = _spatial(g), _spatial(w)
+    shape = tuple(x_shape[:2]) + _three(tuple(x_shape[2:]), 1)
+    geo = Geometry(
+        shape[0], ws.shape[1], shape[2:], ws.shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
+    )
+    result = np.empty(shape, g.dtype)
+    co, ci = w.shape[0] // groups, ws.shape[1]
+    if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * w.size == 0):
+        geo.c = shape[1]
+        conv_plain.backward_input(gs, ws, geo, groups, result)
+        return result.reshape(x_shape)
+    for i in range(groups):
+        part = ws[i * co : (i + 1) * co]
+        _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
+    return result.reshape(x_shape)
+
+
+def _input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarray) -> None:
+    back = tuple(d * (k - 1) - p for d, k, p in zip(geo.dilation, geo.kernel, geo.pad, strict=True))
+    if geo.stride == (1, 1, 1) and min(back) >= 0:
+        mirror = Geometry(geo.n, w.shape[0], geo.out, geo.kernel, geo.stride, back, geo.dilation)
+        full = _full_layout(mirror, geo.c)
+        if not (full and geo.taps > 1 and w.size > (1 << 18)):
+            order = (0, 2, 3, 4, 1) if full else (2, 3, 0, 4, 1)
+            weight = np.ascontiguousarray(w.transpose(order))
+            weight = weight.reshape(1 if full else geo.kernel[0] * geo.kernel[1], -1, geo.c)
+            _correlate(g, mirror, weight, True, out, None, full, True)
+            return
+    _scatter_patches(g, w, geo, out)
+
+
+def _scatter_patches(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarray) -> None:
+    """Gradients of the patches by one product, then added where the patches were taken."""
+    gemm: Any = gemm_of(out.dtype)
+    size, co, columns, taps = out.itemsize, w.shape[0], geo.columns, geo.taps
+    if not _rows_contiguous(g):
+        g = np.ascontiguousarray(g)
+    w = np.ascontiguousarray(w)
+    group = _group_of(geo, get_num_threads())
+    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 else blocks(geo, 1, size, True)
+    per_channel = taps * size * max((b - a) * (d - c) for a, b, c, d in cuts) * geo.out[2] * group
+    step = min(geo.c, max(8, (1 << 20) // per_channel))
+    if taps * geo.c // step > 1 and group == 1:  # rather all channels at once than thin products
+        step = geo.c
+
+    def images(n: int, count: int) -> None:
+        source = _group_last(g[n : n + count], "conv_in")
+        target = out[n][..., None] if count == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
+        target[...] = 0
+        for d0, d1, h0, h1 in cuts:
+            block = (d1 - d0, h1 - h0, geo.out[2], count)
+            width = block[0] * block[1] * block[2] * count
+            for c0 in range(0, geo.c, step):
+                c1 = min(c0 + step, geo.c)
+                patches = scratch("conv", (c1 - c0, *geo.kernel, *block), out.dtype)
+                gemm(
+                    ROW_MAJOR, TRANS, NO_TRANS, (c1 - c0) * taps, width, co, 1.0,
+                    _address(w) + c0 * taps * size, geo.c * taps,
+                    _address(source) + (d0 * geo.out[1] + h0) * geo.out[2] * count * size, columns * count,
+                    0.0, _address(patches), width,
+                )  # fmt: skip
+                conv_plain.add_patches(target[c0:c1], patches, geo, d0, h0)
+        if count > 1:
+            np.copyto(out[n : n + count].reshape(count, -1), target.reshape(-1, count).T)
+
+    def task(first: int, last: int) -> None:
+        for n in range(first, last, group):
+            images(n, min(group, last - n))
+
+    _over_images(geo.n, 2 * geo.n * columns * co * geo.c * taps, group, task)
+
+
+# --- gradient of the weight ---------------------------------------------------------------------------------------
+
+
+def conv_weight(
+    g: np.ndarray, x: np.ndarray, w_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> np.ndarray:
+    """The gradient of `conv` with respect to its weight of shape `w_shape`."""
+    if g.dtype.kind in "fV" and (g.dtype.itemsize < 4 or g.dtype.kind == "V"):
+        wide = conv_weight(g.astype(np.float32), x.astype(np.float32), w_shape, stride, padding, dilation, groups)
+        return wide.astype(g.dtype)
+    gs, xs = _spatial(g), _spatial(x)
+    shape = tuple(w_shape[:2]) + _three(tuple(w_shape[2:]), 1)
+    geo = Geometry(
+        xs.shape[0], shape[1], xs.shape[2:], shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
+    )
+    result = np.empty(shape, g.dtype)
+    co, ci = shape[0] // groups, shape[1]
+    if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * x.size * result.size == 0):
+        conv_plain.backward_weight(gs, xs, geo, groups, result)
+        return result.reshape(w_shape)
+    if not _rows_contiguous(gs):
+        gs = np.ascontiguousarray(gs)
+    for i in range(groups):
+        _weight_gradient(
+            gs[:, i * co : (i + 1) * co], xs[:, i * ci : (i + 1) * ci], geo, result[i * co : (i + 1) * co]
+        )
+    return result.reshape(w_shape)
+
+
+def _weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry, out: np.ndarray) -> None:
+    """Large weights are shared out by channels, so that threads need no copies of their own; others by images."""
+    threads = get_num_threads()
+    work = 2 * geo.n * geo.columns * out.size
+    if threads == 1 or work < _SMALL_WORK or (geo.n < 2 and geo.c < 2 * threads):
+        out[...] = _weight_part(g, x, geo, 0, geo.n)
+        return
+    with single_blas():
+        if out.size > (1 << 17) and geo.c >= 8 * threads:
+            cuts = [geo.c * i // (2 * threads) for i in range(2 * threads + 1)]
+
+            def channels(c0: int, c1: int) -> None:
+                part = Geometry(geo.n, c1 - c0, geo.size, geo.kernel, geo.stride, geo.pad, geo.dilation)
+                out[:, c0:c1] = _weight_part(g, x[:, c0:c1], part, 0, geo.n)
+
+            run_tasks(channels, list(zip(cuts, cuts[1:], strict=False)))
+            return
+        cuts = [geo.n * i // threads for i in range(threads + 1)]
+        parts: list[Any] = [None] * threads
+
+        def images(i: int) -> None:
+            parts[i] = _weight_part(g, x, geo, cuts[i], cuts[i + 1])
+
+        run_tasks(images, [(i,) for i in range(threads)])
+    np.add(parts[0], parts[1], out=out)
+    for part in parts[2:]:
+        np.add(out, part, out=out)
+
+
+def _weight_part(g: np.ndarray, x: np.ndarray, geo: Geometry, first: int, last: int) -> np.ndarray:
+    """The weight's gradient from the images `first` to `last`."""
+    gemm: Any = gemm_of(g.dtype)
+    size, co, columns = g.itemsize, g.shape[1], geo.columns
+    group = _group_of(geo, 1)
+    full = _full_layout(geo, co) or (group > 1 and co * 2 > geo.n * columns)
+    taps = 1 if full else geo.kernel[0] * geo.kernel[1]
+    total = np.zeros((taps, co, geo.c * geo.taps // taps), g.dtype)
+    base, step, k = _address(total), total[0].nbytes, total.shape[2]
+    plain = geo.plain() and group == 1 and _rows_contiguous(x)
+    for cut in [(0, geo.out[0], 0, geo.out[1])] if group > 1 or plain else blocks(geo, 1, size, full):
+        operand, held = None, 0
+        for n in range(first, last, group):
+            count = min(group, last - n)
+            if operand is None or held != count:
+                operand, held = Operand(geo, cut, count, g.dtype, full, False), count
+            if not plain:
+                operand.load(_group_last(x[n : n + count], "conv_in"))
+            a = _address(_group_last(g[n : n + count], "conv_g"))
+            b = _address(x[n]) if plain else _address(operand.buffer)
+            for a_at, width, pairs in operand.steps:
+                for tap, b_at in pairs:
+                    gemm(
+                        ROW_MAJOR, NO_TRANS, TRANS, co, k, width, 1.0, a + a_at * size, columns * count,
+                        b + b_at * size, operand.ld, 1.0, base + tap * step, k,
+                    )  # fmt: skip
+    if full:
+        return total.reshape(co, geo.c, *geo.kernel)
+    kd, kh, kw = geo.kernel
+    return total.reshape(kd, kh, co, geo.c, kw).transpose(2, 3, 0, 1, 4)
