@@ -1,1 +1,1 @@
-"""The same programs under PyTorch and under flambeau: ``make bench``, or ``python -m bench --only chain --rounds 5``."""
+"""One program, PyTorch against flambeau: ``make bench``, or ``python -m bench --only chain --rounds 5``."""

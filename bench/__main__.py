@@ -1,4 +1,4 @@
-"""The command: races the workloads, measures import time and installed size, prints a table, writes docs/benchmarks.md."""
+"""Races the workloads, measures import time and installed size, prints a table and writes docs/benchmarks.md."""
 
 from __future__ import annotations
 

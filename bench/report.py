@@ -109,10 +109,10 @@ Machine: {"; ".join(f"{key} {value}" for key, value in machine.items())}.
 
 ## One training step
 
-Forward, backward and optimizer, in float32. `bench/workloads/` holds the programs: the same source file runs under PyTorch
-eager and under flambeau, in two processes that take turns, {len(results[0].ratios)} rounds each, after warming up. Both use
-all cores, by their own defaults. The ratio says how many times PyTorch's speed flambeau reaches: the median of the
-rounds' ratios; beside it the middle half of them. Peak is the largest resident memory of the process.
+Forward, backward and optimizer, in float32. `bench/workloads/` holds the programs: the same source file runs under
+PyTorch eager and under flambeau, in two processes that take turns, {len(results[0].ratios)} rounds each, after warming
+up. Both use all cores, by their own defaults. The ratio says how many times PyTorch's speed flambeau reaches: the
+median of the rounds' ratios; beside it the middle half of them. Peak is the largest resident memory of the process.
 
 {_markdown(SPEED_HEAD, speed_rows(results))}
 

@@ -1,4 +1,4 @@
-"""A small convolutional network of MNIST's shape: two convolutions with pooling, 32 images of 28x28, SGD with momentum."""
+"""A small convolutional network: two convolutions with pooling, 32 images of 28x28, SGD with momentum."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""ResNet-18 in its form for 32x32 images (a 3x3 stem, no pooling before the stages; He et al. 2015), batches of 32, SGD."""
+"""ResNet-18 (He et al. 2015) for 32x32 images: a 3x3 stem, no pooling before the stages; batches of 32, SGD."""
 
 import itertools
 

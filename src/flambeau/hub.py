@@ -1,0 +1,69 @@
+"""``torch.hub``: where files would be kept is known; fetching code or weights from the network is refused."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+__all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
+
+_folder: str | None = None
+
+
+def get_dir() -> str:
+    """The folder for downloaded files: ``set_dir``'s, or ``hub`` below ``$TORCH_HOME`` or the user's cache."""
+    if _folder is not None:
+        return _folder
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
+    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))), "hub")
+
+
+def set_dir(d: str | os.PathLike) -> None:
+    """Set the folder that ``get_dir`` returns."""
+    global _folder
+    _folder = os.path.expanduser(os.fspath(d))
+
+
+def _refuse(name: str) -> NoReturn:
+    raise RuntimeError(
+        f"torch.hub.{name}: flambeau fetches nothing from the network. Download the weights yourself and read them "
+        "with torch.load(path) into model.load_state_dict(...)"
+    )
+
+
+def load(repo_or_dir: Any, model: str, *args: Any, **kwargs: Any) -> NoReturn:
+    """Raises RuntimeError: code that lives elsewhere is neither fetched nor run."""
+    _refuse("load")
+
+
+def list(github: str, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: A001 - PyTorch's name
+    """Raises RuntimeError, as ``load`` does."""
+    _refuse("list")
+
+
+def help(github: str, model: str, *args: Any, **kwargs: Any) -> NoReturn:  # noqa: A001 - PyTorch's name
+    """Raises RuntimeError, as ``load`` does."""
+    _refuse("help")
+
+
+def download_url_to_file(url: str, dst: str, *args: Any, **kwargs: Any) -> NoReturn:
+    """Raises RuntimeError: nothing is fetched."""
+    _refuse("download_url_to_file")
+
+
+def load_state_dict_from_url(url: str, model_dir: str | None = None, *args: Any, file_name: str | None = None,
+                             map_location: Any = None, **kwargs: Any) -> Any:  # fmt: skip
+    """Load the weights of ``url`` from ``get_dir()/checkpoints`` if they lie there already.
+
+    Raises:
+        RuntimeError: they do not: nothing is fetched.
+    """
+    from urllib.parse import urlparse
+
+    name = file_name or os.path.basename(urlparse(url).path)
+    path = os.path.join(model_dir or os.path.join(get_dir(), "checkpoints"), name)
+    if not os.path.exists(path):
+        _refuse("load_state_dict_from_url")
+    import flambeau
+
+    return flambeau.load(path, map_location=map_location)

@@ -1,0 +1,94 @@
+"""What happens when a program asks for a name that is not here: a submodule is imported on demand, anything else is
+refused with the closest names there are.
+
+Submodules that most programs never touch (``torch.testing``, ``torch.hub``, ``torch.onnx``, ...) thus cost nothing
+until somebody uses them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+
+ROOT = __package__
+_NEIGHBOURS = ("", ".nn", ".nn.functional", ".Tensor", ".linalg", ".special", ".fft", ".optim", ".nn.utils")
+
+
+def public_name(name: str) -> str:
+    """``flambeau.nn`` as the user says it: ``torch.nn`` once flambeau serves as torch."""
+    served = sys.modules.get("torch") is sys.modules.get(ROOT)
+    return "torch" + name[len(ROOT) :] if served and (name + ".").startswith(ROOT + ".") else name
+
+
+def _names(owner: object) -> list[str]:
+    return [n for n in dir(owner) if not n.startswith("_")]
+
+
+def closest(name: str, owner: object) -> list[str]:
+    """Up to four full names that resemble ``name``: the same one in a neighbouring namespace, then similar ones
+    here."""
+    import difflib
+
+    found = []
+    package = sys.modules[ROOT]
+    for place in _NEIGHBOURS:
+        home: object = package
+        for part in filter(None, place.split(".")):
+            home = getattr(home, "__dict__", {}).get(part)
+        if home is not None and home is not owner and name in dir(home):
+            found.append(f"{public_name(ROOT)}{place}.{name}")
+    label = public_name(getattr(owner, "__name__", str(owner)))
+    names = _names(owner)
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if not matches:
+        lower = {n.lower(): n for n in names}
+        matches = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
+    return (found + [f"{label}.{match}" for match in matches])[:4]
+
+
+def message(name: str, owner: object) -> str:
+    """The sentence that says ``name`` is not in flambeau, and what is."""
+    label = f"{public_name(getattr(owner, '__name__', str(owner)))}.{name}"
+    near = closest(name, owner)
+    hint = f" The closest names there are: {', '.join(near)}." if near else ""
+    return f"'{label}' is not in flambeau yet.{hint}"
+
+
+def _asked_by_import(depth: int) -> bool:
+    """Whether the frame that many levels up is in the middle of ``from module import name``."""
+    from opcode import opmap
+
+    frame = sys._getframe(depth)
+    return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
+
+
+def watch(module: ModuleType) -> None:
+    """Give ``module`` the answers described above, unless it has answers of its own."""
+    if "__getattr__" in module.__dict__:
+        return
+    label = module.__name__
+    has_submodules = hasattr(module, "__path__")
+
+    def __getattr__(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(f"module '{label}' has no attribute '{name}'")
+        spec = getattr(module, "__spec__", None)
+        if has_submodules and not getattr(spec, "_initializing", False):
+            full = f"{label}.{name}"
+            if full in sys.modules or importlib.util.find_spec(full) is not None:
+                return importlib.import_module(full)
+        text = message(name, module)
+        if _asked_by_import(2):
+            raise ImportError(text, name=label, path=getattr(module, "__file__", None))
+        raise AttributeError(text)
+
+    module.__dict__["__getattr__"] = __getattr__
+
+
+def watch_all() -> None:
+    """Watch every module of the package that is loaded."""
+    for name, module in list(sys.modules.items()):
+        if module is not None and (name == ROOT or name.startswith(ROOT + ".")):
+            watch(module)

@@ -1,0 +1,208 @@
+"""Programs written for PyTorch, run as they are: ``torch`` and every ``torch.*`` import is served by flambeau.
+
+``flambeau run train.py --epochs 3`` does it from the command line, ``flambeau.install_as_torch()`` from within.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import CodeType, ModuleType, TracebackType
+
+from . import missing
+
+ROOT = __package__
+ALIAS = "torch"
+
+
+def _target(name: str) -> str:
+    """The module of flambeau that stands behind a module of torch."""
+    return ROOT + name[len(ALIAS) :]
+
+
+def _speak_as_torch(module: ModuleType) -> None:
+    """Classes say that they live in torch: so ``type(x)`` prints as it does there and pickles carry torch's names."""
+    for value in list(vars(module).values()):
+        home = getattr(value, "__module__", None)
+        if isinstance(value, type) and isinstance(home, str) and (home + ".").startswith(ROOT + "."):
+            try:
+                value.__module__ = ALIAS + home[len(ROOT) :]
+            except (AttributeError, TypeError):  # a class made in C keeps its name
+                continue
+
+
+class _AliasLoader(Loader):
+    """Answers an import of ``torch.x`` with the very module ``flambeau.x``."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(_target(spec.name))
+        self.own_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.own_spec  # the import system has put the alias's in its place
+        missing.watch(module)
+        _speak_as_torch(module)
+
+
+class _AliasFinder(MetaPathFinder):
+    """Finds ``torch`` and everything below it in flambeau."""
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        if fullname != ALIAS and not fullname.startswith(ALIAS + "."):
+            return None
+        if fullname != ALIAS and not _exists(_target(fullname)):
+            parent, _, name = fullname.rpartition(".")
+            owner = sys.modules.get(_target(parent), parent)
+            raise ModuleNotFoundError(missing.message(name, owner), name=fullname)
+        return ModuleSpec(fullname, _AliasLoader(), is_package=True)
+
+
+def _exists(name: str) -> bool:
+    if name in sys.modules:
+        return True
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _installed() -> bool:
+    return any(isinstance(finder, _AliasFinder) for finder in sys.meta_path)
+
+
+def install_as_torch() -> None:
+    """Serve ``import torch`` and every ``torch.*`` import with flambeau from here on, in this process.
+
+    ``torch`` then is the module ``flambeau``, ``torch.nn`` is ``flambeau.nn``, and so on at every depth. Calling it
+    again changes nothing.
+
+    Raises:
+        RuntimeError: real PyTorch is already imported: two libraries cannot share the name.
+
+    >>> import flambeau
+    >>> flambeau.install_as_torch()          # doctest: +SKIP
+    >>> import torch                         # doctest: +SKIP
+    >>> torch is flambeau                    # doctest: +SKIP
+    True
+    """
+    package = importlib.import_module(ROOT)
+    present = sys.modules.get(ALIAS)
+    if present is not None and present is not package:
+        raise RuntimeError(
+            f"PyTorch is already imported in this process ({getattr(present, '__file__', 'torch')}), so flambeau "
+            "cannot serve the name 'torch'. Call flambeau.install_as_torch() before anything imports torch, or start the "
+            "program with 'flambeau run'."
+        )
+    if not _installed():
+        sys.meta_path.insert(0, _AliasFinder())
+    for name, module in list(sys.modules.items()):
+        if name == ROOT or name.startswith(ROOT + "."):
+            sys.modules[ALIAS + name[len(ROOT) :]] = module
+            _speak_as_torch(module)
+
+
+def _search_first(folder: str) -> None:
+    """Put the program's folder where the interpreter has put the runner's, unless it was told to do without."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+
+
+def _fresh_main(**attributes: object) -> ModuleType:
+    """A new, empty ``__main__`` as the interpreter makes it, in the place of ours."""
+    module = ModuleType("__main__")
+    module.__dict__.update(attributes, __builtins__=__builtins__, __cached__=None)
+    sys.modules["__main__"] = module
+    return module
+
+
+_OWN_FRAMES = {
+    __file__, missing.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"
+}  # fmt: skip
+
+
+def _cut(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback within the user's code: frames of the runner and the import system at either end are dropped."""
+
+    def skip(tb: TracebackType | None) -> TracebackType | None:
+        while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FRAMES:
+            tb = tb.tb_next
+        return tb
+
+    first = here = skip(traceback)
+    while here is not None:
+        if skip(here.tb_next) is None:
+            here.tb_next = None
+        here = here.tb_next
+    return first
+
+
+def _report(error: BaseException) -> int:
+    """Show an uncaught exception as the interpreter would, and return the exit code it would give."""
+    traceback = _cut(error.__traceback__)
+    error.__traceback__ = traceback
+    sys.stdout.flush()
+    sys.excepthook(type(error), error, traceback)
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _execute(code: CodeType, main: ModuleType) -> int:
+    try:
+        exec(code, main.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - everything that ends a program is reported here
+        return _report(error)
+    return 0
+
+
+def run_script(path: str, arguments: list[str]) -> int:
+    """Run the file ``path`` as ``python path arguments...`` would, with flambeau as torch; return its exit code.
+
+    ``sys.argv``, ``sys.path[0]`` and ``__main__`` are what the program would see there. A ``SystemExit`` passes
+    through.
+    """
+    try:
+        with io.open_code(os.path.abspath(path)) as file:
+            source = file.read()
+    except OSError as error:
+        print(f"flambeau run: can't open file '{path}': {error.strerror}", file=sys.stderr)
+        return 2
+    sys.argv = [path, *arguments]
+    _search_first(os.path.dirname(os.path.realpath(path)))
+    install_as_torch()
+    main = _fresh_main(__file__=path, __package__=None, __spec__=None)
+    try:
+        code = compile(source, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return _report(error)
+    return _execute(code, main)
+
+
+def run_module(name: str, arguments: list[str]) -> int:
+    """Run the module ``name`` as ``python -m name arguments...`` would, with flambeau as torch; return its exit
+    code."""
+    _search_first(os.getcwd())
+    sys.argv = ["-m", *arguments]
+    install_as_torch()
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.submodule_search_locations is not None:
+            name += ".__main__"
+            spec = importlib.util.find_spec(name)
+        code = spec.loader.get_code(name) if spec is not None else None  # type: ignore[union-attr]
+    except ImportError as error:
+        print(f"flambeau run: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the program's own package failed while it was imported
+        return _report(error)
+    if spec is None or code is None:
+        print(f"flambeau run: No module named {name}", file=sys.stderr)
+        return 1
+    sys.argv[0] = spec.origin or name
+    return _execute(code, _fresh_main(__file__=spec.origin, __package__=spec.parent, __spec__=spec))
