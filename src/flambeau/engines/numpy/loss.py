@@ -1,0 +1,295 @@
+"""Losses on raw arrays: those where the kernel beats a composition, and those that are algorithms (CTC)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .chain import row_blocks
+from .parallel import BLOCK, parallel_for
+from .softmax import row_max, row_sum
+
+__all__ = [
+    "cross_entropy_rows",
+    "cross_entropy_rows_backward",
+    "ctc_alpha",
+    "ctc_backward",
+    "mse_loss",
+    "mse_loss_backward",
+    "nll_rows",
+]
+
+Array = Any
+
+_SAFE = 60.0  # log of the largest sum of exponentials that still leaves room to divide by
+
+
+# --- class targets ------------------------------------------------------------------------------------------------
+
+
+def _places(shape: tuple[int, int, int], target: Array, ignore_index: int) -> tuple[Array, Array | None]:
+    """Flat positions of the targets in an (N, C, L) array, and which of them count (None: all).
+
+    IndexError for a class that is not in [0, C).
+    """
+    n, c, length = shape
+    flat = target.reshape(-1)
+    valid = None
+    if flat.size:
+        if flat.min() < 0 or flat.max() >= c:
+            valid = flat != ignore_index
+            bad = flat[valid & ((flat < 0) | (flat >= c))]
+            if bad.size:
+                raise IndexError(f"Target {bad[0]} is out of bounds: there are {c} classes, so 0 to {c - 1} are valid")
+            flat = np.where(valid, flat, 0)
+        elif 0 <= ignore_index < c:
+            valid = flat != ignore_index
+    if length == 1:
+        return flat + np.arange(0, n * c, c), valid
+    within = np.tile(np.arange(length), n) + np.repeat(np.arange(0, n * c * length, c * length), length)
+    return flat * length + within, valid
+
+
+def _shares(
+    target: Array, valid: Array | None, weight: Array | None, reduction: str, dtype: np.dtype
+) -> tuple[Array, Array]:
+    """The factor of each target's term in the result, and the sum of the weights."""
+    count = target.size
+    if weight is None:
+        share = np.ones(count, dtype) if valid is None else valid.astype(dtype)
+    else:
+        share = weight.take(np.where(valid, target.reshape(-1), 0) if valid is not None else target.reshape(-1))
+        if valid is not None:
+            share = share * valid
+    total = np.add.reduce(share)
+    if reduction == "mean":
+        share = share / total
+    return share, total
+
+
+def nll_rows(
+    a: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str
+) -> tuple[Array, Array, Array]:
+    """Negative log-likelihood of (N, C, L) scores: the loss, the targets' flat places, the factor of each."""
+    places, valid = _places(a.shape, target, ignore_index)
+    share, _ = _shares(target, valid, weight, reduction, a.dtype)
+    terms = a.reshape(-1).take(places)
+    np.negative(terms, out=terms)
+    if valid is not None:
+        terms[~valid] = 0
+    if reduction == "none":
+        return (terms * share).reshape(target.shape), places, share
+    return _dot(terms, share, valid), places, share
+
+
+def _dot(terms: Array, share: Array, valid: Array | None) -> Array:
+    """Sum of `terms * share`, where a share of zero silences an infinite term that does not count."""
+    if valid is not None:
+        terms = np.where(valid, terms, 0).astype(terms.dtype)
+    return np.add.reduce(terms * share)
+
+
+def cross_entropy_rows(
+    a: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Softmax cross entropy of (N, C) scores with class targets.
+
+    Returns the loss, exponentials of the scores and their row sums (both relative to one pivot per row), the flat places
+    of the targets and the factor of each. The pivot is the target's own score: the sum is then 1 plus what is wrong, so
+    that small losses keep their digits, and no row needs a search for its maximum.
+    """
+    n, c = a.shape
+    if c == 0 and n:
+        raise IndexError("cross_entropy: expected scores of at least one class, got a tensor of shape [N, 0]")
+    a = np.ascontiguousarray(a)
+    places, valid = _places((n, c, 1), target, ignore_index)
+    picked = a.reshape(-1).take(places)
+    e, total = np.empty(a.shape, a.dtype), np.empty(n, a.dtype)
+
+    def piece(i: int, j: int) -> None:
+        block = e[i:j]
+        np.subtract(a[i:j], picked[i:j, None], out=block)
+        np.exp(block, out=block)
+        total[i:j] = row_sum(block)
+
+    parallel_for(n, piece, grain=max(1, 4 * BLOCK // max(c, 1)), block=row_blocks(n, c))
+    terms = np.log(total)
+    if n and not np.maximum.reduce(terms) < _SAFE:
+        pivot = row_max(a)
+        e = np.exp(a - pivot[:, None])
+        total = row_sum(e)
+        terms = np.log(total) + (pivot - picked)
+    if valid is None and weight is None and reduction != "none":
+        value = np.add.reduce(terms)
+        if reduction == "sum":
+            return value, e, total, places, np.ones(n, a.dtype)
+        value = value / n if n else value * np.nan
+        return value.astype(a.dtype), e, total, places, np.full(n, 1 / n if n else 0, a.dtype)
+    share, _ = _shares(target, valid, weight, reduction, a.dtype)
+    if reduction == "none":
+        terms = terms * share
+        if valid is not None:
+            terms[~valid] = 0
+        return terms, e, total, places, share
+    value = _dot(terms, share, valid)
+    if reduction == "mean" and valid is not None and not valid.any():
+        value = np.full((), np.nan, a.dtype)
+    return value, e, total, places, share
+
+
+def cross_entropy_rows_backward(g: Array, a: Array, e: Array, total: Array, places: Array, share: Array) -> Array:
+    """`(softmax - onehot) * share * g` from what forward kept."""
+    n, c = e.shape
+    factor = share * g
+    scale = (factor / total)[:, None]
+    out = np.empty(e.shape, e.dtype)
+    if e.size <= BLOCK:
+        np.multiply(e, scale, out=out)
+    else:
+        parallel_for(
+            n,
+            lambda i, j: np.multiply(e[i:j], scale[i:j], out=out[i:j]),
+            grain=max(1, 4 * BLOCK // c),
+            block=row_blocks(n, c),
+        )
+    flat = out.reshape(-1)
+    flat[places] -= factor
+    return out
+
+
+# --- squared error ------------------------------------------------------------------------------------------------
+
+
+def _sum_of_squares(d: Array) -> Array:
+    """Sum of squares of a flat array, by dot products of pieces too short for BLAS to wake its threads."""
+    n = d.size
+    if n <= 8192:
+        return np.dot(d, d)
+    head = n - n % 4096
+    pieces = d[:head].reshape(-1, 4096)
+    return np.add.reduce(np.vecdot(pieces, pieces)) + np.dot(d[head:], d[head:])
+
+
+def mse_loss(a: Array, b: Array, reduction: str) -> Array:
+    """Squared differences, or their mean or sum."""
+    d = np.subtract(a, b)
+    if reduction == "none" or d.dtype.kind != "f":
+        d = np.multiply(d, d)
+        if reduction == "none":
+            return d
+        return np.add.reduce(d, None) if reduction == "sum" else np.mean(d)
+    total = _sum_of_squares(d.reshape(-1))
+    return total if reduction == "sum" else np.divide(total, d.size)
+
+
+def mse_loss_backward(g: Array, a: Array, b: Array, reduction: str) -> Array:
+    """`2 * (a - b) * g`, over the number of elements for a mean."""
+    d = np.subtract(a, b)
+    factor = np.multiply(g, 2 / d.size if reduction == "mean" and d.size else 2)
+    return np.multiply(d, factor, out=d) if d.ndim else d * factor
+
+
+# --- connectionist temporal classification ------------------------------------------------------------------------
+# Labels with blanks between them make 2 S + 1 states. alpha[t, b, s] is the log-probability of the prefixes that end in
+# state s at time t; transitions stay, move on by one, or skip a blank between two different labels.
+
+
+def _states(targets: Array, blank: int) -> tuple[Array, Array]:
+    """Labels of all states (batch, 2 S + 1), and where the skip from two states before is allowed."""
+    batch, length = targets.shape
+    labels = np.full((batch, 2 * length + 1), blank, np.int64)
+    labels[:, 1::2] = targets
+    skip = np.zeros(labels.shape, bool)
+    skip[:, 2:] = (labels[:, 2:] != blank) & (labels[:, 2:] != labels[:, :-2])
+    return labels, skip
+
+
+def _log_add3(a: Array, b: Array, c: Array) -> Array:
+    return np.logaddexp(np.logaddexp(a, b), c)
+
+
+def _shift(a: Array, by: int) -> Array:
+    out = np.full_like(a, -np.inf)
+    if by > 0:
+        out[:, by:] = a[:, :-by]
+    else:
+        out[:, :by] = a[:, -by:]
+    return out
+
+
+def ctc_alpha(
+    log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int
+) -> tuple[Array, Array]:
+    """The loss of each sequence and all alphas (T, N, 2 S + 1), for (T, N, C) log-probabilities, (N, S) targets."""
+    steps, batch, _ = log_probs.shape
+    labels, skip = _states(targets, blank)
+    width = labels.shape[1]
+    neg_inf = np.array(-np.inf, log_probs.dtype)
+    alpha = np.full((steps, batch, width), neg_inf, log_probs.dtype)
+    emit = np.take_along_axis(log_probs, np.broadcast_to(labels, (steps, batch, width)), 2)
+    if steps:
+        alpha[0, :, 0] = emit[0, :, 0]
+        if width > 1:
+            alpha[0, :, 1] = np.where(target_lengths > 0, emit[0, :, 1], neg_inf)
+    for t in range(1, steps):
+        before = alpha[t - 1]
+        jump = np.where(skip, _shift(before, 2), neg_inf)
+        alpha[t] = _log_add3(before, _shift(before, 1), jump) + emit[t]
+    rows = np.arange(batch)
+    last = np.maximum(input_lengths - 1, 0)
+    end = 2 * target_lengths
+    if steps:
+        final = alpha[last, rows, end]
+        other = np.where(target_lengths > 0, alpha[last, rows, np.maximum(end - 1, 0)], neg_inf)
+        loss = -np.logaddexp(final, other)
+    else:
+        loss = np.zeros(batch, log_probs.dtype)
+    # no step at all: the empty target is certain, any other impossible
+    loss = np.where(input_lengths == 0, np.where(target_lengths == 0, 0, np.inf), loss)
+    return loss.astype(log_probs.dtype), alpha
+
+
+def ctc_backward(
+    g: Array,
+    log_probs: Array,
+    targets: Array,
+    input_lengths: Array,
+    target_lengths: Array,
+    blank: int,
+    zero_infinity: bool,
+    loss: Array,
+    alpha: Array,
+) -> Array:
+    """Gradient with respect to the log-probabilities, in PyTorch's convention: that of their softmax's input."""
+    steps, batch, classes = log_probs.shape
+    labels, skip = _states(targets, blank)
+    width = labels.shape[1]
+    emit = np.take_along_axis(log_probs, np.broadcast_to(labels, (steps, batch, width)), 2)
+    neg_inf = np.array(-np.inf, log_probs.dtype)
+    state, end = np.arange(width), 2 * target_lengths[:, None]
+    is_end = (state == end) | ((state == end - 1) & (target_lengths[:, None] > 0))
+    leave = _shift_bool(skip, -2)
+    beta = np.full((batch, width), neg_inf, log_probs.dtype)
+    grad = np.zeros_like(log_probs)
+    rows = np.arange(batch)[:, None]
+    shift = np.where(np.isinf(loss), 0, loss)
+    for t in range(steps - 1, -1, -1):
+        jump = np.where(leave, _shift(beta, -2), neg_inf)
+        moved = _log_add3(beta, _shift(beta, -1), jump) + emit[t]
+        first = np.where(is_end, emit[t], neg_inf)
+        beta = np.where((input_lengths == t + 1)[:, None], first, moved)
+        beta = np.where((input_lengths > t)[:, None] & (state <= end), beta, neg_inf)
+        posterior = np.zeros((batch, classes), log_probs.dtype)
+        np.add.at(posterior, (rows, labels), np.exp(alpha[t] + beta - emit[t] + shift[:, None]))
+        grad[t] = np.exp(log_probs[t]) - posterior
+    alive = (np.arange(steps)[:, None] < input_lengths)[:, :, None]
+    lost = np.isinf(loss)[None, :, None]
+    grad = np.where(alive, np.where(lost, 0 if zero_infinity else np.nan, grad), 0)
+    return (grad * g[None, :, None]).astype(log_probs.dtype)
+
+
+def _shift_bool(a: Array, by: int) -> Array:
+    out = np.zeros_like(a)
+    out[:, :by] = a[:, -by:]
+    return out

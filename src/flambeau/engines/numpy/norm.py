@@ -1,0 +1,386 @@
+"""Normalisations and their gradients on raw arrays: statistics and the affine map per block, while it is in the cache.
+
+Forward keeps the centred input and the reciprocal standard deviation; backward works from those.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .chain import row_blocks
+from .parallel import BLOCK, parallel_for, scratch
+from .softmax import row_sum
+
+__all__ = [
+    "batch_norm_apply",
+    "batch_norm_backward",
+    "batch_norm_stats",
+    "layer_norm",
+    "layer_norm_backward",
+    "batch_norm_sums",
+    "rms_norm",
+]
+
+Array = Any
+
+_TILE = 1024  # row vectors shorter than this are repeated, so that broadcasting runs long inner loops
+
+
+def _repeat(vector: Array | None, rows: int) -> Array | None:
+    """`vector` repeated a number of times that divides `rows` (and every block of them)."""
+    if vector is None:
+        return None
+    n = vector.size
+    times = 1
+    while rows % (2 * times) == 0 and 2 * times * n <= _TILE and times < 16:
+        times *= 2
+    if times == 1 or rows * n <= 8192:
+        return vector
+    tiled = np.empty((times, n), vector.dtype)
+    tiled[:] = vector
+    return tiled.reshape(-1)
+
+
+def _by_row_vector(ufunc: Any, a: Array, vector: Array, out: Array) -> None:
+    """`ufunc(a, vector, out=out)` for matrices whose rows `vector` covers one or several times."""
+    ufunc(a.reshape(-1, vector.size), vector, out=out.reshape(-1, vector.size))
+
+
+def _normalized(a: Array, normalized_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Number of rows and their width."""
+    width = 1
+    for s in normalized_shape:
+        width *= s
+    return (a.size // width if width else 0), width
+
+
+def _blocks(rows: int, width: int) -> int:
+    block = row_blocks(rows, width)
+    return block if block < 16 else block - block % 16
+
+
+def _flat(vector: Array | None) -> Array | None:
+    return None if vector is None else vector.reshape(-1)
+
+
+# --- layer_norm, rms_norm -----------------------------------------------------------------------------------------
+
+_SMALL = 8192  # elements up to which one block, without scratch memory and tiling, is quickest
+
+
+def layer_norm(
+    a: Array, normalized_shape: tuple[int, ...], weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """Rows with mean 0 and variance 1, times `weight`, plus `bias`; then the rows' means and `1 / std`."""
+    rows, n = _normalized(a, normalized_shape)
+    x = a.reshape(rows, n)
+    if a.size <= _SMALL:
+        out, mean, rstd = _layer_norm_rows(x, None, n, eps)
+        if weight is not None:
+            np.multiply(out, weight.reshape(-1), out=out)
+        if bias is not None:
+            np.add(out, bias.reshape(-1), out=out)
+        return out.reshape(a.shape), mean, rstd
+    out = np.empty(a.shape, a.dtype)
+    mean, rstd, res = np.empty(rows, a.dtype), np.empty(rows, a.dtype), out.reshape(rows, n)
+    w, b = _repeat(_flat(weight), rows), _repeat(_flat(bias), rows)
+
+    def piece(i: int, j: int) -> None:
+        o = res[i:j]
+        _, mean[i:j], rstd[i:j] = _layer_norm_rows(x[i:j], o, n, eps)
+        if w is not None:
+            _by_row_vector(np.multiply, o, w, o)
+        if b is not None:
+            _by_row_vector(np.add, o, b, o)
+
+    parallel_for(rows, piece, grain=max(1, 4 * BLOCK // n), block=_blocks(rows, n))
+    return out, mean, rstd
+
+
+def _layer_norm_rows(x: Array, out: Array | None, n: int, eps: float) -> tuple[Array, Array, Array]:
+    mean = row_sum(x)
+    np.divide(mean, n, out=mean)
+    out = np.subtract(x, mean[:, None], out=out)
+    rstd = _rstd(out, n, eps)
+    np.multiply(out, rstd[:, None], out=out)
+    return out, mean, rstd
+
+
+def _rstd(x: Array, n: int, eps: float) -> Array:
+    """One over the root of the mean square of each row, plus `eps`."""
+    r = np.vecdot(x, x)
+    np.divide(r, n, out=r)
+    np.add(r, eps, out=r)
+    np.sqrt(r, out=r)
+    return np.reciprocal(r, out=r)
+
+
+def layer_norm_backward(
+    g: Array,
+    a: Array,
+    mean: Array | None,
+    rstd: Array,
+    weight: Array | None,
+    bias: Array | None,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients of input, weight and bias. Without `mean` it is the gradient of `rms_norm`."""
+    rows = rstd.size
+    n = a.size // rows if rows else 1
+    grads, x = g.reshape(rows, n), a.reshape(rows, n)
+    res = np.empty(a.shape, a.dtype) if needs[0] else None
+    flat = None if res is None else res.reshape(rows, n)
+    small = a.size <= _SMALL
+    w = _flat(weight) if small else _repeat(_flat(weight), rows)
+    need_w, need_b = weight is not None and needs[1], bias is not None and needs[2]
+    for_weight: list[Array] = []
+    for_bias: list[Array] = []
+
+    def piece(i: int, j: int) -> None:
+        gr, xr, r = grads[i:j], x[i:j], rstd[i:j]
+        m = None if mean is None else mean[i:j]
+        t = np.empty(gr.shape, gr.dtype) if small else scratch("norm", gr.shape, gr.dtype)
+        if flat is not None:
+            _norm_slope(gr, xr, m, r, w, flat[i:j], t)
+        if need_w:
+            np.multiply(gr, xr, out=t)
+            part = np.einsum("ij,i->j", t, r)
+            if m is not None:
+                part -= np.einsum("ij,i->j", gr, m * r)
+            for_weight.append(part)
+        if need_b:
+            for_bias.append(np.add.reduce(gr, 0))
+
+    if small:
+        piece(0, rows)
+    else:
+        parallel_for(rows, piece, grain=max(1, 4 * BLOCK // n), block=_blocks(rows, n))
+    return res, _total(for_weight, weight) if need_w else None, _total(for_bias, bias) if need_b else None
+
+
+def _norm_slope(g: Array, x: Array, mean: Array | None, r: Array, w: Array | None, out: Array, t: Array) -> None:
+    """`out = r * (gw - mean(gw) - xhat * mean(gw * xhat))` with `gw = g * w`, as a linear map of `gw` and `x`."""
+    n = x.shape[1]
+    gw = g
+    if w is not None:
+        _by_row_vector(np.multiply, g, w, t)
+        gw = t
+    slope = np.vecdot(gw, x)
+    if mean is not None:
+        total = row_sum(gw)
+        slope -= total * mean
+    slope *= r
+    slope *= r
+    slope *= r
+    slope /= n
+    np.multiply(x, slope[:, None], out=out)
+    if mean is not None:
+        total *= r
+        total /= n
+        total -= slope * mean
+        np.add(out, total[:, None], out=out)
+    np.multiply(gw, r[:, None], out=t)
+    np.subtract(t, out, out=out)
+
+
+def _total(parts: list[Array], like: Array) -> Array:
+    """The sum of blocks' column sums in the shape of the parameter."""
+    if not parts:
+        return np.zeros_like(like)
+    total = parts[0] if len(parts) == 1 else np.add.reduce(np.stack(parts), 0)
+    return total.reshape(like.shape)
+
+
+def rms_norm(a: Array, normalized_shape: tuple[int, ...], weight: Array | None, eps: float) -> tuple[Array, Array]:
+    """Rows over their root mean square, times `weight`; and the reciprocal root mean squares."""
+    rows, n = _normalized(a, normalized_shape)
+    x = a.reshape(rows, n)
+    if a.size <= _SMALL:
+        rstd = _rstd(x, n, eps)
+        out = x * rstd[:, None]
+        if weight is not None:
+            np.multiply(out, weight.reshape(-1), out=out)
+        return out.reshape(a.shape), rstd
+    out, rstd = np.empty(a.shape, a.dtype), np.empty(rows, a.dtype)
+    res = out.reshape(rows, n)
+    w = _repeat(_flat(weight), rows)
+
+    def piece(i: int, j: int) -> None:
+        o = res[i:j]
+        r = rstd[i:j] = _rstd(x[i:j], n, eps)
+        np.multiply(x[i:j], r[:, None], out=o)
+        if w is not None:
+            _by_row_vector(np.multiply, o, w, o)
+
+    parallel_for(rows, piece, grain=max(1, 4 * BLOCK // n), block=_blocks(rows, n))
+    return out, rstd
+
+
+# --- batch_norm ---------------------------------------------------------------------------------------------------
+# Channels are dim 1. Where what follows it is long, a (sample, channel) pair is a row; where it is short, a sample is,
+# and each channel's value is repeated along it.
+
+_LONG = 64
+
+
+def _sizes(a: Array) -> tuple[int, int, int]:
+    n, c = a.shape[0], a.shape[1]
+    return n, c, (a.size // (n * c) if n * c else 0)
+
+
+def _pieces(a: Array, work: Any) -> None:
+    """Call `work(i, j)` for blocks of rows of `a`, a matrix."""
+    rows, width = a.shape
+    parallel_for(rows, work, grain=max(1, 4 * BLOCK // width), block=row_blocks(rows, width))
+
+
+def batch_norm_stats(a: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of each channel."""
+    n, c, length = _sizes(a)
+    count = n * length
+    plain, squares = _sums(a, a)
+    mean = plain / count
+    var = squares / count - mean * mean
+    # Where the mean outweighs the spread, that difference has lost digits: a second pass over centred values.
+    if not (mean * mean <= 16 * var).all():
+        _, squares = _sums(a, a, mean.astype(a.dtype))
+        var = squares / count
+    return mean.astype(a.dtype), var.astype(a.dtype)
+
+
+def _sums(g: Array, a: Array, mean: Array | None = None) -> tuple[Array, Array]:
+    """Per channel, the sums of `g` and of `g * (a - mean)`, in double precision; if `g` is `a`, of `(a - mean) ** 2`."""
+    n, c, length = _sizes(a)
+    shape = (n * c, length) if length >= _LONG else (n, c * length)
+    x, grads = a.reshape(shape), g.reshape(shape)
+    same = g is a
+    if length >= _LONG:
+        centre = None if mean is None else np.tile(mean, n)[:, None]
+        plain, weighted = np.empty(n * c, a.dtype), np.empty(n * c, a.dtype)
+
+        def rows(i: int, j: int) -> None:
+            gr, xr = grads[i:j], x[i:j]
+            plain[i:j] = row_sum(gr)
+            if centre is not None:
+                xr = np.subtract(xr, centre[i:j], out=scratch("norm", xr.shape, a.dtype))
+            np.vecdot(xr if same else gr, xr, out=weighted[i:j])
+
+        _pieces(x, rows)
+        return (
+            np.add.reduce(plain.reshape(n, c), 0, np.float64),
+            np.add.reduce(weighted.reshape(n, c), 0, np.float64),
+        )
+    centre = None if mean is None else np.repeat(mean, length)
+    first: list[Array] = []
+    second: list[Array] = []
+
+    def samples(i: int, j: int) -> None:
+        gr, xr = grads[i:j], x[i:j]
+        first.append(np.add.reduce(gr, 0))
+        t = scratch("norm", xr.shape, a.dtype)
+        if centre is not None:
+            xr = np.subtract(xr, centre, out=t)
+        np.multiply(xr if same else gr, xr, out=t)
+        second.append(np.add.reduce(t, 0))
+
+    _pieces(x, samples)
+    return _per_channel(first, c, length), _per_channel(second, c, length)
+
+
+def _per_channel(parts: list[Array], c: int, length: int) -> Array:
+    """Sums over samples, in blocks, to sums per channel in double precision."""
+    total = parts[0].astype(np.float64) if len(parts) == 1 else np.add.reduce(np.stack(parts), 0, np.float64)
+    return total if length == 1 else np.add.reduce(total.reshape(c, length), 1)
+
+
+def batch_norm_apply(a: Array, scale: Array, shift: Array) -> Array:
+    """`a * scale + shift`, channel by channel."""
+    n, c, length = _sizes(a)
+    out = np.empty(a.shape, a.dtype)
+    if out.size == 0:
+        return out
+    if length >= _LONG:
+        x, res = a.reshape(n * c, length), out.reshape(n * c, length)
+        s, b = np.tile(scale, n)[:, None], np.tile(shift, n)[:, None]
+
+        def rows(i: int, j: int) -> None:
+            np.multiply(x[i:j], s[i:j], out=res[i:j])
+            np.add(res[i:j], b[i:j], out=res[i:j])
+
+        _pieces(x, rows)
+        return out
+    x, res = a.reshape(n, c * length), out.reshape(n, c * length)
+    s, b = (scale, shift) if length == 1 else (np.repeat(scale, length), np.repeat(shift, length))
+
+    def samples(i: int, j: int) -> None:
+        np.multiply(x[i:j], s, out=res[i:j])
+        np.add(res[i:j], b, out=res[i:j])
+
+    _pieces(x, samples)
+    return out
+
+
+def batch_norm_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
+    """Per channel, the sum of `g` and of `g * (a - mean)`."""
+    if (np.abs(mean) * rstd <= 4).all():
+        plain, weighted = _sums(g, a)
+        weighted -= plain * mean
+    else:
+        plain, weighted = _sums(g, a, mean)
+    return plain.astype(a.dtype), weighted.astype(a.dtype)
+
+
+def _combine(g: Array, a: Array, p: Array, q: Array, r: Array) -> Array:
+    """`g * p + a * q + r`, channel by channel."""
+    n, c, length = _sizes(a)
+    out = np.empty(a.shape, a.dtype)
+    if length >= _LONG:
+        shape = (n * c, length)
+        p, q, r = (np.tile(v, n)[:, None] for v in (p, q, r))
+        rows = True
+    else:
+        shape = (n, c * length)
+        p, q, r = (np.repeat(v, length) for v in (p, q, r))
+        rows = False
+    x, grads, res = a.reshape(shape), g.reshape(shape), out.reshape(shape)
+
+    def piece(i: int, j: int) -> None:
+        s = slice(i, j) if rows else slice(None)
+        t = scratch("norm", (j - i, shape[1]), a.dtype)
+        np.multiply(x[i:j], q[s], out=t)
+        np.add(t, r[s], out=t)
+        np.multiply(grads[i:j], p[s], out=res[i:j])
+        np.add(res[i:j], t, out=res[i:j])
+
+    _pieces(x, piece)
+    return out
+
+
+def batch_norm_backward(
+    g: Array,
+    a: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    rstd: Array,
+    training: bool,
+    needs: tuple[bool, bool, bool],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients of input, weight and bias; in training the statistics are functions of the input."""
+    if a.size == 0:
+        return np.zeros_like(a), *(None if v is None else np.zeros_like(v) for v in (weight, bias))
+    scale = rstd if weight is None else weight * rstd
+    gx = gw = gb = None
+    if training or needs[1] or needs[2]:
+        plain, weighted = batch_norm_sums(g, a, mean, rstd)
+        gw = weighted * rstd if weight is not None and needs[1] else None
+        gb = plain if bias is not None and needs[2] else None
+    if needs[0] and training:
+        count = a.size // a.shape[1]
+        q = -scale * rstd * rstd * weighted / count
+        gx = _combine(g, a, scale, q, -scale * plain / count - mean * q)
+    elif needs[0]:
+        gx = batch_norm_apply(g, scale, np.zeros_like(scale))
+    return gx, gw, gb
