@@ -14,7 +14,7 @@ import numpy as np
 
 from . import conv_plain
 from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
-from .conv_blocks import Geometry, Operand, blocks
+from .conv_blocks import Geometry, Operand, blocks, images_of
 from .parallel import get_num_threads, run_tasks, scratch
 
 __all__ = ["conv", "conv_input", "conv_weight"]
@@ -23,6 +23,7 @@ Sizes = tuple[int, ...]
 
 _SMALL_IMAGE = 48  # output positions below which several images share a block
 _SMALL_WORK = 20_000_000  # floating point operations below which waking a helper does not pay
+_SHORT_PRODUCT = 10_000_000  # likewise, below which products are better made several images at a time
 
 
 def _spatial(a: np.ndarray) -> np.ndarray:
@@ -61,10 +62,13 @@ def _group_of(geo: Geometry, tasks: int) -> int:
 
 
 def _full_layout(geo: Geometry, m: int) -> bool:
-    """Whether to copy a patch per kernel element: for few channels, or to spare a large weight its rearrangement."""
-    if geo.taps == 1 or geo.kernel[2] == geo.taps:
+    """Whether to copy a patch per kernel element: where a product per kernel row would be a short one, or to spare a
+    large weight its rearrangement.
+    """
+    kd, kh, kw = geo.kernel
+    if kd * kh == 1:
         return True
-    if geo.c * geo.kernel[2] < 40:
+    if 2 * m * geo.c * kw * geo.columns < _SHORT_PRODUCT and geo.columns >= _SMALL_IMAGE:
         return True
     return m * 4 > geo.n * geo.columns
 
@@ -75,18 +79,18 @@ def _over_images(n: int, work: int, group: int, task: Callable[[int, int], None]
     if threads == 1 or n < 2 * group or work < _SMALL_WORK:
         task(0, n)
         return
-    step = -(-n // (2 * threads))
+    step = -(-n // (threads if work < 50 * _SMALL_WORK else 2 * threads))
     step = -(-step // group) * group
     with single_blas():
         run_tasks(task, [(i, min(i + step, n)) for i in range(0, n, step)])
 
 
-def _group_last(images: np.ndarray, key: str) -> np.ndarray:
-    """A group of images as `[C, D, H, W, G]`."""
-    if images.shape[0] == 1:
-        return images[0][..., None]
+def _grouped(images: np.ndarray, group: int, key: str = "conv_in") -> np.ndarray:
+    """Images as `[I, C, D, H, W, G]`: side by side, or, with `group` above 1, as the innermost axis."""
+    if group == 1:
+        return images[..., None]
     n, *rest = images.shape
-    result = scratch(key, (*rest, n), images.dtype)
+    result = scratch(key, (1, *rest, n), images.dtype)
     np.copyto(result.reshape(-1, n), images.reshape(n, -1).T)
     return result
 
@@ -99,48 +103,55 @@ def _correlate(
     size, columns, m = out.itemsize, geo.columns, out.shape[1]
     lda, a_trans = weight.shape[2], TRANS if trans else NO_TRANS
     a_base, a_step = _address(weight), weight.shape[1] * weight.shape[2] * size
+    matrix = weight[0].T if trans else weight[0]
     group = _group_of(geo, get_num_threads())
-    plain = geo.plain() and group == 1
-    if plain and not _rows_contiguous(x):
-        x = np.ascontiguousarray(x)
+    together = 1 if group > 1 else images_of(geo, size, full)
+    plain = geo.plain() and group == 1 and _rows_contiguous(x)
 
-    def run(n: int, g: int, operand: Operand, b: int, c: int) -> None:
-        for c_at, count, taps in operand.steps:
-            beta = 0.0
-            for tap, b_at in taps:
-                gemm(
-                    ROW_MAJOR, a_trans, NO_TRANS, m, count, operand.k, 1.0, a_base + tap * a_step, lda,
-                    b + b_at * size, operand.ld, beta, c + c_at * size, columns * g,
-                )  # fmt: skip
-                beta = 1.0
-            if not taps:
-                plane = geo.out[1] * geo.out[2]
-                out[n, :, c_at // plane] = 0
+    def products(n: int, count: int, operand: Operand) -> None:
+        result = out[n] if group == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
+        b, c, width = _address(operand.buffer), _address(result), columns * (count if group > 1 else 1)
+        for i in range(operand.images):
+            for c_at, n_columns, taps in operand.steps:
+                beta = 0.0
+                for tap, b_at in taps:
+                    gemm(
+                        ROW_MAJOR, a_trans, NO_TRANS, m, n_columns, operand.k, 1.0, a_base + tap * a_step, lda,
+                        b + b_at * size, operand.ld, beta, c + c_at * size, width,
+                    )  # fmt: skip
+                    beta = 1.0
+                if not taps:
+                    out[n + i, :, c_at // (geo.out[1] * geo.out[2])] = 0
+            b += operand.buffer.strides[0]
+            c += out.strides[0]
+        if group > 1:
+            np.copyto(out[n : n + count].reshape(count, -1), result.reshape(-1, count).T)
 
-    def block_of_images(first: int, last: int, cut: Any) -> None:
-        operand, held = None, 0
-        for n in range(first, last, group):
-            g = min(group, last - n)
-            if operand is None or held != g:
-                operand, held = Operand(geo, cut, g, out.dtype, full, flip), g
-            if plain:
-                run(n, 1, operand, _address(x[n]), _address(out[n]))
+    def images(first: int, last: int, cut: Any) -> None:
+        operand, held, chunk = None, 0, max(group, together)
+        for n in range(first, last, chunk):
+            count = min(chunk, last - n)
+            if not plain and (operand is None or held != count):
+                split = (1, count) if group > 1 else (count, 1)
+                operand, held = Operand(geo, cut, *split, out.dtype, full, flip), count
+            patches = x[n : n + count] if operand is None else operand.load(_grouped(x[n : n + count], group))
+            if full and group == 1:
+                start = (cut[0] * geo.out[1] + cut[2]) * geo.out[2]
+                patches = patches.reshape(count, matrix.shape[1], -1)
+                part = out[n : n + count].reshape(count, m, columns)[:, :, start : start + patches.shape[2]]
+                np.matmul(matrix, patches, out=part)
             else:
-                operand.load(_group_last(x[n : n + g], "conv_in"))
-                result = out[n] if g == 1 else scratch("conv_out", (*out.shape[1:], g), out.dtype)
-                run(n, g, operand, _address(operand.buffer), _address(result))
-                if g > 1:
-                    np.copyto(out[n : n + g].reshape(g, -1), result.reshape(-1, g).T)
+                products(n, count, operand)  # type: ignore[arg-type]
             if bias is not None:
                 d0, d1, h0, h1 = cut
-                part = out[n : n + g, :, d0:d1, h0:h1]
+                part = out[n : n + count, :, d0:d1, h0:h1]
                 np.add(part, bias, out=part)
 
-    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 or plain else blocks(geo, 1, size, full)
+    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 or plain or together > 1 else blocks(geo, size, full)
 
     def task(first: int, last: int) -> None:
         for cut in cuts:
-            block_of_images(first, last, cut)
+            images(first, last, cut)
 
     _over_images(geo.n, 2 * geo.n * columns * m * geo.c * geo.taps, group, task)
 
@@ -237,15 +248,15 @@ def _scatter_patches(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarra
         g = np.ascontiguousarray(g)
     w = np.ascontiguousarray(w)
     group = _group_of(geo, get_num_threads())
-    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 else blocks(geo, 1, size, True)
+    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 else blocks(geo, size, True)
     per_channel = taps * size * max((b - a) * (d - c) for a, b, c, d in cuts) * geo.out[2] * group
     step = min(geo.c, max(8, (1 << 20) // per_channel))
     if taps * geo.c // step > 1 and group == 1:  # rather all channels at once than thin products
         step = geo.c
 
     def images(n: int, count: int) -> None:
-        source = _group_last(g[n : n + count], "conv_in")
-        target = out[n][..., None] if count == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
+        source = _grouped(g[n : n + count], group)
+        target = out[n][..., None] if group == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
         target[...] = 0
         for d0, d1, h0, h1 in cuts:
             block = (d1 - d0, h1 - h0, geo.out[2], count)
@@ -260,7 +271,7 @@ def _scatter_patches(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarra
                     0.0, _address(patches), width,
                 )  # fmt: skip
                 conv_plain.add_patches(target[c0:c1], patches, geo, d0, h0)
-        if count > 1:
+        if group > 1:
             np.copyto(out[n : n + count].reshape(count, -1), target.reshape(-1, count).T)
 
     def task(first: int, last: int) -> None:
@@ -307,7 +318,7 @@ def _weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry, out: np.ndarra
         out[...] = _weight_part(g, x, geo, 0, geo.n)
         return
     with single_blas():
-        if out.size > (1 << 17) and geo.c >= 8 * threads:
+        if out.size > (1 << 20) and geo.c >= 8 * threads:
             cuts = [geo.c * i // (2 * threads) for i in range(2 * threads + 1)]
 
             def channels(c0: int, c1: int) -> None:
@@ -330,31 +341,61 @@ def _weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry, out: np.ndarra
 
 def _weight_part(g: np.ndarray, x: np.ndarray, geo: Geometry, first: int, last: int) -> np.ndarray:
     """The weight's gradient from the images `first` to `last`."""
-    gemm: Any = gemm_of(g.dtype)
     size, co, columns = g.itemsize, g.shape[1], geo.columns
     group = _group_of(geo, 1)
     full = _full_layout(geo, co) or (group > 1 and co * 2 > geo.n * columns)
+    together = 1 if group > 1 else images_of(geo, size, full)
     taps = 1 if full else geo.kernel[0] * geo.kernel[1]
-    total = np.zeros((taps, co, geo.c * geo.taps // taps), g.dtype)
-    base, step, k = _address(total), total[0].nbytes, total.shape[2]
+    # patches · gᵀ is the faster of the two forms, but leaves a transposed sum: not for large weights
+    turned = co * geo.c * geo.taps <= 1 << 18
+    shape = (geo.c * geo.taps // taps, co)
+    total = np.zeros((taps, *(shape if turned else shape[::-1])), g.dtype)
     plain = geo.plain() and group == 1 and _rows_contiguous(x)
-    for cut in [(0, geo.out[0], 0, geo.out[1])] if group > 1 or plain else blocks(geo, 1, size, full):
-        operand, held = None, 0
-        for n in range(first, last, group):
-            count = min(group, last - n)
-            if operand is None or held != count:
-                operand, held = Operand(geo, cut, count, g.dtype, full, False), count
-            if not plain:
-                operand.load(_group_last(x[n : n + count], "conv_in"))
-            a = _address(_group_last(g[n : n + count], "conv_g"))
-            b = _address(x[n]) if plain else _address(operand.buffer)
-            for a_at, width, pairs in operand.steps:
-                for tap, b_at in pairs:
-                    gemm(
-                        ROW_MAJOR, NO_TRANS, TRANS, co, k, width, 1.0, a + a_at * size, columns * count,
-                        b + b_at * size, operand.ld, 1.0, base + tap * step, k,
-                    )  # fmt: skip
+    whole = group > 1 or plain or together > 1
+    for cut in [(0, geo.out[0], 0, geo.out[1])] if whole else blocks(geo, size, full):
+        operand, held, chunk = None, 0, max(group, together)
+        for n in range(first, last, chunk):
+            count = min(chunk, last - n)
+            if not plain and (operand is None or held != count):
+                split = (1, count) if group > 1 else (count, 1)
+                operand, held = Operand(geo, cut, *split, g.dtype, full, False), count
+            patches = x[n : n + count] if operand is None else operand.load(_grouped(x[n : n + count], group))
+            grads = _grouped(g[n : n + count], group, "conv_g")
+            if full and group == 1:
+                start = (cut[0] * geo.out[1] + cut[2]) * geo.out[2]
+                patches = patches.reshape(count, shape[0], -1)
+                grads = grads.reshape(count, co, columns)[:, :, start : start + patches.shape[2]]
+                _add_products(total[0], *((patches, grads) if turned else (grads, patches)))
+            else:
+                _accumulate(total, grads, operand, co, columns * (count if group > 1 else 1), turned)
+    if turned:
+        total = total.swapaxes(1, 2)
     if full:
-        return total.reshape(co, geo.c, *geo.kernel)
+        return total[0].reshape(co, geo.c, *geo.kernel)
     kd, kh, kw = geo.kernel
     return total.reshape(kd, kh, co, geo.c, kw).transpose(2, 3, 0, 1, 4)
+
+
+def _add_products(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """total += sum of a[i] · b[i]ᵀ."""
+    if a.shape[0] == 1:
+        np.add(total, np.matmul(a[0], b[0].T), out=total)
+    else:
+        np.add(total, np.matmul(a, b.swapaxes(1, 2)).sum(axis=0), out=total)
+
+
+def _accumulate(
+    total: np.ndarray, grads: np.ndarray, operand: Any, co: int, width: int, turned: bool
+) -> None:
+    """total[tap] += patches · gᵀ, or its transpose."""
+    gemm: Any = gemm_of(total.dtype)
+    size, k, base, step = total.itemsize, operand.k, _address(total), total[0].nbytes
+    for i in range(operand.images):
+        a, b = _address(grads[i]), _address(operand.buffer[i])
+        for a_at, count, pairs in operand.steps:
+            for tap, b_at in pairs:
+                left, right = (a + a_at * size, width, co), (b + b_at * size, operand.ld, k)
+                (m_at, m_ld, m), (n_at, n_ld, n) = (right, left) if turned else (left, right)
+                gemm(
+                    ROW_MAJOR, NO_TRANS, TRANS, m, n, count, 1.0, m_at, m_ld, n_at, n_ld, 1.0, base + tap * step, n
+                )

@@ -57,7 +57,8 @@ def _chunks(geo: Geometry, channels: int, itemsize: int) -> list[tuple[int, int]
 
 def _grouped(w: np.ndarray, groups: int) -> np.ndarray:
     """The weight as a stack of matrices `[groups, Co / groups, C / groups * taps]`."""
-    return w.reshape(groups, w.shape[0] // groups, -1) if w.size else np.zeros((groups, w.shape[0] // groups, 0), w.dtype)
+    rows = w.shape[0] // groups
+    return w.reshape(groups, rows, -1) if w.size else np.zeros((groups, rows, 0), w.dtype)
 
 
 def forward(x: np.ndarray, w: np.ndarray, bias: Any, geo: Geometry, groups: int, out: np.ndarray) -> None:
