@@ -15,6 +15,8 @@ from types import ModuleType
 ROOT = __package__
 _NEIGHBOURS = ("", ".nn", ".nn.functional", ".Tensor", ".linalg", ".special", ".fft", ".optim", ".nn.utils")
 
+_ROOMS = ("cli", "devices", "dtypes", "engines", "errors", "missing", "ops", "run")
+
 
 def public_name(name: str) -> str:
     """``flambeau.nn`` as the user says it: ``torch.nn`` once flambeau serves as torch."""
@@ -23,7 +25,8 @@ def public_name(name: str) -> str:
 
 
 def _names(owner: object) -> list[str]:
-    return [n for n in dir(owner) if not n.startswith("_")]
+    hidden = _ROOMS if getattr(owner, "__name__", None) == ROOT else ()
+    return [n for n in dir(owner) if not n.startswith("_") and n not in hidden]
 
 
 def closest(name: str, owner: object) -> list[str]:
@@ -52,7 +55,7 @@ def message(name: str, owner: object) -> str:
     """The sentence that says ``name`` is not in flambeau, and what is."""
     label = f"{public_name(getattr(owner, '__name__', str(owner)))}.{name}"
     near = closest(name, owner)
-    hint = f" The closest names there are: {', '.join(near)}." if near else ""
+    hint = f" The closest names there are: {', '.join(near)}" if near else ""
     return f"'{label}' is not in flambeau yet.{hint}"
 
 
@@ -82,7 +85,7 @@ def watch(module: ModuleType) -> None:
         text = message(name, module)
         if _asked_by_import(2):
             raise ImportError(text, name=label, path=getattr(module, "__file__", None))
-        raise AttributeError(text)
+        raise AttributeError(text, name=name, obj=None)  # named, so that Python adds no guess of its own
 
     module.__dict__["__getattr__"] = __getattr__
 

@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType, TracebackType
 
 from . import missing
@@ -96,8 +96,8 @@ def install_as_torch() -> None:
     if present is not None and present is not package:
         raise RuntimeError(
             f"PyTorch is already imported in this process ({getattr(present, '__file__', 'torch')}), so flambeau "
-            "cannot serve the name 'torch'. Call flambeau.install_as_torch() before anything imports torch, or start the "
-            "program with 'flambeau run'."
+            "cannot serve the name 'torch'. Call flambeau.install_as_torch() before anything imports torch, or start "
+            "the program with 'flambeau run'."
         )
     if not _installed():
         sys.meta_path.insert(0, _AliasFinder())
@@ -116,7 +116,7 @@ def _search_first(folder: str) -> None:
 def _fresh_main(**attributes: object) -> ModuleType:
     """A new, empty ``__main__`` as the interpreter makes it, in the place of ours."""
     module = ModuleType("__main__")
-    module.__dict__.update(attributes, __builtins__=__builtins__, __cached__=None)
+    module.__dict__.update(attributes, __builtins__=__builtins__, __cached__=None, __annotations__={})
     sys.modules["__main__"] = module
     return module
 
@@ -164,11 +164,11 @@ def _execute(code: CodeType, main: ModuleType) -> int:
 def run_script(path: str, arguments: list[str]) -> int:
     """Run the file ``path`` as ``python path arguments...`` would, with flambeau as torch; return its exit code.
 
-    ``sys.argv``, ``sys.path[0]`` and ``__main__`` are what the program would see there. A ``SystemExit`` passes
-    through.
+    ``sys.argv``, ``sys.path[0]`` and ``__main__`` are what the program would see there; ``SystemExit`` passes through.
     """
+    full = os.path.abspath(path)
     try:
-        with io.open_code(os.path.abspath(path)) as file:
+        with io.open_code(full) as file:
             source = file.read()
     except OSError as error:
         print(f"flambeau run: can't open file '{path}': {error.strerror}", file=sys.stderr)
@@ -176,17 +176,16 @@ def run_script(path: str, arguments: list[str]) -> int:
     sys.argv = [path, *arguments]
     _search_first(os.path.dirname(os.path.realpath(path)))
     install_as_torch()
-    main = _fresh_main(__file__=path, __package__=None, __spec__=None)
+    main = _fresh_main(__file__=full, __package__=None, __spec__=None, __loader__=SourceFileLoader("__main__", full))
     try:
-        code = compile(source, path, "exec", dont_inherit=True)
+        code = compile(source, full, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         return _report(error)
     return _execute(code, main)
 
 
 def run_module(name: str, arguments: list[str]) -> int:
-    """Run the module ``name`` as ``python -m name arguments...`` would, with flambeau as torch; return its exit
-    code."""
+    """Run the module ``name`` as ``python -m name arguments...`` would, as ``run_script`` does; return its exit code."""
     _search_first(os.getcwd())
     sys.argv = ["-m", *arguments]
     install_as_torch()
@@ -205,4 +204,4 @@ def run_module(name: str, arguments: list[str]) -> int:
         print(f"flambeau run: No module named {name}", file=sys.stderr)
         return 1
     sys.argv[0] = spec.origin or name
-    return _execute(code, _fresh_main(__file__=spec.origin, __package__=spec.parent, __spec__=spec))
+    return _execute(code, _fresh_main(__file__=spec.origin, __package__=spec.parent, __spec__=spec, __loader__=spec.loader))

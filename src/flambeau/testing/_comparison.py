@@ -74,8 +74,8 @@ class _Comparison:
         at, rel_at = (np.unravel_index(int(np.argmax(x)), x.shape) for x in (gap, relative))
         return (
             f"{count} of {wrong.size} elements differ ({100 * count / wrong.size:.1f}%). The greatest absolute "
-            f"difference is {gap[at]} at {tuple(map(int, at))} (up to {atol} allowed), the greatest relative difference is "
-            f"{relative[rel_at]} at {tuple(map(int, rel_at))} (up to {rtol} allowed)."
+            f"difference is {gap[at]} at {tuple(map(int, at))} (up to {atol} allowed), the greatest relative difference "
+            f"is {relative[rel_at]} at {tuple(map(int, rel_at))} (up to {rtol} allowed)."
         )
 
 
