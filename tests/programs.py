@@ -26,9 +26,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def environment():
-    """This checkout first on the path, and output that does not depend on the terminal."""
+    """This checkout first on the path, and output that does not depend on the terminal.
+
+    ``torch.Tensor(2, 3)`` is uninitialised in PyTorch and zero in flambeau: 255 tells glibc to hand out zeroed memory,
+    so that PyTorch prints the same every time, and the same as flambeau.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8"}
+    return {**os.environ, "PYTHONPATH": path, "COLUMNS": "100", "PYTHONIOENCODING": "utf-8", "MALLOC_PERTURB_": "255"}
 
 
 def execute(command, **options):
