@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["format_array", "format_tensor", "get_printoptions", "printoptions", "set_printoptions", "tensor_format",
-           "tensor_repr"]
+__all__ = ["format_array", "format_tensor", "get_printoptions", "printoptions", "set_printoptions", "tensor_repr"]
 
 
 @dataclasses.dataclass
@@ -36,8 +35,14 @@ _PROFILES: dict[str, dict[str, Any]] = {
 }
 
 
-def set_printoptions(precision: int | None = None, threshold: float | None = None, edgeitems: int | None = None,
-                     linewidth: int | None = None, profile: str | None = None, sci_mode: bool | None = None) -> None:
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
     """Set how tensors print, for the whole process. What is not given stays as it is, apart from `sci_mode`.
 
     Args:
@@ -192,9 +197,18 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
 _COMPLEX_DEFAULT = {"torch.float64": "torch.complex128"}
 
 
-def format_tensor(array: np.ndarray | None, *, dtype: str, shape: tuple[int, ...] | None = None, prefix: str = "tensor",
-                  requires_grad: bool = False, grad_fn: str | None = None, device: str | None = None,
-                  default_dtype: str = "torch.float32", contents: str | None = None) -> str:
+def format_tensor(
+    array: np.ndarray | None,
+    *,
+    dtype: str,
+    shape: tuple[int, ...] | None = None,
+    prefix: str = "tensor",
+    requires_grad: bool = False,
+    grad_fn: str | None = None,
+    device: str | None = None,
+    default_dtype: str = "torch.float32",
+    contents: str | None = None,
+) -> str:
     """The text of a tensor from its parts.
 
     Args:
@@ -230,9 +244,11 @@ def format_tensor(array: np.ndarray | None, *, dtype: str, shape: tuple[int, ...
     return _with_suffixes(prefix + (body if contents is None else contents), suffixes, len(prefix))
 
 
-def tensor_repr(tensor: Any, *, plain: bool, default_dtype: Any, default_device: str = "cpu",
-                tensor_contents: str | None = None) -> str:
-    """What `repr` gives for a tensor; `plain` says that it is a Tensor or a Parameter and not some subclass."""
+def tensor_repr(tensor: Any, *, plain: bool, default_dtype: Any, tensor_contents: str | None = None) -> str:
+    """What `repr` gives for a tensor; `plain` says that it is a Tensor or a Parameter and not some subclass.
+
+    `tensor_contents` takes the place of the elements.
+    """
     try:
         node = tensor.grad_fn
         grad_fn = None if node is None else type(node).__name__
@@ -240,18 +256,13 @@ def tensor_repr(tensor: Any, *, plain: bool, default_dtype: Any, default_device:
         grad_fn = "Invalid"
     device = tensor.device
     return format_tensor(
-        tensor._a, dtype=str(tensor.dtype), shape=tuple(tensor.shape), requires_grad=tensor.requires_grad,
-        prefix="tensor" if plain else type(tensor).__name__, grad_fn=grad_fn, contents=tensor_contents,
-        device=None if device.type == default_device else str(device), default_dtype=str(default_dtype))
-
-
-def tensor_format(tensor: Any, spec: str, *, plain: bool) -> str:
-    """What `format(tensor, spec)` gives: a plain 0-dim tensor formats as its number, others only as `str` does.
-
-    Raises:
-        TypeError: if `spec` is not empty and the tensor is not a plain 0-dim one.
-    """
-    if plain and tensor._a is not None and tensor._a.ndim == 0:
-        item: str = format(tensor.detach().item(), spec)
-        return item
-    return object.__format__(tensor, spec)
+        tensor._a,
+        dtype=str(tensor.dtype),
+        shape=tuple(tensor.shape),
+        requires_grad=tensor.requires_grad,
+        prefix="tensor" if plain else type(tensor).__name__,
+        grad_fn=grad_fn,
+        contents=tensor_contents,
+        device=None if device.type == "cpu" else str(device),
+        default_dtype=str(default_dtype),
+    )

@@ -1,0 +1,338 @@
+"""What PyTorch's names in a pickle stand for here, and under which of its names things of flambeau's are written."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pickle
+import sys
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from flambeau import devices, dtypes
+from flambeau.nn.parameter import Parameter
+from flambeau.tensor import Size, Tensor, from_numpy
+
+__all__ = [
+    "Storage",
+    "StorageType",
+    "add_safe_globals",
+    "allowed",
+    "clear_safe_globals",
+    "get_safe_globals",
+    "known",
+    "resolve",
+    "safe_globals",
+    "storage_name",
+    "torch_name",
+    "user_classes",
+]
+
+_STORAGES = {
+    "DoubleStorage": dtypes.float64, "FloatStorage": dtypes.float32, "HalfStorage": dtypes.float16,
+    "BFloat16Storage": dtypes.bfloat16, "LongStorage": dtypes.int64, "IntStorage": dtypes.int32,
+    "ShortStorage": dtypes.int16, "CharStorage": dtypes.int8, "ByteStorage": dtypes.uint8, "BoolStorage": dtypes.bool_,
+    "ComplexFloatStorage": dtypes.complex64, "ComplexDoubleStorage": dtypes.complex128,
+}  # fmt: skip
+_STORAGE_OF = {dtype: name for name, dtype in _STORAGES.items()}
+
+
+class StorageType:
+    """The type of a storage as a pickle names it: `torch.FloatStorage`; `dtype` is None where it is untyped."""
+
+    def __init__(self, name: str, dtype: dtypes.dtype | None) -> None:
+        self.name = name
+        self.dtype = dtype
+
+
+class Storage:
+    """A block of memory that tensors of a file lie in. A `map_location` function is given these.
+
+    `bytes` is a flat uint8 array; `swapped` says that its numbers are still in the other byte order.
+    """
+
+    def __init__(self, data: np.ndarray, dtype: dtypes.dtype | None, swapped: bool = False) -> None:
+        self.bytes = data
+        self.dtype = dtype
+        self.swapped = swapped
+        self.device = devices.CPU
+
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.bytes.size
+
+    def __len__(self) -> int:
+        return self.bytes.size // (self.dtype.itemsize if self.dtype is not None else 1)
+
+    def cpu(self) -> Storage:
+        """Itself: that is where it lies."""
+        return self
+
+
+def storage_name(dtype: dtypes.dtype) -> str | None:
+    """The name of PyTorch's storage class for a dtype; None where it has none and storages are untyped."""
+    return _STORAGE_OF.get(dtype)
+
+
+# --- rebuilding tensors ----------------------------------------------------------------------------------------------
+
+
+def _rebuild(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any) -> Tensor:
+    """A tensor that lies in `storage`, which may hold others too; everything is checked against its bounds."""
+    if not isinstance(storage, Storage) or not isinstance(dtype, dtypes.dtype):
+        raise pickle.UnpicklingError("the file is damaged: a tensor is not made from a storage and a dtype")
+    numbers = [offset, *size, *stride]
+    if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
+        raise pickle.UnpicklingError(f"the file is damaged: a tensor has offset {offset}, size {size}, stride {stride}")
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if 0 in size:
+        array = np.empty(size, dtype.numpy)
+    elif (last + 1) * dtype.itemsize > storage.bytes.size:
+        raise pickle.UnpicklingError(
+            f"the file is damaged: a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not "
+            f"fit its storage of {storage.bytes.size} bytes"
+        )
+    else:
+        if storage.swapped:
+            part = dtype.itemsize // (2 if dtype.is_complex else 1)
+            storage.bytes.reshape(-1, part)[:] = storage.bytes.reshape(-1, part)[:, ::-1].copy()
+            storage.swapped = False
+        array = np.ndarray(
+            tuple(size),
+            dtype.numpy,
+            storage.bytes,
+            offset * dtype.itemsize,
+            tuple(step * dtype.itemsize for step in stride),
+        )
+    tensor = from_numpy(array)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any) -> Tensor:
+    return _rebuild(storage, getattr(storage, "dtype", None), offset, size, stride, False)
+
+
+def _rebuild_tensor_v2(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any,
+    backward_hooks: Any = None,
+    metadata: Any = None,
+) -> Tensor:
+    return _rebuild(storage, getattr(storage, "dtype", None), offset, size, stride, requires_grad)
+
+
+def _rebuild_tensor_v3(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any,
+    backward_hooks: Any,
+    dtype: Any,
+    metadata: Any = None,
+) -> Tensor:
+    return _rebuild(storage, dtype, offset, size, stride, requires_grad)
+
+
+def _rebuild_parameter(data: Any, requires_grad: Any, backward_hooks: Any = None) -> Parameter:
+    return Parameter(data, bool(requires_grad))
+
+
+def _rebuild_parameter_with_state(data: Any, requires_grad: Any, backward_hooks: Any, state: Any) -> Parameter:
+    return _with_state(Parameter(data, bool(requires_grad)), state)
+
+
+def _rebuild_from_type_v2(function: Callable, new_type: type, args: tuple, state: Any) -> Any:
+    if function not in _REBUILD.values():
+        raise pickle.UnpicklingError(
+            "the file is damaged: a tensor is rebuilt by something that does not rebuild tensors"
+        )
+    tensor = function(*args)
+    if type(tensor) is not new_type:
+        tensor = tensor.as_subclass(new_type)
+    return _with_state(tensor, state)
+
+
+def _with_state(tensor: Any, state: Any) -> Any:
+    """Give a tensor back the attributes that a program had set on it, never those that it is made of."""
+    attributes = state[0] if isinstance(state, tuple) else state
+    for name, value in (attributes or {}).items():
+        if type(name) is str and name[:1] != "_" and not hasattr(type(tensor), name):
+            setattr(tensor, name, value)
+    return tensor
+
+
+_REBUILD: dict[str, Callable] = {
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter_with_state,
+}
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """How protocol 2 writes bytes: as text to be encoded."""
+    if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
+        raise pickle.UnpicklingError(f"the pickle encodes text as {encoding!r}; bytes are written as 'latin1'")
+    return text.encode(encoding)
+
+
+def _bytearray(data: Any = b"", encoding: str | None = None) -> bytearray:
+    if type(data) is str and encoding is not None:
+        data = _encode(data, encoding)
+    if type(data) is not bytes:
+        raise pickle.UnpicklingError("the pickle is damaged: a bytearray is made from bytes")
+    return bytearray(data)
+
+
+# --- the closed list -------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def known() -> dict[str, Any]:
+    """What every file may name: containers, sizes, devices, dtypes, storages, and the ways to make tensors."""
+    table: dict[str, Any] = {
+        "collections.OrderedDict": OrderedDict,
+        "collections.Counter": Counter,
+        "builtins.set": set,
+        "builtins.frozenset": frozenset,
+        "builtins.complex": complex,
+        "builtins.bytearray": _bytearray,
+        "_codecs.encode": _encode,
+        "torch.Size": Size,
+        "torch.device": devices.device,
+        "torch.Tensor": Tensor,
+        "torch._tensor.Tensor": Tensor,
+        "torch.nn.Parameter": Parameter,
+        "torch.nn.parameter.Parameter": Parameter,
+        "torch._tensor._rebuild_from_type_v2": _rebuild_from_type_v2,
+        **_REBUILD,
+    }
+    table.update((f"torch.{d.name}", d) for d in dtypes.dtype._by_numpy.values())
+    for name, dtype in _STORAGES.items():
+        table[f"torch.{name}"] = table[f"torch.cuda.{name}"] = StorageType(name, dtype)
+    table["torch.storage.UntypedStorage"] = table["torch.UntypedStorage"] = StorageType("UntypedStorage", None)
+    return table
+
+
+_user: dict[str, Any] = {}
+_user_list: list[Any] = []
+
+
+def allowed(name: str) -> Any:
+    """What a name may stand for under `weights_only=True`; None if it is refused."""
+    found = known().get(name)
+    return _user.get(name) if found is None else found
+
+
+def callables() -> set[int]:
+    """The ids of what a pickle may call."""
+    things = (*known().values(), *_user.values())
+    return {id(thing) for thing in things if not isinstance(thing, (dtypes.dtype, StorageType))}
+
+
+def user_classes() -> tuple[type, ...]:
+    """The classes that the user allowed."""
+    return tuple(thing for thing in _user.values() if isinstance(thing, type))
+
+
+def add_safe_globals(safe_globals: Iterable[Any]) -> None:
+    """Let files name further classes or functions under `load(..., weights_only=True)`.
+
+    Each is the thing itself, or a pair of it and the full name that files use for it. Allow only what does no harm when
+    it is called with arguments of a stranger's choosing. TypeError for anything else.
+    """
+    things = list(safe_globals)
+    for thing in things:
+        _names_of(thing)
+    _user_list.extend(things)
+    for thing in things:
+        _user.update(_names_of(thing))
+
+
+def _names_of(thing: Any) -> dict[str, Any]:
+    if isinstance(thing, tuple) and len(thing) == 2 and isinstance(thing[1], str):
+        return {thing[1]: thing[0]}
+    if not callable(thing) or not hasattr(thing, "__qualname__"):
+        raise TypeError(f"add_safe_globals: expected a class, a function or a pair with its full name, got {thing!r}")
+    names = {f"{thing.__module__}.{thing.__qualname__}": thing}
+    if thing.__module__.split(".")[0] == "flambeau":
+        names["torch" + thing.__module__.removeprefix("flambeau") + "." + thing.__qualname__] = thing
+        names[".".join(torch_name(thing))] = thing
+    return names
+
+
+def get_safe_globals() -> list[Any]:
+    """What `add_safe_globals` was given so far."""
+    return list(_user_list)
+
+
+def clear_safe_globals() -> None:
+    """Take back everything that `add_safe_globals` allowed."""
+    _user_list.clear()
+    _user.clear()
+
+
+class safe_globals:
+    """Allow further names, as `add_safe_globals` does, for the length of a `with` block."""
+
+    def __init__(self, safe_globals: Iterable[Any]) -> None:
+        self._things = list(safe_globals)
+
+    def __enter__(self) -> None:
+        self._before = (list(_user_list), dict(_user))
+        add_safe_globals(self._things)
+
+    def __exit__(self, *error: object) -> None:
+        clear_safe_globals()
+        _user_list.extend(self._before[0])
+        _user.update(self._before[1])
+
+
+# --- names of classes and functions, both ways -----------------------------------------------------------------------
+
+_PUBLIC = (
+    "flambeau.nn",
+    "flambeau.nn.functional",
+    "flambeau.optim",
+    "flambeau.optim.lr_scheduler",
+    "flambeau.utils.data",
+    "flambeau",
+)
+
+
+def torch_name(thing: Any) -> tuple[str, str]:
+    """PyTorch's module and name for a class or function of flambeau's: its public place where it has one."""
+    name = thing.__qualname__
+    for place in _PUBLIC:
+        if getattr(sys.modules.get(place), name, None) is thing:
+            return "torch" + place.removeprefix("flambeau"), name
+    return "torch" + thing.__module__.removeprefix("flambeau"), name
+
+
+def resolve(module: str, name: str) -> Any:
+    """What stands here for a class or function of PyTorch's; for `weights_only=False` only.
+
+    Raises:
+        AttributeError: if flambeau has nothing of that name.
+    """
+    found = known().get(f"{module}.{name}")
+    if found is not None:
+        return found
+    homes = ["flambeau" + module.removeprefix("torch"), *_PUBLIC]
+    for home in homes:
+        try:
+            thing: Any = importlib.import_module(home)
+            for part in name.split("."):
+                thing = getattr(thing, part)
+            return thing
+        except (ImportError, AttributeError):
+            continue
+    raise AttributeError(f"the file needs {module}.{name}, which flambeau does not have")

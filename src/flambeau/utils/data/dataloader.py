@@ -1,0 +1,358 @@
+"""`DataLoader`: batches from a dataset."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import multiprocessing
+import multiprocessing.context
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from flambeau.utils.data._utils.collate import default_collate, default_convert
+from flambeau.utils.data._utils.fetch import IterableDatasetFetcher, MapDatasetFetcher
+from flambeau.utils.data._utils.worker import Worker, WorkerInfo, get_worker_info
+from flambeau.utils.data.dataset import Dataset, IterableDataset
+from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
+
+__all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _DatasetKind:
+    Map = 0
+    Iterable = 1
+
+
+class _InfiniteConstantSampler(Sampler):
+    """Asks a stream for one more sample, without end."""
+
+    def __iter__(self) -> Iterator[None]:
+        return itertools.repeat(None)
+
+
+class DataLoader(Generic[T_co]):
+    """Iterates over batches of a dataset, anew each time `iter` is called.
+
+    The order of shuffling, and how much of the random generator an epoch consumes, are PyTorch's. Batches are made in
+    this process whatever `num_workers` is; with workers each has its copy of the dataset, its `get_worker_info()` and
+    its own random numbers, those of PyTorch's worker processes, so batches come out the same.
+
+    Args:
+        dataset: a `Dataset`, anything else with `__getitem__` and `__len__`, or an `IterableDataset`.
+        batch_size: samples per batch; None yields single samples, through `default_convert`.
+        shuffle: read in a new random order each time.
+        sampler: yields the indices to read; instead of `shuffle`.
+        batch_sampler: yields lists of indices; instead of `batch_size`, `shuffle`, `sampler` and `drop_last`.
+        num_workers: how many workers take turns.
+        collate_fn: makes a batch of a list of samples; `default_collate` by default.
+        pin_memory: accepted; there is no device memory to copy to.
+        drop_last: leave out a last batch that would be smaller.
+        timeout: accepted with workers, for which there is no waiting.
+        worker_init_fn: called with a worker's number when it starts.
+        multiprocessing_context: accepted with workers.
+        generator: where the order of shuffling and the workers' seeds are drawn from; by default the global one.
+        prefetch_factor: with workers, how many batches per worker have their indices drawn in advance (2 if None).
+        persistent_workers: keep the workers, and what they did to their datasets, for the next iteration.
+        pin_memory_device, in_order: accepted.
+
+    Raises:
+        ValueError: for options that contradict each other or are out of range.
+        TypeError: for a `multiprocessing_context` that is none.
+
+    >>> import flambeau as torch
+    >>> data = torch.utils.data.TensorDataset(torch.arange(5))
+    >>> for (batch,) in torch.utils.data.DataLoader(data, batch_size=2):
+    ...     print(batch)
+    tensor([0, 1])
+    tensor([2, 3])
+    tensor([4])
+    """
+
+    _initialized = False
+    _fixed: ClassVar[frozenset[str]] = frozenset(
+        ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+    )
+    sampler: Any
+
+    def __init__(
+        self,
+        dataset: Dataset[T_co],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler | Iterable | None = None,
+        batch_sampler: Sampler[list] | Iterable[list] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Any = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ) -> None:
+        _check_workers(num_workers, timeout, prefetch_factor, persistent_workers)
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
+        self.in_order = in_order
+        streams = isinstance(dataset, IterableDataset)
+        self._dataset_kind = _DatasetKind.Iterable if streams else _DatasetKind.Map
+        if streams:
+            _check_stream(shuffle, sampler, batch_sampler)
+        _check_sampling(batch_size, shuffle, sampler, batch_sampler, drop_last)
+        if batch_sampler is not None:
+            batch_size, drop_last = None, False
+        if sampler is None:
+            if streams:
+                sampler = _InfiniteConstantSampler()
+            else:
+                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+        if batch_size is not None and batch_sampler is None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        self.generator = generator
+        self.collate_fn = collate_fn or (default_collate if self._auto_collation else default_convert)
+        self.persistent_workers = persistent_workers
+        self._initialized = True
+        self._IterableDataset_len_called: int | None = None
+        self._iterator: Any = None
+        self.check_worker_number_rationality()
+
+    @property
+    def multiprocessing_context(self) -> Any:
+        """How worker processes would be started."""
+        return self._multiprocessing_context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context: Any) -> None:
+        if context is not None:
+            if not self.num_workers:
+                raise ValueError("multiprocessing_context needs workers: pass num_workers > 0, or leave it out")
+            if isinstance(context, str):
+                methods = multiprocessing.get_all_start_methods()
+                if context not in methods:
+                    raise ValueError(f"multiprocessing_context should be one of {methods}, got {context!r}")
+                context = multiprocessing.get_context(context)
+            if not isinstance(context, multiprocessing.context.BaseContext):
+                raise TypeError(f"multiprocessing_context should be a context or its name, got {context!r}")
+        self._multiprocessing_context = context
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._initialized and name in self._fixed:
+            raise ValueError(f"{name} of a {type(self).__name__} can't be changed once it is made; make a new one")
+        super().__setattr__(name, value)
+
+    def __iter__(self) -> _Iterator:
+        if not (self.persistent_workers and self.num_workers):
+            return self._get_iterator()
+        if self._iterator is None:
+            self._iterator = self._get_iterator()
+        else:
+            self._iterator._reset(self)
+        return self._iterator
+
+    def _get_iterator(self) -> _Iterator:
+        if self.num_workers == 0:
+            return _SingleProcessDataLoaderIter(self)
+        self.check_worker_number_rationality()
+        return _MultiProcessingDataLoaderIter(self)
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
+
+    @property
+    def _index_sampler(self) -> Any:
+        return self.batch_sampler if self._auto_collation else self.sampler
+
+    def __len__(self) -> int:
+        if self._dataset_kind == _DatasetKind.Map:
+            return len(self._index_sampler)
+        length = self._IterableDataset_len_called = len(cast(Any, self.dataset))
+        if self.batch_size is None:
+            return length
+        return length // self.batch_size if self.drop_last else -(-length // self.batch_size)
+
+    def check_worker_number_rationality(self) -> None:
+        """Warn if there are more workers than processors."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        processors = len(affinity(0)) if affinity else os.cpu_count()
+        if self.num_workers and (processors is None or self.num_workers > processors):
+            warnings.warn(
+                f"this DataLoader has {self.num_workers} workers, but this process may use {processors} processors; "
+                "use fewer workers",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _check_workers(num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool) -> None:
+    if num_workers < 0:
+        raise ValueError(f"num_workers should not be negative, got {num_workers}; 0 means no workers")
+    if timeout < 0:
+        raise ValueError(f"timeout should not be negative, got {timeout}")
+    if prefetch_factor is not None:
+        if num_workers == 0:
+            raise ValueError("prefetch_factor needs workers: pass num_workers > 0, or leave it out")
+        if prefetch_factor < 0:
+            raise ValueError(f"prefetch_factor should not be negative, got {prefetch_factor}")
+    if persistent_workers and num_workers == 0:
+        raise ValueError("persistent_workers needs workers: pass num_workers > 0, or leave it out")
+
+
+def _check_stream(shuffle: Any, sampler: Any, batch_sampler: Any) -> None:
+    if shuffle not in (False, None):
+        raise ValueError(f"an IterableDataset sets its own order: leave shuffle out (got shuffle={shuffle!r})")
+    for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+        if value is not None:
+            raise ValueError(f"an IterableDataset sets its own order: leave {name} out (got {value!r})")
+
+
+def _check_sampling(batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: bool) -> None:
+    if sampler is not None and shuffle:
+        raise ValueError("pass sampler or shuffle, not both: a sampler sets the order")
+    if batch_sampler is not None:
+        if batch_size != 1 or shuffle or sampler is not None or drop_last:
+            raise ValueError("a batch_sampler sets the batches: leave batch_size, shuffle, sampler and drop_last out")
+    elif batch_size is None and drop_last:
+        raise ValueError("batch_size=None yields single samples: there is no last batch to drop, leave drop_last out")
+
+
+class _Iterator:
+    """One pass over the batches of a loader."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self._dataset = loader.dataset
+        self._dataset_kind = loader._dataset_kind
+        self._len_called = loader._IterableDataset_len_called
+        self._auto_collation = loader._auto_collation
+        self._drop_last = loader.drop_last
+        self._index_sampler = loader._index_sampler
+        self._num_workers = loader.num_workers
+        if loader.pin_memory:
+            warnings.warn(
+                "pin_memory=True has no effect: there is no accelerator to pin memory for", UserWarning, stacklevel=4
+            )
+        self._timeout = loader.timeout
+        self._collate_fn = loader.collate_fn
+        self._sampler_iter = iter(self._index_sampler)
+        self._base_seed = draw_seed(loader.generator)
+        self._num_yielded = 0
+
+    def __iter__(self) -> _Iterator:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._index_sampler)
+
+    def __next__(self) -> Any:
+        data = self._next_data()
+        self._num_yielded += 1
+        if self._len_called is not None and self._num_yielded > self._len_called:
+            warnings.warn(
+                f"the IterableDataset {self._dataset} said that its length is {self._len_called}, but "
+                f"{self._num_yielded} samples have come"
+                + ("; do its workers share the samples out by get_worker_info()?" if self._num_workers else ""),
+                UserWarning,
+                stacklevel=2,
+            )
+        return data
+
+    def _next_data(self) -> Any:
+        raise StopIteration
+
+    def _fetcher(self, dataset: Any) -> Any:
+        kind = IterableDatasetFetcher if self._dataset_kind == _DatasetKind.Iterable else MapDatasetFetcher
+        return kind(dataset, self._auto_collation, self._collate_fn, self._drop_last)
+
+    def __getstate__(self) -> Any:
+        raise NotImplementedError(
+            f"a {type(self).__name__} can't be pickled; pickle the DataLoader, and call iter() on it"
+        )
+
+
+class _SingleProcessDataLoaderIter(_Iterator):
+    """Fetches a batch when it is asked for."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__(loader)
+        if self._timeout != 0:
+            raise AssertionError(f"timeout={self._timeout} needs workers: pass num_workers > 0, or leave it out")
+        self._dataset_fetcher = self._fetcher(self._dataset)
+
+    def _next_data(self) -> Any:
+        return self._dataset_fetcher.fetch(next(self._sampler_iter))
+
+
+class _MultiProcessingDataLoaderIter(_Iterator):
+    """Deals batches out to workers in turn; indices are drawn ahead, as far as PyTorch draws them."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__(loader)
+        if loader.prefetch_factor == 0:
+            raise AssertionError("prefetch_factor should be positive: workers would never get anything to do")
+        self._ahead = cast(int, loader.prefetch_factor) * self._num_workers
+        init, count = loader.worker_init_fn, self._num_workers
+        self._workers = [Worker(i, count, self._base_seed, self._dataset, init, self._fetcher) for i in range(count)]
+        self._begin()
+
+    def _reset(self, loader: DataLoader) -> None:
+        self._len_called = loader._IterableDataset_len_called
+        for worker in self._workers:
+            worker.resume()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sampler_iter = iter(self._index_sampler)
+        self._num_yielded = 0
+        self._turns = itertools.cycle(self._workers)
+        self._tasks: collections.deque[tuple[Worker, Any]] = collections.deque()
+        for _ in range(self._ahead):
+            self._add_task()
+
+    def _add_task(self) -> None:
+        try:
+            index = next(self._sampler_iter)
+        except StopIteration:
+            return
+        for worker in itertools.islice(self._turns, self._num_workers):
+            if worker.active:
+                self._tasks.append((worker, index))
+                return
+
+    def _next_data(self) -> Any:
+        while self._tasks:
+            worker, index = self._tasks.popleft()
+            if not worker.active:
+                continue
+            try:
+                data = worker.fetch(index)
+            except StopIteration:
+                if self._dataset_kind == _DatasetKind.Map:
+                    raise
+                worker.active = False
+                self._add_task()
+                continue
+            except Exception:
+                self._add_task()
+                raise
+            self._add_task()
+            return data
+        raise StopIteration
