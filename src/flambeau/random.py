@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Generator as Iterator
+from collections.abc import Callable
+from collections.abc import Generator as Iterator
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,10 @@ _STATE = np.dtype(
 
 
 class _Hooks:
-    """States leave as tensors. Tensors live upstairs, so that room hangs its constructor here; alone, states are arrays."""
+    """States leave as tensors.
+
+    Tensors live upstairs, so that room hangs its constructor here; alone, states are arrays.
+    """
 
     to_tensor: Callable[[np.ndarray], Any] = staticmethod(lambda array: array)
 
@@ -96,7 +100,8 @@ class Generator:
     # --- seeds ---------------------------------------------------------------------------------------------------
 
     def manual_seed(self, seed: int) -> Generator:
-        """Restart the stream at `seed`, any integer from -2**63 to 2**64 - 1 (a negative one counts from 2**64). Returns self.
+        """Restart the stream at `seed`, any integer from -2**63 to 2**64 - 1 (a negative one counts from 2**64).
+        Returns self.
 
         Raises RuntimeError for what is no integer, ValueError for one out of range.
         """
@@ -104,7 +109,9 @@ class Generator:
             raise RuntimeError(f"manual_seed expected an int, but got {type(seed).__name__}; use int(...)")
         seed = int(seed)
         if not -(2**63) <= seed < 2**64:
-            raise ValueError(f"manual_seed expected an int from -2**63 to 2**64 - 1, which 64 bits can hold, but got {seed}")
+            raise ValueError(
+                f"manual_seed expected an int from -2**63 to 2**64 - 1, which 64 bits can hold, but got {seed}"
+            )
         self._reset(seed % 2**64)
         return self
 
@@ -131,7 +138,9 @@ class Generator:
         self._bulk._bit_generator.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": pos}}
 
     def get_state(self) -> Any:
-        """The whole state as a uint8 tensor of 5056 elements: PyTorch's own layout, so either can go on from the other's."""
+        """The whole state as a uint8 tensor of 5056 elements: PyTorch's own layout, so either can go on from the
+        other's.
+        """
         key, pos = self._twister()
         state = np.zeros(1, _STATE)
         # PyTorch tells "just seeded" from "just used the last word"; both mean that new words are due
@@ -151,7 +160,9 @@ class Generator:
         Raises TypeError unless it is a uint8 tensor, RuntimeError if it is no state; the generator is then unchanged.
         """
         if not hasattr(new_state, "__array__"):
-            raise TypeError(f"expected the state as a uint8 tensor (torch.ByteTensor), but got {type(new_state).__name__}")
+            raise TypeError(
+                f"expected the state as a uint8 tensor (torch.ByteTensor), but got {type(new_state).__name__}"
+            )
         array = np.asarray(new_state)
         if array.dtype != np.uint8:
             raise TypeError(f"a generator's state must be a uint8 tensor (torch.ByteTensor), but got {array.dtype}")
@@ -251,7 +262,7 @@ def fork_rng(
     enabled: bool = True,
     _caller: str = "fork_rng",
     _devices_kw: str = "devices",
-    device_type: str = "cuda",
+    device_type: Any = None,
 ) -> Iterator[None]:
     """A `with` block whose draws leave the default generator as it was. With `enabled=False` it does nothing."""
     if not enabled:

@@ -1,8 +1,10 @@
-"""Normal numbers from words, 16 at a time: the Box-Muller transform (1958, doi:10.1214/aoms/1177706645) in PyTorch's rounding.
+"""Normal numbers from words, 16 at a time: the Box-Muller transform (1958, doi:10.1214/aoms/1177706645) in PyTorch's
+rounding.
 
-PyTorch's CPU kernel computes it in float32 with eight lanes of AVX2: logarithm, sine and cosine by Cephes' polynomials, with
-every product that feeds a sum fused (one rounding). Here the fused steps are float64 products and sums, which are exact
-enough to round once, and the rest is float32. So the numbers are PyTorch's to the last bit; over all 2**24 arguments.
+PyTorch's CPU kernel computes it in float32 with eight lanes of AVX2: logarithm, sine and cosine by Cephes'
+polynomials, with every product that feeds a sum fused (one rounding). Here the fused steps are float64 products and
+sums, which are exact enough to round once, and the rest is float32. So the numbers are PyTorch's to the last bit;
+over all 2**24 arguments.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ _EIGHT = np.dtype("V32")  # eight float32 at once
 
 
 def box_muller32(words: np.ndarray, out: np.ndarray, mean: float, std: float) -> None:
-    """Fill `out`, float32 of a length divisible by 16, from as many words: of each 16, the first 8 make radii, the others angles."""
+    """Fill `out`, float32 of a length divisible by 16, from as many words: of each 16, the first 8 make radii, the
+    others angles.
+    """
     source, target = words.view(_EIGHT).reshape(-1, 2), out.view(_EIGHT).reshape(-1, 2)
     mean32, std32 = np.array(mean, _F), np.array(std, _F)
 

@@ -1,8 +1,8 @@
 """Random arrays: how each distribution makes its numbers of a generator's words, exactly as PyTorch's CPU kernels do.
 
-Every function takes a `flambeau.random.Generator` and how many values are wanted, and returns them as a flat array, in the
-order in which PyTorch would write them. What is computed in double and rounded to a smaller type uses NumPy's functions; what stays double uses
-the C library's one by one, as PyTorch does, so that the last bit agrees.
+Every function takes a `flambeau.random.Generator` and how many values are wanted, and returns them as a flat array,
+in the order in which PyTorch would write them. What is computed in double and rounded to a smaller type uses NumPy's
+functions; what stays double uses the C library's one by one, as PyTorch does, so that the last bit agrees.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from .boxmuller import box_muller32, fused64
 
 __all__ = [
+    "DIGITS",
     "bernoulli",
     "bernoulli_each",
     "binomial",
@@ -43,7 +44,7 @@ _BITS32 = np.array(32, np.uint64)
 _BLOCK = 65536  # words drawn and converted at a time, so that they are still in cache
 
 # The significand's width decides how many integers a floating-point type can count through
-_DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
+DIGITS = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}
 
 
 # --- words into numbers -------------------------------------------------------------------------------------------
@@ -103,7 +104,10 @@ def uniform(generator: Any, n: int, dtype: np.dtype, low: float = 0.0, high: flo
 
 
 def _fused32(a: np.ndarray, b: np.float32, c: np.float32) -> np.ndarray:
-    """a * b + c in float32 with one rounding. The product is exact in float64; the sum may need care (see `fused64`)."""
+    """a * b + c in float32 with one rounding.
+
+    The product is exact in float64; the sum may need care (see `fused64`).
+    """
     product = a.astype(np.float64)
     product *= np.float64(b)
     grain = min(_unit(b) * 2.0**-24, _unit(c))
@@ -141,8 +145,13 @@ def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 # --- normal -------------------------------------------------------------------------------------------------------
 
 
-def normal(generator: Any, n: int, dtype: np.dtype, mean: float = 0.0, std: float = 1.0, blocks: bool = True) -> np.ndarray:
-    """`n` normal numbers. From 16 on they come in blocks of 16, if `blocks`; PyTorch does so for contiguous tensors only."""
+def normal(
+    generator: Any, n: int, dtype: np.dtype, mean: float = 0.0, std: float = 1.0, blocks: bool = True
+) -> np.ndarray:
+    """`n` normal numbers.
+
+    From 16 on they come in blocks of 16, if `blocks`; PyTorch does so for contiguous tensors only.
+    """
     if n < 16 or not blocks:
         return _cast(fused64(_pairs(generator, n, dtype == _F64), std, mean), dtype)
     whole, rest = n - n % 16, n % 16
@@ -261,7 +270,7 @@ def integers_any(generator: Any, n: int, dtype: np.dtype) -> np.ndarray:
     """`n` integers over all that `dtype` holds that are not negative; for floating point, all up to 2**digits."""
     if dtype == np.bool_:
         return (generator.words(n) & np.uint32(1)).astype(np.bool_)
-    digits = _DIGITS.get(dtype.name)
+    digits = DIGITS.get(dtype.name)
     span = 2**digits + 1 if digits else int(np.iinfo(dtype).max) + 1
     if dtype == _F64 or dtype == np.int64:
         return _from_int64((_long_words(generator, n) % np.uint64(span)).view(np.int64), dtype)
@@ -285,9 +294,10 @@ _SHORT = 256  # below this a plain loop is quicker
 def permutation(generator: Any, n: int) -> np.ndarray:
     """The integers below `n` in random order: Fisher and Yates' shuffle from the front, as int64.
 
-    Large shuffles are computed for all steps at once. Step i swaps places i and h[i] >= i, and place i is then done. What
-    step i finds at h[i] was put there by the last earlier step k with h[k] == h[i], which brought what was at its own place k;
-    that in turn came from the last step j < k with h[j] == k, and so on down to a place nobody had written yet.
+    Large shuffles are computed for all steps at once. Step i swaps places i and h[i] >= i, and place i is then done.
+    What step i finds at h[i] was put there by the last earlier step k with h[k] == h[i], which brought what was at
+    its own place k; that in turn came from the last step j < k with h[j] == k, and so on down to a place nobody had
+    written yet.
     """
     if n < 2:
         return np.arange(n)
@@ -356,7 +366,10 @@ def bernoulli_each(generator: Any, p: np.ndarray) -> np.ndarray:
 
 
 def multinomial(generator: Any, weights: np.ndarray, samples: int, replacement: bool) -> np.ndarray:
-    """Indices drawn by weight, for each row of a 2-dim array. Without replacement: the largest of weight over exponential."""
+    """Indices drawn by weight, for each row of a 2-dim array.
+
+    Without replacement: the largest of weight over exponential.
+    """
     rows, categories = weights.shape
     if not replacement or samples == 1:
         score = exponential(generator, rows * categories, weights.dtype).reshape(rows, categories)
