@@ -1,0 +1,23 @@
+"""Modules without initialisation."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+__all__ = ["skip_init"]
+
+
+def skip_init(module_cls: type, *args: Any, **kwargs: Any) -> Any:
+    """An instance of `module_cls` whose parameters hold no meaningful values (drawing them is wasted if they are
+    loaded).
+
+    RuntimeError unless it is a Module class that takes `device`.
+    """
+    from flambeau.nn.modules.module import Module
+
+    if not issubclass(module_cls, Module):
+        raise RuntimeError(f"skip_init: expected a Module class, got {module_cls.__name__}")
+    if "device" not in inspect.signature(module_cls).parameters:
+        raise RuntimeError(f"skip_init: {module_cls.__name__} takes no device")
+    return module_cls(*args, **kwargs)
