@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.dtypes import get_default_dtype
-
 __all__ = ["format_array", "format_tensor", "get_printoptions", "printoptions", "set_printoptions", "tensor_repr"]
 
 
@@ -246,24 +244,25 @@ def format_tensor(
     return _with_suffixes(prefix + (body if contents is None else contents), suffixes, len(prefix))
 
 
-def tensor_repr(tensor: Any, tensor_contents: str | None = None) -> str:
-    """What `repr` gives for a tensor. `tensor_contents` takes the place of the elements."""
-    from flambeau.autograd.runtime import NS
+def tensor_repr(tensor: Any, *, plain: bool, default_dtype: Any, tensor_contents: str | None = None) -> str:
+    """What `repr` gives for a tensor; `plain` says that it is a Tensor or a Parameter and not some subclass.
 
+    `tensor_contents` takes the place of the elements.
+    """
     try:
         node = tensor.grad_fn
         grad_fn = None if node is None else type(node).__name__
     except RuntimeError:  # a view made without grad whose base was then written to has no history to show
         grad_fn = "Invalid"
-    device, cls = tensor.device, type(tensor)
+    device = tensor.device
     return format_tensor(
         tensor._a,
         dtype=str(tensor.dtype),
         shape=tuple(tensor.shape),
         requires_grad=tensor.requires_grad,
-        prefix="tensor" if cls in (NS["Tensor"], NS["Parameter"]) else cls.__name__,
+        prefix="tensor" if plain else type(tensor).__name__,
         grad_fn=grad_fn,
         contents=tensor_contents,
         device=None if device.type == "cpu" else str(device),
-        default_dtype=str(get_default_dtype()),
+        default_dtype=str(default_dtype),
     )
