@@ -1,0 +1,114 @@
+"""flambeau: PyTorch's programming model without PyTorch.
+
+`import flambeau as torch` is the whole migration; `flambeau run train.py` needs not even that.
+"""
+
+from __future__ import annotations
+
+from flambeau import autograd as autograd
+from flambeau.autograd.runtime import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from flambeau.devices import device
+from flambeau.dtypes import (
+    bfloat16,
+    can_cast,
+    cdouble,
+    cfloat,
+    complex64,
+    complex128,
+    double,
+    dtype,
+    finfo,
+    float8_e4m3fn,
+    float8_e4m3fnuz,
+    float8_e5m2,
+    float8_e5m2fnuz,
+    float8_e8m0fnu,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    set_default_dtype,
+    short,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from flambeau.dtypes import bool_ as bool
+from flambeau.dtypes import float_ as float
+from flambeau.dtypes import int_ as int
+from flambeau.tensor.creation import (
+    arange,
+    as_tensor,
+    asarray,
+    complex_tensor as complex,
+    empty,
+    empty_like,
+    empty_strided,
+    eye,
+    from_dlpack,
+    from_numpy,
+    frombuffer,
+    full,
+    full_like,
+    linspace,
+    logspace,
+    ones,
+    ones_like,
+    polar,
+    range_tensor as range,
+    scalar_tensor,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from flambeau.tensor.size import Size
+from flambeau.tensor.tensor import Tensor
+from flambeau.tensor.formats import *
+from flambeau.tensor.printing import get_printoptions, set_printoptions
+from flambeau.ops.elementwise import *
+from flambeau.ops.arithmetic import *
+from flambeau.ops.arithmetic import scaled_add as add, scaled_sub as sub, divide as div
+from flambeau.ops.compare import *
+from flambeau.ops.reduce import *
+from flambeau.ops.shape import *
+from flambeau.ops.joining import *
+from flambeau.ops.products import *
+from flambeau import random as random
+from flambeau.ops.random_ops import *
+from flambeau.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout, feature_dropout, native_dropout
+
+# --- surroundings: versions, serving as torch, names that are missing (keep these lines last) ---
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from flambeau.amp import autocast, is_autocast_available
+from flambeau.compiler import compile
+from flambeau.missing import watch_all as _watch_all
+from flambeau.run import install_as_torch
+from flambeau.torch_version import TorchVersion as _TorchVersion
+from flambeau.version import __flambeau_version__
+from flambeau.version import __version__ as _version
+
+if _TYPE_CHECKING:  # imported when a program first asks for them
+    from flambeau import amp, backends, compiler, cuda, distributed, hub, multiprocessing, onnx, testing, types
+
+__version__ = _TorchVersion(_version)
+_watch_all()
+
+if __import__("os").environ.get("FLAMBEAU_AS_TORCH", "") not in ("", "0"):
+    install_as_torch()
