@@ -25,8 +25,11 @@ def public_name(name: str) -> str:
 
 
 def _names(owner: object) -> list[str]:
+    import pkgutil
+
     hidden = _ROOMS if getattr(owner, "__name__", None) == ROOT else ()
-    return [n for n in dir(owner) if not n.startswith("_") and n not in hidden]
+    submodules = (m.name for m in pkgutil.iter_modules(getattr(owner, "__path__", ())))
+    return [n for n in {*dir(owner), *submodules} if not n.startswith("_") and n not in hidden]
 
 
 def closest(name: str, owner: object) -> list[str]:
@@ -81,7 +84,9 @@ def watch(module: ModuleType) -> None:
         if has_submodules and not getattr(spec, "_initializing", False):
             full = f"{label}.{name}"
             if full in sys.modules or importlib.util.find_spec(full) is not None:
-                return importlib.import_module(full)
+                found = importlib.import_module(full)
+                watch_all()
+                return found
         text = message(name, module)
         if _asked_by_import(2):
             raise ImportError(text, name=label, path=getattr(module, "__file__", None))

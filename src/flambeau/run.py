@@ -46,7 +46,7 @@ class _AliasLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self.own_spec  # the import system has put the alias's in its place
-        missing.watch(module)
+        missing.watch_all()
         _speak_as_torch(module)
 
 
