@@ -23,7 +23,7 @@ import numpy as np
 
 from .parallel import scratch
 
-__all__ = ["Geometry", "Operand", "blocks", "images_of"]
+__all__ = ["Geometry", "Operand", "blocks", "images_of", "reads"]
 
 _BLOCK_BYTES = 1 << 20  # operands about this size stay in the second-level cache
 
@@ -70,7 +70,7 @@ def _valid(count: int, offset: int, stride: int, size: int) -> tuple[int, int]:
     return (first, last) if last > first else (0, 0)
 
 
-def _reads(count: int, offset: int, stride: int, size: int) -> tuple[slice, slice]:
+def reads(count: int, offset: int, stride: int, size: int) -> tuple[slice, slice]:
     """Where valid positions lie in the output, and the input positions they read."""
     first, last = _valid(count, offset, stride, size)
     if last <= first:
@@ -109,11 +109,11 @@ class Plan:
         self.shape = (geo.c, kd, kh, kw, *sizes, group)
         self.k, self.ld = geo.c * geo.taps, (d1 - d0) * (h1 - h0) * wo * group
         for a in range(kd):
-            depth = _reads(d1 - d0, d0 * sd + a * dd - pd, sd, geo.size[0])
+            depth = reads(d1 - d0, d0 * sd + a * dd - pd, sd, geo.size[0])
             for i in range(kh):
-                height = _reads(h1 - h0, h0 * sh + i * dh - ph, sh, geo.size[1])
+                height = reads(h1 - h0, h0 * sh + i * dh - ph, sh, geo.size[1])
                 for j in range(kw):
-                    width = _reads(wo, j * dw - pw, sw, geo.size[2])
+                    width = reads(wo, j * dw - pw, sw, geo.size[2])
                     at = (kd - 1 - a, kh - 1 - i, kw - 1 - j) if flip else (a, i, j)
                     self._add(at, sizes, depth, height, width)
         self.steps.append(((d0 * ho + h0) * wo * group, self.ld, [(0, 0)]))
@@ -130,9 +130,9 @@ class Plan:
         self.shape = (geo.c, kw, high - low, len(phases), rows, wo, group)
         self.k, self.ld = geo.c * kw, max(1, (high - low) * len(phases) * rows * line)
         for j in range(kw):
-            width = _reads(wo, j * dw - pw, sw, geo.size[2])
+            width = reads(wo, j * dw - pw, sw, geo.size[2])
             for p, phase in enumerate(phases):
-                height = _reads(rows, h0 * sh + phase - ph, sh, geo.size[1])
+                height = reads(rows, h0 * sh + phase - ph, sh, geo.size[1])
                 self._add((kw - 1 - j if flip else j, slice(None), p), (rows, wo), height, width)
                 put, get = self.copies[-1]
                 self.copies[-1] = put, (*get[:2], slice(low, high), *get[2:])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .conv_blocks import Geometry, _reads
+from .conv_blocks import Geometry, reads
 from .parallel import get_num_threads, run_tasks
 
 __all__ = ["add_patches", "backward_input", "backward_weight", "forward"]
@@ -25,11 +25,11 @@ def take_patches(x: np.ndarray, geo: Geometry) -> np.ndarray:
         patches[...] = 0
     (kd, kh, kw), (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = geo.kernel, geo.stride, geo.pad, geo.dilation
     for a in range(kd):
-        z, src_z = _reads(geo.out[0], a * dd - pd, sd, geo.size[0])
+        z, src_z = reads(geo.out[0], a * dd - pd, sd, geo.size[0])
         for i in range(kh):
-            y, src_y = _reads(geo.out[1], i * dh - ph, sh, geo.size[1])
+            y, src_y = reads(geo.out[1], i * dh - ph, sh, geo.size[1])
             for j in range(kw):
-                u, src_u = _reads(geo.out[2], j * dw - pw, sw, geo.size[2])
+                u, src_u = reads(geo.out[2], j * dw - pw, sw, geo.size[2])
                 patches[:, :, a, i, j, z, y, u] = x[:, :, src_z, src_y, src_u]
     return patches
 
@@ -39,11 +39,11 @@ def add_patches(target: np.ndarray, patches: np.ndarray, geo: Geometry, d0: int 
     (kd, kh, kw), (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = geo.kernel, geo.stride, geo.pad, geo.dilation
     depth, height, width = patches.shape[4:7]
     for a in range(kd):
-        z, to_z = _reads(depth, d0 * sd + a * dd - pd, sd, geo.size[0])
+        z, to_z = reads(depth, d0 * sd + a * dd - pd, sd, geo.size[0])
         for i in range(kh):
-            y, to_y = _reads(height, h0 * sh + i * dh - ph, sh, geo.size[1])
+            y, to_y = reads(height, h0 * sh + i * dh - ph, sh, geo.size[1])
             for j in range(kw):
-                u, to_u = _reads(width, j * dw - pw, sw, geo.size[2])
+                u, to_u = reads(width, j * dw - pw, sw, geo.size[2])
                 part = target[:, to_z, to_y, to_u]
                 np.add(part, patches[:, a, i, j, z, y, u], out=part)
 
