@@ -10,6 +10,7 @@ mean and the variance of what SELU gives (Klambauer et al. 2017, arXiv:1706.0251
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,7 @@ from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.fillers import arranged
 
-__all__ = [
-    "alpha_dropout",
-    "dropout",
-    "dropout1d",
-    "dropout2d",
-    "dropout3d",
-    "feature_alpha_dropout",
-    "feature_dropout",
-    "native_dropout",
-]
+__all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"]
 
 _ALPHA = 1.7580993408473766  # minus the value that SELU approaches for large negative arguments
 
@@ -156,14 +148,6 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
     return _dropped("feature_alpha_dropout", input, p, inplace, alpha=True, channels=True)
 
 
-def feature_dropout(input: Any, p: float, train: bool) -> Any:
-    """`dropout` of whole channels (dimension 1), which the input must have."""
-    p = _check("feature_dropout", input, p, RuntimeError)
-    if not train or p == 0 or not input._a.size:
-        return input
-    return _dropped("feature_dropout", input, p, False, channels=True)
-
-
 def _channels(name: str, input: Any, p: float, training: bool, inplace: bool) -> Any:
     if not training or p == 0 or not input._a.size:
         return input
@@ -216,6 +200,23 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     return (_channels if input.dim() == 5 else _unbatched)("dropout3d", input, p, training, inplace)
 
 
+# --- the forms in the flat namespace --------------------------------------------------------------------------------
+
+
+def _plain(name: str, inplace: bool, **how: bool) -> Callable[[Any, float, bool], Any]:
+    """The function of that name in the flat namespace, which wants all of its three arguments."""
+
+    def function(input: Any, p: float, train: bool) -> Any:
+        p = _check(name, input, p, RuntimeError)
+        if not train or p == 0 or not input._a.size:
+            return input
+        return _dropped(name, input, p, inplace, **how)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"`nn.functional.{name.rstrip('_')}` without defaults{', in place' if inplace else ''}."
+    return function
+
+
 def native_dropout(input: Any, p: float, train: bool | None) -> tuple[Any, Any]:
     """Dropout and its mask of bools."""
     p = _check("native_dropout", input, p, RuntimeError)
@@ -225,3 +226,15 @@ def native_dropout(input: Any, p: float, train: bool | None) -> tuple[Any, Any]:
         return _drop(input, wrap(np.zeros((), input._a.dtype))), wrap(np.zeros(input._a.shape, np.bool_))
     mask = _noise(input, 1 - p, False)
     return _drop(input, wrap(_scaled(mask, 1 - p, input._a.dtype))), wrap(mask)
+
+
+#: What `flambeau` itself offers under these names.
+NAMESPACE: dict[str, Callable] = {"native_dropout": native_dropout}
+for _suffix in ("", "_"):
+    for _name, _how in (
+        ("dropout", {}),
+        ("alpha_dropout", {"alpha": True}),
+        ("feature_dropout", {"channels": True}),
+        ("feature_alpha_dropout", {"alpha": True, "channels": True}),
+    ):
+        NAMESPACE[_name + _suffix] = _plain(_name + _suffix, bool(_suffix), **_how)

@@ -28,6 +28,28 @@ from flambeau.ops.fillers import (
     real_parts,
 )
 
+__all__ = [
+    "Generator",
+    "bernoulli",
+    "binomial",
+    "default_generator",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "multinomial",
+    "normal",
+    "poisson",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
 Generator = random.Generator
 default_generator = random.default_generator
 manual_seed = random.manual_seed
@@ -327,16 +349,8 @@ def randint_like(
 @op(name="bernoulli", any_dtype=True, upcast=False)
 def _bernoulli(k, input: Tensor, p, generator):
     """A draw of 0 or 1 per element; independent of the input as far as gradients go."""
-    if p is None:
-        order = _order(input)
-        flat = draws.bernoulli_each(generator, input.transpose(order).reshape(-1))
-    else:
-        flat = draws.bernoulli(generator, input.size, p)
-    return _laid_out(flat.astype(input.dtype), input, p is None)
-
-
-def _laid_out(flat: np.ndarray, like: np.ndarray, keep: bool) -> np.ndarray:
-    return arranged(flat, like) if keep else flat.reshape(like.shape)
+    flat = draws.bernoulli_each(generator, input.reshape(-1)) if p is None else draws.bernoulli(generator, input.size, p)
+    return flat.astype(input.dtype).reshape(input.shape)
 
 
 @_bernoulli.derivative("input")

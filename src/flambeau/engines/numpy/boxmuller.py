@@ -9,6 +9,8 @@ over all 2**24 arguments.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .parallel import parallel_for, scratch
@@ -173,12 +175,8 @@ def fused64(a: np.ndarray, b: float, c: float) -> np.ndarray:
         return a * b
     with np.errstate(all="ignore"):
         p = a * b
-        t = a * 134217729.0
-        high = t - (t - a)
-        low = a - high
-        t = b * 134217729.0
-        b_high = t - (t - b)
-        b_low = b - b_high
+        high, low = _halves(a)
+        b_high, b_low = _halves(b)
         rest = ((high * b_high - p) + high * b_low + low * b_high) + low * b_low
         s, s_low = _two_sum(rest, c)
         total, total_low = _two_sum(p, s)
@@ -187,6 +185,13 @@ def fused64(a: np.ndarray, b: float, c: float) -> np.ndarray:
         odd = np.where((lost != 0) & even, np.nextafter(odd, np.where(lost > 0, np.inf, -np.inf)), odd)
         result = total + odd
     return np.where(np.isfinite(result), result, p + c)
+
+
+def _halves(a: Any) -> tuple[Any, Any]:
+    """A float64 number as the sum of two with half as many digits, whose products are exact."""
+    t = a * 134217729.0
+    high = t - (t - a)
+    return high, a - high
 
 
 def _two_sum(a: np.ndarray, b: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:

@@ -308,10 +308,10 @@ def permutation(generator: Any, n: int) -> np.ndarray:
         target = (_long_words(generator, n - 1) % np.arange(n, 1, -1, dtype=np.uint64)).view(np.int64)
     target += steps
     if n < _SHORT:
-        order = list(range(n))
+        places = list(range(n))
         for i, h in enumerate(target.tolist()):
-            order[i], order[h] = order[h], order[i]
-        return np.array(order)
+            places[i], places[h] = places[h], places[i]
+        return np.array(places)
     # who last wrote to each place before its own step came: of equal indices, NumPy stores the last
     writer = np.full(n, -1)
     moved = target != steps
