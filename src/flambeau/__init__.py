@@ -91,7 +91,9 @@ from flambeau.ops.joining import *
 from flambeau.ops.products import *
 from flambeau import random as random
 from flambeau.ops.random_ops import *
-from flambeau.ops.dropout import alpha_dropout, dropout, feature_alpha_dropout, feature_dropout, native_dropout
+from flambeau.ops.dropout import NAMESPACE as _dropouts
+
+globals().update(_dropouts)
 
 # --- surroundings: versions, serving as torch, names that are missing (keep these lines last) ---
 from typing import TYPE_CHECKING as _TYPE_CHECKING

@@ -281,7 +281,8 @@ def ctc_backward(
         beta = np.where((input_lengths == t + 1)[:, None], first, moved)
         beta = np.where((input_lengths > t)[:, None] & (state <= end), beta, neg_inf)
         posterior = np.zeros((batch, classes), log_probs.dtype)
-        np.add.at(posterior, (rows, labels), np.exp(alpha[t] + beta - emit[t] + shift[:, None]))
+        both = np.exp(alpha[t] + beta - emit[t] + shift[:, None])
+        np.add.at(posterior, (rows, labels), np.where(alpha[t] > -np.inf, both, 0))
         grad[t] = np.exp(log_probs[t]) - posterior
     alive = (np.arange(steps)[:, None] < input_lengths)[:, :, None]
     lost = np.isinf(loss)[None, :, None]

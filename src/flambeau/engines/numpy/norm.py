@@ -17,10 +17,12 @@ __all__ = [
     "batch_norm_apply",
     "batch_norm_backward",
     "batch_norm_stats",
+    "group_norm",
+    "group_norm_backward",
     "layer_norm",
     "layer_norm_backward",
-    "batch_norm_sums",
     "rms_norm",
+    "rms_norm_backward",
 ]
 
 Array = Any
@@ -125,8 +127,14 @@ def layer_norm_backward(
     weight: Array | None,
     bias: Array | None,
     needs: tuple[bool, bool, bool],
+    normalized_shape: Any = None,
+    eps: float = 0.0,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Gradients of input, weight and bias. Without `mean` it is the gradient of `rms_norm`."""
+    """Gradients of input, weight and bias. Without `mean` it is the gradient of `rms_norm`.
+
+    The last two parameters are for the formula of the same name, which computes the statistics again.
+    """
+    a, g = np.ascontiguousarray(a), np.ascontiguousarray(g)
     rows = rstd.size
     n = a.size // rows if rows else 1
     grads, x = g.reshape(rows, n), a.reshape(rows, n)
@@ -218,6 +226,62 @@ def rms_norm(a: Array, normalized_shape: tuple[int, ...], weight: Array | None, 
     return out, rstd
 
 
+def rms_norm_backward(
+    g: Array, a: Array, rstd: Array, weight: Array | None, needs: tuple[bool, bool], normalized_shape: Any, eps: float
+) -> tuple[Array | None, Array | None]:
+    """Gradients of input and weight."""
+    return layer_norm_backward(g, a, None, rstd, weight, None, (needs[0], needs[1], False))[:2]
+
+
+# --- group_norm ---------------------------------------------------------------------------------------------------
+
+
+def group_norm(
+    a: Array, num_groups: int, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """Groups of channels with mean 0 and variance 1, each channel times `weight` plus `bias`; then means and `1 / std`."""
+    n, c, _ = _sizes(a)
+    width = a.size // (n * num_groups) if a.size else 0
+    out, mean, rstd = layer_norm(a.reshape(n * num_groups, width), (width,), None, None, eps)
+    out = out.reshape(a.shape)
+    if weight is not None or bias is not None:
+        scale = np.ones(c, a.dtype) if weight is None else weight
+        out = batch_norm_apply(out, scale, np.zeros(c, a.dtype) if bias is None else bias)
+    return out, mean, rstd
+
+
+def group_norm_backward(
+    g: Array,
+    a: Array,
+    mean: Array,
+    rstd: Array,
+    weight: Array | None,
+    bias: Array | None,
+    needs: tuple[bool, bool, bool],
+    num_groups: int,
+    eps: float,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients of input, weight and bias."""
+    n, c, length = _sizes(a)
+    if a.size == 0:
+        return np.zeros_like(a), *(None if v is None else np.zeros_like(v) for v in (weight, bias))
+    gx = gw = gb = None
+    if needs[0]:
+        inner = g if weight is None else batch_norm_apply(g, weight, np.zeros_like(weight))
+        rows = (n * num_groups, -1)
+        gx, _, _ = layer_norm_backward(inner.reshape(rows), a.reshape(rows), mean, rstd, None, None, (True, False, False))
+        gx = gx.reshape(a.shape)
+    if needs[1] or needs[2]:
+        grads, x = g.reshape(n * c, length), a.reshape(n * c, length)
+        plain = row_sum(grads).reshape(n, c)
+        gb = np.add.reduce(plain, 0) if needs[2] and bias is not None else None
+        if needs[1] and weight is not None:
+            per = c // num_groups
+            m, r = (np.repeat(v.reshape(n, num_groups), per, 1) for v in (mean, rstd))
+            gw = np.add.reduce((np.vecdot(grads, x).reshape(n, c) - m * plain) * r, 0)
+    return gx, gw, gb
+
+
 # --- batch_norm ---------------------------------------------------------------------------------------------------
 # Channels are dim 1. Where what follows it is long, a (sample, channel) pair is a row; where it is short, a sample is,
 # and each channel's value is repeated along it.
@@ -240,6 +304,8 @@ def batch_norm_stats(a: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each channel."""
     n, c, length = _sizes(a)
     count = n * length
+    if not count:
+        return np.zeros(c, a.dtype), np.zeros(c, a.dtype)
     plain, squares = _sums(a, a)
     mean = plain / count
     var = squares / count - mean * mean
@@ -322,7 +388,7 @@ def batch_norm_apply(a: Array, scale: Array, shift: Array) -> Array:
     return out
 
 
-def batch_norm_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
+def _gradient_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
     """Per channel, the sum of `g` and of `g * (a - mean)`."""
     if (np.abs(mean) * rstd <= 4).all():
         plain, weighted = _sums(g, a)
@@ -364,17 +430,19 @@ def batch_norm_backward(
     weight: Array | None,
     bias: Array | None,
     mean: Array,
-    rstd: Array,
+    var: Array,
     training: bool,
+    eps: float,
     needs: tuple[bool, bool, bool],
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients of input, weight and bias; in training the statistics are functions of the input."""
+    rstd = 1 / np.sqrt(var + eps)
     if a.size == 0:
         return np.zeros_like(a), *(None if v is None else np.zeros_like(v) for v in (weight, bias))
     scale = rstd if weight is None else weight * rstd
     gx = gw = gb = None
     if training or needs[1] or needs[2]:
-        plain, weighted = batch_norm_sums(g, a, mean, rstd)
+        plain, weighted = _gradient_sums(g, a, mean, rstd)
         gw = weighted * rstd if weight is not None and needs[1] else None
         gb = plain if bias is not None and needs[2] else None
     if needs[0] and training:

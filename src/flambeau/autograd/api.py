@@ -1,0 +1,153 @@
+"""`backward` and `grad`: checks of what a program asks for, then one pass of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.backward import run_backward
+from flambeau.autograd.graph import Node
+from flambeau.autograd.runtime import NS
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, NS["Tensor"]):
+        return (value,)
+    return tuple(value)
+
+
+def _root_gradients(roots: tuple, given: Any, create: bool) -> list[Any]:
+    tensor = NS["Tensor"]
+    if given is None:
+        grads: tuple = (None,) * len(roots)
+    else:
+        grads = (given,) if isinstance(given, tensor) else tuple(given) if isinstance(given, Sequence) else (given,)
+    if len(grads) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(grads)} gradients")
+    results = []
+    for root, g in zip(roots, grads, strict=True):
+        if root._node is None:
+            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+        if g is None:
+            if root._a.size != 1:
+                raise RuntimeError(
+                    f"grad can be implicitly created only for scalar outputs, but this one has shape {list(root._a.shape)}: "
+                    "reduce it (loss.sum(), loss.mean()) or pass gradient="
+                )
+            if root._a.dtype.kind == "c":
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
+            g = NS["WRAP"](np.ones_like(root._a))
+        elif not isinstance(g, tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        elif g._a.shape != root._a.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[0] has a shape of {list(g._a.shape)} and output[0] has a shape of "
+                f"{list(root._a.shape)}."
+            )
+        elif (g._a.dtype.kind == "c") != (root._a.dtype.kind == "c"):
+            raise RuntimeError(
+                f"For complex Tensors, both grad_output and output are required to have the same dtype: got {g.dtype} and {root.dtype}"
+            )
+        results.append(g if create else g._a)
+    return results
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulates the gradients of `tensors` into the leaves of their graph, or into `inputs` only.
+
+    RuntimeError where nothing requires grad, where a root of several elements has no gradient given, or where the graph
+    was freed by an earlier pass.
+    """
+    if grad_variables is not None and grad_tensors is None:
+        grad_tensors = grad_variables
+    roots = _tuple(tensors)
+    wanted = None
+    if inputs is not None:
+        wanted = list(_tuple(inputs)) if not isinstance(inputs, Node) else [inputs]
+        if not wanted:
+            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+        for t in wanted:
+            if t._node is None:
+                raise RuntimeError("One of the differentiated Tensors does not require grad")
+    grads = _root_gradients(roots, grad_tensors, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    captured = run_backward(list(roots), grads, retain, create_graph, wanted, True)
+    for t, g in zip(wanted or (), captured, strict=False):
+        if isinstance(t._node, Node) and g is not None:
+            g = g if create_graph else NS["WRAP"](np.array(g))
+            t._grad = g if t._grad is None else NS["OPS"].add(t._grad, g)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of `outputs` with respect to `inputs`, without touching any `grad`.
+
+    An input that the outputs do not depend on is a RuntimeError, None with `allow_unused`, or zeros with
+    `materialize_grads`.
+
+    >>> import flambeau as torch
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> (g,) = torch.autograd.grad(x ** 2, x, create_graph=True)
+    >>> torch.autograd.grad(g, x)
+    (tensor(2.),)
+    """
+    if materialize_grads:
+        if allow_unused is False:
+            raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        allow_unused = True
+    roots = _tuple(outputs)
+    wanted = _tuple(inputs)
+    if is_grads_batched:
+        return _batched(roots, wanted, grad_outputs, retain_graph, create_graph, allow_unused)
+    for t in wanted:
+        if t._node is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    grads = _root_gradients(roots, grad_outputs, create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    distinct = list({id(t._node) if isinstance(t._node, Node) else id(t): t for t in wanted}.values())
+    captured = run_backward(list(roots), grads, retain, create_graph, distinct, False)
+    by_key = {(id(t._node) if isinstance(t._node, Node) else id(t)): g for t, g in zip(distinct, captured, strict=True)}
+    results = []
+    for t in wanted:
+        g = by_key[id(t._node) if isinstance(t._node, Node) else id(t)]
+        if g is None:
+            if not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
+                    "this is the desired behavior."
+                )
+            g = NS["WRAP"](np.zeros_like(t._a)) if materialize_grads else None
+            results.append(g)
+        else:
+            results.append(g if create_graph else NS["WRAP"](g))
+    return tuple(results)
+
+
+def _batched(roots: tuple, wanted: tuple, grad_outputs: Any, retain: Any, create: bool, allow_unused: Any) -> tuple:
+    """One pass per entry of the gradients' first dimension, stacked."""
+    given = _tuple(grad_outputs)
+    rows = []
+    n = given[0]._a.shape[0]
+    for i in range(n):
+        keep = True if i < n - 1 else retain
+        rows.append(grad(roots, wanted, tuple(g[i] for g in given), keep, create, allow_unused=allow_unused))
+    stack = NS["OPS"].stack_op
+    return tuple(None if column[0] is None else stack(list(column), 0) for column in zip(*rows, strict=True))

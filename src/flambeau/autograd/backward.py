@@ -1,0 +1,324 @@
+"""Going backward: from the roots' gradients to the leaves', in the order of the clock.
+
+A node runs when the last gradient that leads to it has come; among those that are ready the youngest goes first, which
+is the reverse of the order of forward. Leaves accumulate as soon as they are ready. There is no recursion.
+"""
+
+from __future__ import annotations
+
+import heapq
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.graph import Node, Pick
+from flambeau.autograd.runtime import NS, _switch, thread
+from flambeau.autograd.views import bump
+
+
+class Pass:
+    """One backward pass: what it keeps, what it is asked for, and the gradients under way."""
+
+    def __init__(self, retain: bool, create: bool, inputs: list[Any] | None, accumulate: bool) -> None:
+        self.retain = retain
+        self.create = create
+        self.accumulate = accumulate
+        self.wanted: dict[Any, int] | None = None if inputs is None else {}
+        self.captured: list[Any] = [] if inputs is None else [None] * len(inputs)
+        self.pending: dict[Any, Any] = {}
+        self.inputs = inputs
+        self.useful: set | None = None
+
+    def count(self, roots: list[Any]) -> dict[Any, int]:
+        """How many gradients each node of the graph will be sent."""
+        waits: dict[Any, int] = {}
+        stack = [edge for edge in dict.fromkeys(roots) if isinstance(edge, Node)]
+        seen = set(stack)
+        while stack:
+            for edge in stack.pop().edges:
+                if edge is None:
+                    continue
+                n = waits.get(edge)
+                if n is not None:
+                    waits[edge] = n + 1
+                else:
+                    waits[edge] = 1
+                    if edge not in seen and isinstance(edge, Node):
+                        seen.add(edge)
+                        stack.append(edge)
+        return waits
+
+    def select(self, roots: list[Any]) -> None:
+        """Finds the nodes that lead to the inputs asked for, so that no other work is done."""
+        assert self.inputs is not None and self.wanted is not None
+        for i, tensor in enumerate(self.inputs):
+            self.wanted.setdefault(tensor if not isinstance(tensor._node, Node) else tensor._node, i)
+        order: list[Any] = []
+        stack: list[Any] = [edge for edge in roots if edge is not None]
+        seen = set(stack)
+        while stack:
+            node = stack.pop()
+            order.append(node)
+            if isinstance(node, Node):
+                for edge in node.edges:
+                    if edge is not None and edge not in seen:
+                        seen.add(edge)
+                        stack.append(edge)
+        useful = set(self.wanted)
+        for node in sorted((n for n in order if isinstance(n, Node)), key=lambda n: n.seq):
+            if any(edge in useful for edge in node.edges):
+                useful.add(node)
+        self.useful = useful
+
+    def run(self, roots: list[Any], grads: list[Any]) -> None:
+        """Sends `grads` from `roots` down the graph."""
+        if self.inputs is not None:
+            self.select(roots)
+        waits = self.count(roots)
+        pending = self.pending
+        heap: list[tuple[int, int, Any]] = []
+        for edge, g in zip(roots, grads, strict=True):
+            self.send(edge, g)
+        for edge in dict.fromkeys(roots):
+            if edge not in waits:
+                if isinstance(edge, Node):
+                    heapq.heappush(heap, (-edge.seq, id(edge), edge))
+                else:
+                    self.leaf(edge, pending.pop(edge))
+        while heap:
+            node = heapq.heappop(heap)[2]
+            while node is not None:
+                node = self.step(node, waits, heap)
+
+    def step(self, node: Any, waits: dict[Any, int], heap: list) -> Any:
+        """Runs `node`; returns the next one where no comparison is needed."""
+        pending = self.pending
+        g = pending.pop(node, None)
+        results = self.visit(node, g)
+        following = None
+        if results is None:
+            results = (None,) * len(node.edges)
+        del g
+        for i, edge in enumerate(node.edges):
+            if edge is None:
+                continue
+            gi = results[i]
+            if gi is not None:
+                if edge in pending or (node.__class__ is Pick):
+                    self.send(edge, gi, node)
+                else:
+                    pending[edge] = gi
+            n = waits[edge] - 1
+            if n:
+                waits[edge] = n
+                continue
+            if isinstance(edge, Node):
+                if following is not None:
+                    heapq.heappush(heap, (-following.seq, id(following), following))
+                following = edge
+            else:
+                gi = None
+                results = results[:i] + (None,) + results[i + 1 :]
+                if edge in pending:
+                    self.leaf(edge, pending.pop(edge))
+        if following is not None and heap:
+            item = heapq.heappushpop(heap, (-following.seq, id(following), following))
+            following = item[2]
+        return following
+
+    def visit(self, node: Any, g: Any) -> tuple | None:
+        """Hooks, captures, and the node's own work."""
+        if node.outputs > 1 and g is None:
+            g = [None] * node.outputs
+        if node.tensor_hooks is not None or node.prehooks is not None or node.retains is not None:
+            g = self.before(node, g)
+        if self.wanted is not None:
+            if node in self.wanted:
+                self.captured[self.wanted[node]] = g
+            if not any(edge in self.useful for edge in node.edges):  # type: ignore[operator]
+                return None
+        if g is None and not getattr(node, "runs_without_gradient", False):
+            return None
+        if self.create:
+            results = node.run_recorded(g)
+        else:
+            try:
+                results = node.run(g)
+            except Exception as error:
+                explain(node, error)
+                raise
+        if NS.get("ANOMALY") is not None:
+            NS["ANOMALY"](node, results)
+        if node.hooks is not None:
+            results = self.after(node, g, results)
+        if not self.retain:
+            node.release()
+        return results
+
+    def send(self, edge: Any, g: Any, source: Any = None) -> None:
+        """Adds `g` to what waits for `edge`."""
+        pending = self.pending
+        if source.__class__ is Pick:
+            slots = pending.get(edge)
+            if slots is None:
+                slots = pending[edge] = [None] * edge.outputs
+            slots[source.index] = g
+            return
+        old = pending.get(edge)
+        if old is None:
+            pending[edge] = g
+        elif self.create:
+            pending[edge] = NS["OPS"].add(old, g)
+        else:
+            pending[edge] = np.add(old, g)
+
+    def before(self, node: Any, g: Any) -> Any:
+        """The hooks that see the gradient of an output: tensors' hooks first, then the node's, then retain_grad."""
+        many = node.outputs > 1
+        grads = list(g) if many else [g]
+        wrap, unwrap = self.show, self.hide
+        if node.tensor_hooks is not None:
+            for i, hooks in node.tensor_hooks.items():
+                for hook in list(hooks.values()):
+                    if grads[i] is None:
+                        continue
+                    result = hook(wrap(grads[i]))
+                    if result is not None:
+                        grads[i] = unwrap(checked_hook_result(result, grads[i]))
+        if node.prehooks is not None:
+            for hook in list(node.prehooks.values()):
+                result = hook(tuple(None if x is None else wrap(x) for x in grads))
+                if result is not None:
+                    result = result if isinstance(result, tuple) else (result,)
+                    grads = [None if x is None else unwrap(x) for x in result]
+        if node.retains is not None:
+            for i, ref in node.retains.items():
+                tensor = ref()
+                if tensor is not None and grads[i] is not None:
+                    self.store(tensor, grads[i])
+        return grads if many else grads[0]
+
+    def after(self, node: Any, g: Any, results: Any) -> Any:
+        """The node's hooks, which see both sides."""
+        gs = g if isinstance(g, list) else [g]
+        outer = tuple(None if x is None else self.show(x) for x in gs)
+        for hook in list(node.hooks.values()):
+            inner = tuple(None if x is None else self.show(x) for x in results)
+            replaced = hook(inner, outer)
+            if replaced is not None:
+                replaced = replaced if isinstance(replaced, tuple) else (replaced,)
+                if len(replaced) != len(results):
+                    raise RuntimeError(
+                        f"{node.name()}: a hook has returned {len(replaced)} gradients, expected {len(results)}: return one "
+                        "per input, or None to leave them as they are"
+                    )
+                results = tuple(None if x is None else self.hide(x) for x in replaced)
+        return results
+
+    def show(self, g: Any) -> Any:
+        return g if self.create else NS["WRAP"](g)
+
+    def hide(self, g: Any) -> Any:
+        return g if self.create else g._a
+
+    def leaf(self, tensor: Any, g: Any) -> None:
+        """Delivers the whole gradient of a leaf."""
+        if tensor._hooks:
+            shown = self.show(g)
+            for hook in list(tensor._hooks.values()):
+                result = hook(shown)
+                if result is not None:
+                    shown = checked_hook_result(result, shown)
+            g = self.hide(shown)
+            del shown
+        if self.wanted is not None:
+            at = self.wanted.get(tensor)
+            if at is None:
+                return
+            if not self.accumulate:
+                self.captured[at] = g
+                return
+        if (g._a if self.create else g).shape != tensor._a.shape:
+            got = (g._a if self.create else g).shape
+            raise RuntimeError(
+                f"a gradient of shape {list(got)} came back for a leaf of shape {list(tensor._a.shape)}: the backward of an "
+                "operation that uses it returns the wrong shape"
+            )
+        if self.create:
+            old = tensor._grad
+            tensor._grad = g if old is None else NS["OPS"].add(old, g)
+        else:
+            old = tensor._grad
+            if old is None:
+                # ours alone (this name, the caller's and getrefcount's): keep it, otherwise copy
+                array = tensor._a
+                if (
+                    g.__class__ is np.ndarray
+                    and getrefcount(g) <= 3
+                    and g.base is None
+                    and g.strides == array.strides
+                    and g.dtype is array.dtype
+                ):
+                    tensor._grad = NS["WRAP"](g)
+                else:
+                    kept = np.empty_like(array)
+                    kept[...] = g
+                    tensor._grad = NS["WRAP"](kept)
+            elif old._node is not None or not old._a.flags.writeable:
+                tensor._grad = NS["WRAP"](np.add(old._a, g))
+            else:
+                np.add(old._a, g, out=old._a, casting="same_kind")
+                bump(old)
+        if tensor._post_hooks:
+            for hook in list(tensor._post_hooks.values()):
+                hook(tensor)
+
+    def store(self, tensor: Any, g: Any) -> None:
+        """`retain_grad`: adds to the gradient kept on a tensor that is no leaf."""
+        if self.create:
+            old = tensor._grad
+            tensor._grad = g if old is None else NS["OPS"].add(old, g)
+            return
+        old = tensor._grad
+        tensor._grad = NS["WRAP"](np.array(g)) if old is None else NS["WRAP"](np.add(old._a, g))
+
+
+def checked_hook_result(result: Any, given: Any) -> Any:
+    """A hook's replacement gradient, if it is a tensor of the same shape."""
+    shape = getattr(given, "_a", given).shape
+    if not isinstance(result, NS["Tensor"]):
+        raise TypeError(f"expected the hook to return a Tensor or None, got {type(result).__name__}")
+    if result._a.shape != shape:
+        raise RuntimeError(f"a hook has changed the size of a gradient: expected {list(shape)}, got {list(result._a.shape)}")
+    return result
+
+
+def explain(node: Any, error: Exception) -> None:
+    """Adds to an error from backward where the node was recorded, if anomaly mode kept that."""
+    if node.trace is not None and hasattr(error, "add_note"):
+        error.add_note(f"{node.name()} was recorded in forward at:\n{node.trace}")
+
+
+def run_backward(
+    roots: list[Any], grads: list[Any], retain: bool, create: bool, inputs: list[Any] | None, accumulate: bool
+) -> list[Any]:
+    """The engine behind `Tensor.backward` and `autograd.grad`.
+
+    `grads` are Tensors under `create`, otherwise arrays. Returns the gradients captured for `inputs`.
+    """
+    edges = []
+    for t in roots:
+        node = t._node
+        edges.append(node if isinstance(node, Node) else t)
+    work = Pass(retain, create, inputs, accumulate)
+    previous = thread.grad
+    if previous is not create:
+        _switch(create)
+    try:
+        work.run(edges, grads)
+    finally:
+        if thread.grad is not previous:
+            _switch(previous)
+    return work.captured
+

@@ -1,0 +1,282 @@
+"""Versions, views and in-place writes.
+
+A base knows its live views weakly. A write stamps the written tensor, its base and all live aliases with the clock;
+a node that saved one of them earlier finds the stamp younger than itself. When a write is recorded, the base gets a
+`CopySlices` node ("the old value outside, the written one inside"), and every live view a new node that reads from it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.graph import Node
+from flambeau.autograd.runtime import LEAF, NS, thread, tick
+
+
+def root_of(tensor: Any) -> Any:
+    """The tensor whose memory `tensor` shows: its base, or itself."""
+    base = tensor._base
+    return tensor if base is None else base
+
+
+def register_alias(root: Any, alias: Any) -> None:
+    """Lets `root` know a tensor that shows its memory."""
+    aliases = root._aliases
+    if aliases is None:
+        root._aliases = [weakref.ref(alias)]
+        root._alias_limit = 16
+        return
+    if len(aliases) >= root._alias_limit:
+        aliases[:] = [ref for ref in aliases if ref() is not None]
+        root._alias_limit = 2 * len(aliases) + 16
+    aliases.append(weakref.ref(alias))
+
+
+def live_aliases(root: Any) -> list[Any]:
+    """The live tensors that share `root`'s memory through views or detach."""
+    return [t for ref in root._aliases or () if (t := ref()) is not None]
+
+
+def make_view(view: Any, source: Any) -> None:
+    """Declares `view` a view of `source`: one memory, one version."""
+    root = source._base
+    if root is None:
+        root = source
+    view._base = root
+    view._stamp = source._stamp
+    if not thread.grad:
+        view._no_grad_view = True
+    register_alias(root, view)
+
+
+def view_if_shared(view: Any, source: Any, result: np.ndarray, array: np.ndarray) -> None:
+    """`make_view` where the kernel returned memory of its operand's and not a copy."""
+    base = result.base
+    if result is array or (base is not None and (base is array or base is array.base)):
+        make_view(view, source)
+
+
+NS["VIEW"] = view_if_shared
+
+
+def make_alias(alias: Any, source: Any) -> None:
+    """Declares that `alias` shares memory and version with `source` without being its view (detach)."""
+    root = root_of(source)
+    alias._stamp = source._stamp
+    alias._alias_of = root
+    register_alias(root, alias)
+
+
+def bump(tensor: Any) -> None:
+    """Notes that `tensor`'s memory was written: its version and that of everything sharing the memory."""
+    root = tensor._alias_of or root_of(tensor)
+    while root._alias_of is not None:
+        root = root._alias_of
+    now = tick()
+    root._writes += 1
+    _stamp(root, now)
+    if root is not tensor:
+        _stamp(tensor, now)
+
+
+def _stamp(root: Any, now: int) -> None:
+    root._stamp = now
+    if root._cell is not None:
+        root._cell[0] = now
+    if root._aliases:
+        for alias in live_aliases(root):
+            if alias._stamp != now:
+                _stamp(alias, now)
+
+
+def version(tensor: Any) -> int:
+    """How often the memory of `tensor` was written in place."""
+    root = tensor._alias_of or root_of(tensor)
+    while root._alias_of is not None:
+        root = root._alias_of
+    return root._writes
+
+
+def check_writable(tensor: Any, op: str, recorded: bool) -> None:
+    """Refuses a write in place that autograd can't follow; `recorded`: whether grad mode is on."""
+    if not tensor._a.flags.writeable and 0 in tensor._a.strides:
+        raise RuntimeError(
+            f"{op}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location (it was made by expand). Please clone() the tensor before performing the operation"
+        )
+    if not recorded:
+        return
+    if tensor._inference and not thread.inference:
+        raise RuntimeError(
+            f"{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get "
+            "a normal tensor before doing inplace update"
+        )
+    node = tensor._node
+    if node is LEAF:
+        raise RuntimeError(
+            f"{op}: a leaf Variable that requires grad is being used in an in-place operation. Write under "
+            "torch.no_grad(), or use the out-of-place form"
+        )
+    base = tensor._base
+    if base is not None and base._node is LEAF:
+        raise RuntimeError(
+            f"{op}: a view of a leaf Variable that requires grad is being used in an in-place operation. Write under "
+            "torch.no_grad(), or clone() the leaf first"
+        )
+    if base is not None and node is not None and getattr(tensor, "_multi_view", False):
+        raise RuntimeError(
+            f"{op}: output of a function that returns multiple views is a view and is being modified inplace. "
+            "This view can't be written while it is recorded: clone() it first"
+        )
+
+
+def written(tensor: Any, node: Any) -> None:
+    """After a write into `tensor` that was recorded as `node` (None: not recorded): versions and graphs of all views."""
+    bump(tensor)
+    base = tensor._base
+    if base is None:
+        if node is None and tensor._node is None:
+            return
+        if tensor._node is not LEAF or node is not None:
+            tensor._node = node
+        root = tensor
+    else:
+        if node is None and base._node is None:
+            return
+        base._node = CopySlices(base, tensor, node)
+        root = base
+    for view in live_aliases(root):
+        if view._base is root:
+            view._node = AsStridedBackward0(root, view) if root._node is not None else None
+
+
+class Region:
+    """Where a view lies in its base, apart from what either holds: the same place on any array of the base's shape."""
+
+    __slots__ = ("base_shape", "index", "offset", "order", "shape", "steps")
+
+    def __init__(self, base: np.ndarray, view: np.ndarray) -> None:
+        self.base_shape = base.shape
+        self.shape = view.shape
+        size = base.itemsize
+        self.offset = (_address(view) - _address(base)) // size if view.size else 0
+        self.steps = tuple(stride // size for stride in view.strides)
+        self.order: tuple[int, ...] | None = None
+        self.index: np.ndarray | None = None
+        if not base.flags.c_contiguous:
+            order = tuple(int(i) for i in np.argsort([-s for s in base.strides], kind="stable"))
+            if base.transpose(order).flags.c_contiguous:
+                self.order = order
+            else:
+                self.index = self._flat_index(base)
+
+    def _flat_index(self, base: np.ndarray) -> np.ndarray:
+        """For each element of the view, the number of the base's element that it shows: for bases with gaps."""
+        places = _places(base.shape, tuple(s // base.itemsize for s in base.strides)).ravel()
+        wanted = self.offset + _places(self.shape, self.steps)
+        order = np.argsort(places, kind="stable")
+        return order[np.searchsorted(places[order], wanted)]
+
+    def _dense(self, array: np.ndarray) -> np.ndarray:
+        return array if self.order is None else array.transpose(self.order)
+
+    def _window(self, dense: np.ndarray) -> np.ndarray:
+        size = dense.itemsize
+        if not dense.size or 0 in self.shape:
+            return np.empty(self.shape, dense.dtype)
+        return np.ndarray(self.shape, dense.dtype, dense, self.offset * size, tuple(s * size for s in self.steps))
+
+    def take(self, array: np.ndarray) -> np.ndarray:
+        """A copy of the region's elements of `array`, which has the base's shape."""
+        if self.index is not None:
+            return array.reshape(-1)[self.index]
+        return self._window(np.ascontiguousarray(self._dense(array))).copy()
+
+    def put(self, values: np.ndarray) -> np.ndarray:
+        """Zeros of the base's shape with `values` added into the region (elements shown several times get the sum)."""
+        result = np.zeros(self.base_shape, values.dtype)
+        if self.index is not None:
+            np.add.at(result.reshape(-1), self.index, values)
+            return result
+        if self.order is not None:
+            result = np.zeros([self.base_shape[i] for i in self.order], values.dtype).transpose(np.argsort(self.order))
+        dense = self._dense(result)
+        if self.overlaps:
+            np.add.at(dense.reshape(-1), self.offset + _places(self.shape, self.steps), values)
+        elif values.size:
+            self._window(dense)[...] = values
+        return result
+
+    def clear(self, array: np.ndarray) -> np.ndarray:
+        """A copy of `array`, which has the base's shape, with zeros in the region."""
+        if self.index is not None:
+            result = array.copy()
+            result.reshape(-1)[self.index] = 0
+            return result
+        dense = np.array(self._dense(array), order="C")
+        if dense.size and 0 not in self.shape:
+            self._window(dense)[...] = 0
+        return dense if self.order is None else dense.transpose(np.argsort(self.order))
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether some element of the base is shown more than once."""
+        reach = 0
+        for step, n in sorted(zip(self.steps, self.shape, strict=True)):
+            if n > 1:
+                if step <= reach:
+                    return True
+                reach += step * (n - 1)
+        return False
+
+
+def _places(shape: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+    places = np.zeros(shape, dtype=np.int64)
+    for axis, (n, step) in enumerate(zip(shape, steps, strict=True)):
+        along = [1] * len(shape)
+        along[axis] = n
+        places += (np.arange(n) * step).reshape(along)
+    return places
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+class CopySlices(Node):
+    """The history of a base after a recorded write into one of its views."""
+
+    def __init__(self, base: Any, view: Any, written_by: Any) -> None:
+        self.edges = (base._node, written_by)
+        self.region = Region(base._a, view._a)
+        self.seq = tick()
+
+    def run(self, g: np.ndarray) -> tuple[Any, ...]:
+        rest, inside = self.edges
+        return (
+            self.region.clear(g) if rest is not None else None,
+            self.region.take(g) if inside is not None else None,
+        )
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        ops = NS["OPS"]
+        inside = ops.region_take(g, self.region)
+        return ops.sub(g, ops.region_put(inside, self.region)), inside
+
+
+class AsStridedBackward0(Node):
+    """The history of a view after its base was written: it reads its region of the base."""
+
+    def __init__(self, base: Any, view: Any) -> None:
+        self.edges = (base if base._node is LEAF else base._node,)
+        self.region = Region(base._a, view._a)
+        self.seq = tick()
+
+    def run(self, g: np.ndarray) -> tuple[Any, ...]:
+        return (self.region.put(g),)
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        return (NS["OPS"].region_put(g, self.region),)

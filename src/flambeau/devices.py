@@ -1,0 +1,77 @@
+"""Devices by name. Which of them exist is known by their engines; here it is only the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TYPES = ("cpu", "cuda", "tpu", "xla", "mps", "meta", "xpu", "hpu", "privateuseone")
+
+
+class device:
+    """A place where tensors live: `device('cpu')`, `device('cuda', 0)`, `device('cuda:0')`.
+
+    Naming a device never fails for a known kind; creating a tensor on one that is absent does. As a context manager
+    it makes factory functions inside create their tensors there.
+    """
+
+    __slots__ = ("_entered", "index", "type")
+
+    type: str
+    index: int | None
+
+    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
+        if isinstance(type, device):
+            type, index = type.type, type.index
+        elif isinstance(type, int):
+            type, index = "cuda", type
+        if not isinstance(type, str):
+            raise TypeError(f"device(): argument 'type' must be str or int, not {type.__class__.__name__}")
+        name, _, number = type.partition(":")
+        if number:
+            if index is not None:
+                raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {type}")
+            if not number.isdigit():
+                raise RuntimeError(f"Invalid device string: '{type}'; expected for example 'cpu' or 'cuda:0'")
+            index = int(number)
+        if name not in _TYPES:
+            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string: {type}")
+        self.type = name
+        self.index = index
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'" + (")" if self.index is None else f", index={self.index})")
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __reduce__(self) -> tuple:
+        return device, (str(self),)
+
+    def __enter__(self) -> device:
+        require(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+CPU = device("cpu")
+
+
+def require(where: Any) -> device:
+    """The device named, if it is here; otherwise an error that says what is here and how to get the other."""
+    found = where if isinstance(where, device) else device(where)
+    if found.type == "cpu":
+        return CPU
+    if found.type == "cuda":
+        raise RuntimeError(
+            f"no device '{found}': flambeau found no NVIDIA GPU engine. Tensors live on 'cpu' here; "
+            "guard with torch.cuda.is_available()"
+        )
+    raise RuntimeError(f"no device '{found}' on this machine: tensors live on 'cpu' here")

@@ -1,0 +1,1 @@
+"""Engines: kernels on raw arrays, one package per kind of array."""

@@ -1,0 +1,44 @@
+"""The CPU engine: kernels on NumPy arrays. A kernel's name here is its name in a set of kernels."""
+
+import importlib as _importlib
+
+import numpy as _np
+
+# Division by zero and overflow give infinities and NaNs, as everywhere in this field, and no warnings.
+_np.seterr(all="ignore")
+
+#: The modules whose public names are kernels; each is imported when one of its kernels is first asked for.
+_MODULES = (
+    "elementwise",
+    "reduce",
+    "layout",
+    "products",
+    "index",
+    "special",
+    "activation",
+    "softmax",
+    "norm",
+    "loss",
+    "conv",
+    "pool",
+    "lstm",
+    "recurrent",
+    "attention",
+    "embedding",
+    "sorting",
+    "linalg",
+)
+
+
+def _find(name: str) -> object:
+    for module in _MODULES:
+        try:
+            found = _importlib.import_module(f"{__name__}.{module}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{module}":
+                raise
+            continue
+        kernel = getattr(found, name, None)
+        if kernel is not None and (getattr(kernel, "__module__", "") != "typing"):
+            return kernel
+    return None

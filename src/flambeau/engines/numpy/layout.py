@@ -1,0 +1,162 @@
+"""Shapes: views where PyTorch has views, copies where it copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def reshape(a: Any, shape: tuple[int, ...]) -> Any:
+    """`a` in another shape: a view where the strides allow it."""
+    return np.asarray(a).reshape(shape)
+
+
+def permute(a: Any, dims: tuple[int, ...]) -> Any:
+    """`a` with its dimensions reordered."""
+    return a.transpose(dims)
+
+
+def transpose(a: Any, dim0: int, dim1: int) -> Any:
+    """`a` with two dimensions swapped."""
+    return a.swapaxes(dim0, dim1)
+
+
+def expand(a: Any, shape: tuple[int, ...]) -> Any:
+    """`a` broadcast to `shape`, without a copy."""
+    a = np.asarray(a)
+    if a.ndim == 0:
+        view = np.ndarray(shape, a.dtype, a, 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
+    return np.broadcast_to(a, shape)
+
+
+def unsqueeze(a: Any, dim: int) -> Any:
+    """`a` with a new dimension of length 1 at `dim`."""
+    return np.expand_dims(a, dim)
+
+
+def squeeze(a: Any, dim: Any) -> Any:
+    """`a` without the dimensions `dim`, which have length 1."""
+    return a.squeeze(dim)
+
+
+def flip(a: Any, dims: tuple[int, ...]) -> Any:
+    """`a` reversed along `dims`: a copy, since PyTorch has no negative strides."""
+    return np.flip(a, dims).copy()
+
+
+def slice(a: Any, dim: int, start: int, stop: int, step: int = 1) -> Any:
+    """The part `start:stop:step` of `a` along `dim`."""
+    index: list[Any] = [_ALL] * (dim % a.ndim) + [_slice(start, stop, step)]
+    return a[tuple(index)]
+
+
+_slice = __builtins__["slice"] if isinstance(__builtins__, dict) else __builtins__.slice
+_ALL = _slice(None)
+
+
+def cat(arrays: list[Any], dim: int) -> Any:
+    """The arrays joined along `dim`."""
+    return np.concatenate(arrays, dim)
+
+
+def stack(arrays: list[Any], dim: int) -> Any:
+    """The arrays joined along a new dimension `dim`."""
+    return np.stack(arrays, dim)
+
+
+def pad_zero(a: Any, widths: list[tuple[int, int]]) -> Any:
+    """`a` with zeros added before and after each dimension; negative widths cut."""
+    cut = tuple(_slice(max(0, -b), n - max(0, -e)) for (b, e), n in zip(widths, a.shape, strict=True))
+    inner = a[cut]
+    shape = [n + b + e for (b, e), n in zip(widths, a.shape, strict=True)]
+    result = np.zeros(shape, a.dtype)
+    place = tuple(_slice(max(0, b), n - max(0, e)) for (b, e), n in zip(widths, shape, strict=True))
+    result[place] = inner
+    return result
+
+
+def diagonal(a: Any, offset: int, dim1: int, dim2: int) -> Any:
+    """The diagonals of `a` in two dimensions, as its last dimension."""
+    view = a.diagonal(offset, dim1, dim2)
+    if a.flags.writeable and not view.flags.writeable:
+        view.flags.writeable = True
+    return view
+
+
+def contiguous(a: Any) -> Any:
+    """`a` with C strides, copied only where it has not."""
+    return np.ascontiguousarray(a) if a.ndim else a
+
+
+def clone(a: Any) -> Any:
+    """A copy that keeps the order of strides of a dense array."""
+    return np.array(a, order="K")
+
+
+def region_take(a: Any, region: Any) -> Any:
+    """The elements of a strided region."""
+    return region.take(a)
+
+
+def region_put(a: Any, region: Any) -> Any:
+    """Zeros with `a` added into a strided region."""
+    return region.put(a)
+
+
+def contiguous_copy(a: Any) -> Any:
+    """A copy with C strides."""
+    return np.array(a, order="C")
+
+
+def select(a: Any, dim: int, index: int) -> Any:
+    """The slice of `a` at `index` of one dimension."""
+    return a[(_ALL,) * dim + (index, ...)]
+
+
+def slice_put(g: Any, shape: tuple[int, ...], dim: int, start: int, stop: int, step: int = 1) -> Any:
+    """Zeros of `shape` with `g` in a part of one dimension."""
+    result = np.zeros(shape, g.dtype)
+    result[(_ALL,) * dim + (_slice(start, stop, step),)] = g
+    return result
+
+
+def diagonal_put(g: Any, shape: tuple[int, ...], offset: int, dim1: int, dim2: int) -> Any:
+    """Zeros of `shape` with `g` on diagonals."""
+    result = np.zeros(shape, g.dtype)
+    diagonal(result, offset, dim1, dim2)[...] = g
+    return result
+
+
+def roll(a: Any, shifts: Any, dims: Any = None) -> Any:
+    """`a` shifted around."""
+    return np.roll(a, shifts, dims)
+
+
+def tile(a: Any, repeats: tuple[int, ...]) -> Any:
+    """Copies of `a` side by side."""
+    return np.tile(a, repeats)
+
+
+def windows(a: Any, dim: int, size: int, step: int) -> Any:
+    """All windows of a length along `dim`, as a new last dimension of a view."""
+    if a.ndim == 0:
+        return a.reshape(1)[:size]
+    n = (a.shape[dim] - size) // step + 1
+    shape = (*a.shape[:dim], n, *a.shape[dim + 1 :], size)
+    strides = list(a.strides) + [a.strides[dim]]
+    strides[dim] *= step
+    return np.lib.stride_tricks.as_strided(a, shape, tuple(strides))
+
+
+def windows_put(g: Any, shape: tuple[int, ...], dim: int, size: int, step: int) -> Any:
+    """Zeros of `shape` with windows added in."""
+    if not shape:
+        return g.reshape(())
+    result = np.zeros(shape, g.dtype)
+    places = windows(result, dim, size, step)
+    for i in range(size):
+        places[..., i] += g[..., i]
+    return result

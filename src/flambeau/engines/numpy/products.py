@@ -1,0 +1,47 @@
+"""Matrix products through BLAS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """PyTorch's `matmul` on float arrays: vectors, matrices, batches with broadcasting."""
+    if a.ndim == 2 and b.ndim <= 2:
+        return a.dot(b)
+    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
+        # one product for the whole batch instead of one per matrix
+        shape = a.shape
+        if shape[-1] != b.shape[0]:
+            raise ValueError(f"mat1 and mat2 shapes cannot be multiplied ({shape[-2]}x{shape[-1]} and {b.shape[0]}x{b.shape[1]})")
+        rows = 1
+        for n in shape[:-1]:
+            rows *= n
+        return a.reshape(rows, shape[-1]).dot(b).reshape(*shape[:-1], b.shape[1])
+    return np.matmul(a, b)
+
+
+def linear(a: Any, weight: Any, bias: Any = None) -> Any:
+    """`a @ weight.T + bias`."""
+    if a.ndim == 2:
+        result = a.dot(weight.T)
+    else:
+        result = matmul(a, weight.T)
+    if bias is not None:
+        result = np.add(result, bias, out=result) if result.__class__ is np.ndarray else result + bias
+    return result
+
+
+def linear_weight(g: Any, a: Any) -> Any:
+    """The gradient of `linear`'s weight."""
+    if a.ndim != 2:
+        a = a.reshape(-1, a.shape[-1])
+        g = g.reshape(a.shape[0], -1)
+    return g.T.dot(a)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """The outer product of two vectors."""
+    return np.multiply(a[:, None], b)

@@ -1,0 +1,93 @@
+"""Reductions and scans along dimensions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_sum = np.add.reduce
+
+
+def sum(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """Sum over `dim` (None: all)."""
+    return _sum(a, dim, dtype, None, keepdim)
+
+
+def mean(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """Mean over `dim` (None: all); of nothing it is NaN."""
+    total = _sum(a, dim, dtype, None, keepdim)
+    n = a.size // total.size if total.size else 0
+    if n:
+        return np.true_divide(total, n)
+    return np.full_like(total, np.nan) if a.size == 0 and total.size else total
+
+
+def prod(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """Product over `dim` (None: all)."""
+    return np.multiply.reduce(a, dim, dtype, None, keepdim)
+
+
+def amax(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Largest element over `dim` (None: all); NaN wins."""
+    return np.maximum.reduce(a, dim, None, None, keepdim)
+
+
+def amin(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Smallest element over `dim` (None: all); NaN wins."""
+    return np.minimum.reduce(a, dim, None, None, keepdim)
+
+
+def cumsum(a: Any, dim: int, dtype: Any = None) -> Any:
+    """Running sum along `dim`."""
+    return np.add.accumulate(a, dim, dtype) if a.ndim else np.array(a, dtype=dtype)
+
+
+def cumprod(a: Any, dim: int, dtype: Any = None) -> Any:
+    """Running product along `dim`."""
+    return np.multiply.accumulate(a, dim, dtype) if a.ndim else np.array(a, dtype=dtype)
+
+
+def any(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether some element over `dim` is true."""
+    return np.logical_or.reduce(a, dim, None, None, keepdim)
+
+
+def all(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether every element over `dim` is true."""
+    return np.logical_and.reduce(a, dim, None, None, keepdim)
+
+
+def sum_to_shape(a: Any, shape: tuple[int, ...]) -> Any:
+    """Sums away what broadcasting from `shape` had added."""
+    extra = a.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and a.shape[i + extra] != 1)
+    if axes:
+        a = _sum_axes(a, axes)
+    return a.reshape(shape)
+
+
+def _sum_axes(a: Any, axes: tuple[int, ...]) -> Any:
+    # a bias' gradient: columns of a matrix, which a product with ones sums in one threaded call
+    lead = len(axes)
+    if lead < a.ndim and axes == tuple(range(lead)) and a.size >= 2048 and a.dtype.kind == "f" and a.flags.c_contiguous:
+        rest = a.shape[lead:]
+        columns = 1
+        for n in rest:
+            columns *= n
+        if columns and a.itemsize >= 4:
+            flat = a.reshape(-1, columns)
+            return np.ones(flat.shape[0], flat.dtype).dot(flat).reshape(rest)
+    return _sum(a, axes)
+
+
+def var(a: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
+    """Squared deviations from the mean over the count less `correction`."""
+    centred = np.subtract(a, mean(a, dim, True))
+    squares = np.multiply(centred, centred) if a.dtype.kind == "f" else np.abs(centred) ** 2
+    total = _sum(squares, dim, None, None, keepdim)
+    n = a.size // total.size if total.size else 0
+    left = n - correction
+    if left > 0:
+        return np.true_divide(total, left)
+    return np.true_divide(total, 0.0 if n else np.nan)

@@ -1,0 +1,31 @@
+"""Exceptions of flambeau's own, and the words that errors share.
+
+Where PyTorch raises a class of Python's, so does flambeau; the classes here are the few that have no name in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class OutOfMemoryError(RuntimeError):
+    """An allocation on a device failed."""
+
+
+class AcceleratorError(RuntimeError):
+    """A device reported a failure."""
+
+
+def describe(value: object) -> str:
+    """A short account of a value for an error message: dtype and shape of a tensor or array, else type and value."""
+    array = getattr(value, "_a", value)
+    shape = getattr(array, "shape", None)
+    if shape is not None and hasattr(array, "dtype"):
+        return f"{array.dtype}{list(shape)}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
+
+
+def describe_all(names: Iterable[str], values: Iterable[object]) -> str:
+    """`name type[shape]` for each of an operation's operands."""
+    return ", ".join(f"{name} {describe(value)}" for name, value in zip(names, values, strict=False) if value is not None)

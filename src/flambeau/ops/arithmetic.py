@@ -1,0 +1,521 @@
+"""Functions of several tensors, element by element, with broadcasting."""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS
+from flambeau.ops.core import offer, op
+from flambeau.ops.elementwise import ceil, floor, trunc
+
+
+@op(elementwise=True)
+def add(k, input: Tensor, other: Tensor):
+    """`input + other`."""
+    return k.add(input, other)
+
+
+@add.derivative("input")
+def _(k, g):
+    return g
+
+
+@add.derivative("other")
+def _(k, g):
+    return g
+
+
+@op(elementwise=True)
+def sub(k, input: Tensor, other: Tensor):
+    """`input - other`. Not for bool tensors."""
+    return k.sub(input, other)
+
+
+@sub.derivative("input")
+def _(k, g):
+    return g
+
+
+@sub.derivative("other")
+def _(k, g):
+    return k.neg(g)
+
+
+@op(elementwise=True, grad_name="RsubBackward1")
+def rsub(k, input: Tensor, other: Tensor):
+    """`other - input`."""
+    return k.sub(other, input)
+
+
+@rsub.derivative("input")
+def _(k, g):
+    return k.neg(g)
+
+
+@rsub.derivative("other")
+def _(k, g):
+    return g
+
+
+def scaled_add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+    """`input + alpha * other`, elementwise with broadcasting and type promotion.
+
+    >>> import flambeau as torch
+    >>> torch.add(torch.tensor([1, 2]), 10, alpha=2)
+    tensor([21, 22])
+    """
+    if alpha.__class__ is int and alpha == 1:
+        return add(input, other, out=out)
+    return add(input, _scaled(input, other, alpha, "add"), out=out)
+
+
+def scaled_sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+    """`input - alpha * other`, elementwise with broadcasting and type promotion."""
+    if alpha.__class__ is int and alpha == 1:
+        return sub(input, other, out=out)
+    return sub(input, _scaled(input, other, alpha, "sub"), out=out)
+
+
+def _scaled(input: Any, other: Any, alpha: Any, name: str) -> Any:
+    floating = [dtypes.of_numpy(t._a.dtype).kind in "fc" for t in (input, other) if isinstance(t, NS["Tensor"])]
+    if isinstance(alpha, float) and not any(floating) and not isinstance(other, (float, complex)):
+        raise RuntimeError(f"{name}(): for integral input tensors, argument alpha must not be a floating point number")
+    return mul(other, alpha) if isinstance(other, NS["Tensor"]) else other * alpha
+
+
+@op(elementwise=True)
+def mul(k, input: Tensor, other: Tensor):
+    """`input * other`."""
+    return k.mul(input, other)
+
+
+@mul.derivative("input")
+def _(k, g, other):
+    return k.mul(g, other)
+
+
+@mul.derivative("other")
+def _(k, g, input):
+    return k.mul(g, input)
+
+
+@op(elementwise="float", grad_name="DivBackward0")
+def div(k, input: Tensor, other: Tensor):
+    """`input / other`."""
+    return k.div(input, other)
+
+
+@div.derivative("input")
+def _(k, g, other):
+    return k.div(g, other)
+
+
+@div.derivative("other")
+def _(k, g, input, other):
+    return k.mul(k.neg(g), k.div(k.div(input, other), other))
+
+
+def divide(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Any:
+    """`input / other`; `rounding_mode='trunc'` rounds towards 0 and `'floor'` down, and keep integers integers."""
+    if rounding_mode is None:
+        return div(input, other, out=out)
+    if rounding_mode == "floor":
+        return floor_divide(input, other, out=out)
+    if rounding_mode == "trunc":
+        return trunc_divide(input, other, out=out)
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+
+
+@op(elementwise=True, grad_name="DivBackward1")
+def floor_divide(k, input: Tensor, other: Tensor):
+    """The quotient rounded down; ZeroDivisionError's RuntimeError for integers by zero."""
+    return k.floor_divide(input, other)
+
+
+@floor_divide.derivative("input")
+def _(k, g):
+    return k.zeros_like(g)
+
+
+@op(elementwise=True, grad_name="DivBackward1")
+def trunc_divide(k, input: Tensor, other: Tensor):
+    """The quotient rounded towards 0."""
+    return k.trunc_divide(input, other)
+
+
+@trunc_divide.derivative("input")
+def _(k, g):
+    return k.zeros_like(g)
+
+
+@op(elementwise=True)
+def remainder(k, input: Tensor, other: Tensor):
+    """The remainder with the sign of `other`, as Python's `%`."""
+    return k.remainder(input, other)
+
+
+@remainder.derivative("input")
+def _(k, g):
+    return g
+
+
+@remainder.derivative("other")
+def _(k, g, input, other):
+    return k.neg(k.mul(g, k.floor_divide(input, other)))
+
+
+@op(elementwise=True)
+def fmod(k, input: Tensor, other: Tensor):
+    """The remainder with the sign of `input`, as C's fmod."""
+    return k.fmod_checked(input, other)
+
+
+@fmod.derivative("input")
+def _(k, g):
+    return g
+
+
+@fmod.derivative("other")
+def _(k, g, input, other):
+    return k.neg(k.mul(g, k.trunc_divide(input, other)))
+
+
+@op(elementwise=True, grad_name="PowBackward0")
+def pow_scalar(k, input: Tensor, exponent):
+    """`input` to the power of a Python number."""
+    return k.pow_scalar(input, exponent)
+
+
+@pow_scalar.derivative("input")
+def _(k, g, input, exponent):
+    if exponent == 0:
+        return k.zeros_like(g)
+    if exponent == 1:
+        return g
+    if exponent == 2:
+        return k.mul(g, k.mul(input, 2))
+    return k.mul(g, k.mul(k.pow_scalar(input, exponent - 1), exponent))
+
+
+@op(elementwise=True, grad_name="PowBackward1")
+def pow_tensor(k, input: Tensor, exponent: Tensor):
+    """`input` to the power of `exponent`, both tensors or a number to a tensor."""
+    if exponent.dtype.kind == "i" and input.dtype.kind == "i":
+        return k.integer_pow(input, exponent)
+    return k.pow(input, exponent)
+
+
+@pow_tensor.derivative("input")
+def _(k, g, input, exponent):
+    slope = k.mul(g, k.mul(exponent, k.pow_tensor(input, k.sub(exponent, 1))))
+    return k.where(k.eq(exponent, 0), k.zeros_like(slope), slope)
+
+
+@pow_tensor.derivative("exponent")
+def _(k, g, input, exponent, out):
+    slope = k.mul(g, k.mul(out, k.log(input)))
+    flat = k.eq(exponent, 0) if k.is_complex(exponent) else k.ge(exponent, 0)
+    return k.where(k.logical_and(k.eq(input, 0), flat), k.zeros_like(slope), slope)
+
+
+def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
+    """`input` to the power `exponent`; either may be a number.
+
+    Integers to a negative integer power are refused with a RuntimeError.
+    """
+    if exponent.__class__ in (int, float) and isinstance(input, NS["Tensor"]):
+        kind = input._a.dtype.kind
+        if kind in "fcV":
+            return pow_scalar(input, exponent, out=out)
+        if exponent.__class__ is int and kind != "b":
+            if exponent < 0:
+                raise RuntimeError("Integers to negative integer powers are not allowed.")
+            return pow_scalar(input, exponent, out=out)
+    return pow_tensor(input, exponent, out=out)
+
+
+offer("pow", pow)
+
+
+def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
+    """`pow` computed in float64 (complex128 for complex operands)."""
+    tensor = NS["Tensor"]
+    complex_ = any(
+        isinstance(x, complex) or (isinstance(x, tensor) and x._a.dtype.kind == "c") for x in (input, exponent)
+    )
+    to = dtypes.complex128 if complex_ else dtypes.float64
+    values = [x.to(to) if isinstance(x, tensor) else x for x in (input, exponent)]
+    return pow(*values, out=out)
+
+
+@op(elementwise="float")
+def atan2(k, input: Tensor, other: Tensor):
+    """The angle of the point (other, input)."""
+    return k.atan2(input, other)
+
+
+@atan2.derivative("input")
+def _(k, g, input, other):
+    slope = k.mul(g, k.div(other, k.add(k.mul(input, input), k.mul(other, other))))
+    return k.where(k.logical_and(k.eq(input, 0), k.eq(other, 0)), k.zeros_like(slope), slope)
+
+
+@atan2.derivative("other")
+def _(k, g, input, other):
+    slope = k.neg(k.mul(g, k.div(input, k.add(k.mul(input, input), k.mul(other, other)))))
+    return k.where(k.logical_and(k.eq(input, 0), k.eq(other, 0)), k.zeros_like(slope), slope)
+
+
+def _winner(k, g, mine, theirs, wins):
+    """The gradient of the larger (or smaller) operand; a tie is shared."""
+    half = k.where(k.eq(mine, theirs), k.div(g, 2), g)
+    return k.where(wins(mine, theirs), k.zeros_like(half), half)
+
+
+@op(elementwise=True)
+def maximum(k, input: Tensor, other: Tensor):
+    """The larger of each pair; NaN wins."""
+    return k.maximum(input, other)
+
+
+@maximum.derivative("input")
+def _(k, g, input, other):
+    return _winner(k, g, input, other, k.lt)
+
+
+@maximum.derivative("other")
+def _(k, g, input, other):
+    return _winner(k, g, other, input, k.lt)
+
+
+@op(elementwise=True)
+def minimum(k, input: Tensor, other: Tensor):
+    """The smaller of each pair; NaN wins."""
+    return k.minimum(input, other)
+
+
+@minimum.derivative("input")
+def _(k, g, input, other):
+    return _winner(k, g, input, other, k.gt)
+
+
+@minimum.derivative("other")
+def _(k, g, input, other):
+    return _winner(k, g, other, input, k.gt)
+
+
+@op(elementwise=True)
+def fmax(k, input: Tensor, other: Tensor):
+    """The larger of each pair; a number wins over NaN."""
+    return k.fmax(input, other)
+
+
+@fmax.derivative("input")
+def _(k, g, input, other):
+    mine = k.logical_or(k.ge(input, other), k.isnan(other))
+    return k.where(mine, g, k.zeros_like(g))
+
+
+@fmax.derivative("other")
+def _(k, g, input, other):
+    mine = k.logical_or(k.ge(input, other), k.isnan(other))
+    return k.where(mine, k.zeros_like(g), g)
+
+
+@op(elementwise=True)
+def fmin(k, input: Tensor, other: Tensor):
+    """The smaller of each pair; a number wins over NaN."""
+    return k.fmin(input, other)
+
+
+@fmin.derivative("input")
+def _(k, g, input, other):
+    mine = k.logical_or(k.le(input, other), k.isnan(other))
+    return k.where(mine, g, k.zeros_like(g))
+
+
+@fmin.derivative("other")
+def _(k, g, input, other):
+    mine = k.logical_or(k.le(input, other), k.isnan(other))
+    return k.where(mine, k.zeros_like(g), g)
+
+
+@op(elementwise=True)
+def where_op(k, condition: Index, input: Tensor, other: Tensor):
+    """`input` where `condition`, elsewhere `other`."""
+    if condition.dtype.kind not in "bu":
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+    return k.where(k.ne(condition, 0) if condition.dtype.kind == "u" else condition, input, other)
+
+
+@where_op.derivative("input")
+def _(k, g, condition):
+    return k.where(condition, g, k.zeros_like(g))
+
+
+@where_op.derivative("other")
+def _(k, g, condition):
+    return k.where(condition, k.zeros_like(g), g)
+
+
+@op(elementwise="float")
+def hypot(k, input: Tensor, other: Tensor):
+    """The length of the hypotenuse over each pair of legs."""
+    return k.hypot(input, other)
+
+
+@hypot.derivative("input")
+def _(k, g, input, out):
+    return k.mul(g, k.div(input, out))
+
+
+@hypot.derivative("other")
+def _(k, g, other, out):
+    return k.mul(g, k.div(other, out))
+
+
+@op(elementwise="float")
+def copysign(k, input: Tensor, other: Tensor):
+    """The magnitude of `input` with the sign of `other`."""
+    return k.copysign(input, other)
+
+
+@copysign.derivative("input")
+def _(k, g, input, out):
+    ratio = k.div(out, input)
+    return k.mul(g, k.where(k.eq(input, 0), k.zeros_like(ratio), ratio))
+
+
+@copysign.derivative("other")
+def _(k, g):
+    return k.zeros_like(g)
+
+
+@op(elementwise="float")
+def logaddexp(k, input: Tensor, other: Tensor):
+    """log(exp(input) + exp(other)) without overflow."""
+    return k.logaddexp(input, other)
+
+
+@logaddexp.derivative("input")
+def _(k, g, input, out):
+    return k.mul(g, k.exp(k.sub(input, out)))
+
+
+@logaddexp.derivative("other")
+def _(k, g, other, out):
+    return k.mul(g, k.exp(k.sub(other, out)))
+
+
+@op(elementwise="float")
+def logaddexp2(k, input: Tensor, other: Tensor):
+    """log2(2**input + 2**other) without overflow."""
+    return k.logaddexp2(input, other)
+
+
+@logaddexp2.derivative("input")
+def _(k, g, input, out):
+    return k.mul(g, k.exp2(k.sub(input, out)))
+
+
+@logaddexp2.derivative("other")
+def _(k, g, other, out):
+    return k.mul(g, k.exp2(k.sub(other, out)))
+
+
+@op(elementwise=True, grad_name="LerpBackward1")
+def lerp(k, input: Tensor, end: Tensor, weight: Tensor):
+    """`input + weight * (end - input)`; exact at both ends."""
+    low = k.add(input, k.mul(weight, k.sub(end, input)))
+    high = k.sub(end, k.mul(k.sub(end, input), k.sub(1, weight)))
+    return k.where(k.lt(k.abs(weight), 0.5), low, high)
+
+
+@lerp.derivative("input")
+def _(k, g, weight):
+    return k.mul(g, k.sub(1, weight))
+
+
+@lerp.derivative("end")
+def _(k, g, weight):
+    return k.mul(g, weight)
+
+
+@lerp.derivative("weight")
+def _(k, g, input, end):
+    return k.mul(g, k.sub(end, input))
+
+
+@op(elementwise=True)
+def addcmul(k, input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value=1):
+    """`input + value * tensor1 * tensor2`."""
+    product = k.mul(tensor1, tensor2)
+    return k.add(input, product if value == 1 else k.mul(product, value))
+
+
+@addcmul.derivative("input")
+def _(k, g):
+    return g
+
+
+@addcmul.derivative("tensor1")
+def _(k, g, tensor2, value):
+    return k.mul(g, k.mul(tensor2, value))
+
+
+@addcmul.derivative("tensor2")
+def _(k, g, tensor1, value):
+    return k.mul(g, k.mul(tensor1, value))
+
+
+@op(elementwise=True)
+def addcdiv(k, input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value=1):
+    """`input + value * tensor1 / tensor2`, for floating-point tensors."""
+    if tensor2.dtype.kind in "biu" and tensor1.dtype.kind in "biu":
+        raise RuntimeError("Integer division with addcdiv is no longer supported; divide with torch.div first")
+    return k.add(input, k.mul(k.div(tensor1, tensor2), value))
+
+
+@addcdiv.derivative("input")
+def _(k, g):
+    return g
+
+
+@addcdiv.derivative("tensor1")
+def _(k, g, tensor2, value):
+    return k.mul(g, k.div(value, tensor2))
+
+
+@addcdiv.derivative("tensor2")
+def _(k, g, tensor1, tensor2, value):
+    return k.neg(k.mul(g, k.div(k.mul(tensor1, value), k.mul(tensor2, tensor2))))
+
+
+@op(elementwise="float")
+def xlogy(k, input: Tensor, other: Tensor):
+    """`input * log(other)`, 0 where input is 0 (and other is not NaN)."""
+    return k.xlogy(input, other)
+
+
+@xlogy.derivative("input")
+def _(k, g, input, other):
+    masked = k.logical_and(k.eq(input, 0), k.le(other, 0))
+    slope = k.mul(g, k.log(other))
+    return k.where(masked, k.zeros_like(slope), slope)
+
+
+@xlogy.derivative("other")
+def _(k, g, input, other):
+    return k.mul(g, k.div(input, other))
+
+
+true_divide = div
+multiply = mul
+subtract = scaled_sub
+arctan2 = atan2

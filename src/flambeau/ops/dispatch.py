@@ -1,0 +1,363 @@
+"""The general path of every op: what the straight path in generated code leaves out.
+
+Python numbers, other dtypes and their promotion, low precision, complex numbers, sequences of tensors, `out=`,
+subclasses with `__torch_function__`, anomaly mode, saved-tensor hooks, and the errors for operands of a wrong type.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.graph import Pick
+from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.autograd.views import make_view, view_if_shared
+from flambeau.errors import describe_all
+from flambeau.ops.core import INDEX, PLAIN, TENSOR, TENSORS, Op
+from flambeau.ops.nodes import make_node_classes
+
+NUMBER = (bool, int, float, complex, np.generic)
+
+
+class _Overrides(threading.local):
+    off = 0
+
+
+overrides = _Overrides()
+
+
+def wrap(array: Any) -> Any:
+    """A new tensor that holds `array` and needs no gradient."""
+    t = object.__new__(NS["Tensor"])
+    t._a = array if array.__class__ is np.ndarray else np.asarray(array)
+    return t
+
+
+NS["WRAP"] = wrap
+_constants: dict[tuple[Any, np.dtype, bool], Any] = {}
+
+
+def constant(value: Any, d: np.dtype) -> Any:
+    """The zero-dim tensor of a Python number, kept for the next time; never shown to a program."""
+    key = (value, d, value == 0 and str(value)[0] == "-")
+    found = _constants.get(key)
+    if found is None:
+        if len(_constants) > 4096:
+            _constants.clear()
+        with np.errstate(over="ignore"):
+            found = _constants[key] = wrap(np.array(value, dtype=d))
+    return found
+
+
+NS["CONSTANT"] = constant
+
+
+def failure(op: Op, error: Exception, operands: Sequence[Any]) -> Exception:
+    """The RuntimeError (IndexError for an axis) for an operand that NumPy refused."""
+    if isinstance(error, (np.exceptions.AxisError, IndexError)):
+        return IndexError(f"{op.name}(): dimension out of range: {error}")
+    names = [n for n, kind in zip(op.parameters, op.kinds, strict=True) if kind != PLAIN]
+    return RuntimeError(f"{op.name}(): {error} (got {describe_all(names, operands)})")
+
+
+NS["FAILURE"] = failure
+
+
+def general(op: Op, args: tuple, out: Any = None) -> Any:
+    """Runs `op` on any operands, and records it."""
+    if not overrides.off:
+        handler = find_override(op, args)
+        if handler is not None:
+            return handler if out is None else handler
+    if out is not None:
+        return write_out(op, args, out)
+    make_node_classes(op, NS)
+    values, dtype = _operands(op, args)
+    arrays = _arrays(op, values, dtype)
+    try:
+        results = op.run(NS["K"], arrays)
+    except ValueError as error:
+        shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
+        raise failure(op, error, shown) from None
+    tensors = _wrap_results(op, results, values, arrays, dtype)
+    if op.rules and thread.grad:
+        _record(op, values, arrays, tensors, results, dtype)
+    if thread.inference:
+        for t in tensors:
+            t._inference = True
+    return tensors[0] if op.visible == 1 else tuple(tensors)
+
+
+NS["GENERAL"] = general
+
+
+def operator(op: Op, args: tuple, out: Any = None) -> Any:
+    """`general` for Python's operators: an operand of a foreign type gets its own say."""
+    for value, kind in zip(args, op.kinds, strict=True):
+        if kind == TENSOR and not isinstance(value, (NS["Tensor"], *NUMBER)):
+            return NotImplemented
+    return general(op, args, out)
+
+
+NS["OPERATOR"] = operator
+
+
+def _operands(op: Op, args: tuple) -> tuple[list[Any], dtypes.dtype | None]:
+    """The operands as tensors, and the dtype that they are computed in."""
+    values = list(args)
+    tensor_class = NS["Tensor"]
+    full, zero_dim, scalars = [], [], []
+    numbers: list[int] = []
+    for i, (value, kind) in enumerate(zip(args, op.kinds, strict=True)):
+        if kind == PLAIN:
+            continue
+        if kind == TENSORS:
+            values[i] = value = _sequence(op, i, value)
+            for t in value:
+                (full if t._a.ndim else zero_dim).append(dtypes.of_numpy(t._a.dtype))
+            continue
+        if isinstance(value, tensor_class):
+            if kind == TENSOR:
+                (full if value._a.ndim else zero_dim).append(dtypes.of_numpy(value._a.dtype))
+        elif value is None and op.optional[i]:
+            continue
+        elif op.elementwise and kind == TENSOR and isinstance(value, NUMBER):
+            numbers.append(i)
+            values[i] = value = value.item() if isinstance(value, np.generic) else value
+            scalars.append(dtypes.of_scalar(value))
+        else:
+            raise _wrong_type(op, i, value)
+    if numbers and not full and not zero_dim and op.parameters[0] != "condition":
+        raise _wrong_type(op, numbers[0], args[numbers[0]])
+    if not (full or zero_dim or scalars):
+        return values, None
+    dtype = _common_dtype(op, full, zero_dim, scalars, values)
+    for i in numbers:
+        values[i] = constant(values[i], dtype.numpy)
+    return values, dtype
+
+
+def _common_dtype(op: Op, full: list, zero_dim: list, scalars: list, values: list) -> dtypes.dtype:
+    if op.elementwise or TENSORS in op.kinds:
+        dtype = dtypes.result_dtype(full, zero_dim, scalars)
+        if op.elementwise == "float" and dtype.kind in "bui":
+            dtype = dtypes.get_default_dtype()
+        return dtype
+    present = full + zero_dim
+    if not op.any_dtype and any(d is not present[0] for d in present):
+        names = [n for n, kind in zip(op.parameters, op.kinds, strict=True) if kind == TENSOR]
+        shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind == TENSOR]
+        raise RuntimeError(
+            f"{op.name}(): expected operands of the same dtype, but got {describe_all(names, shown)}; convert one with .to(dtype)"
+        )
+    return present[0]
+
+
+def _sequence(op: Op, i: int, value: Any) -> list[Any]:
+    tensor_class = NS["Tensor"]
+    if isinstance(value, tensor_class) or not isinstance(value, (list, tuple)):
+        raise TypeError(
+            f"{op.name}(): argument '{op.parameters[i]}' (position {i + 1}) must be tuple of Tensors, not {type(value).__name__}"
+        )
+    for j, t in enumerate(value):
+        if not isinstance(t, tensor_class):
+            raise TypeError(
+                f"expected Tensor as element {j} in argument {i} of {op.name}(), but got {type(t).__name__}"
+            )
+    return list(value)
+
+
+def _wrong_type(op: Op, i: int, value: Any) -> TypeError:
+    hint = "; make it one with torch.from_numpy" if isinstance(value, np.ndarray) else ""
+    return TypeError(
+        f"{op.name}(): argument '{op.parameters[i]}' (position {i + 1}) must be Tensor, not {type(value).__name__}{hint}"
+    )
+
+
+def _arrays(op: Op, values: list[Any], dtype: dtypes.dtype | None) -> list[Any]:
+    target = compute_type(op, dtype)
+    arrays: list[Any] = []
+    for value, kind in zip(values, op.kinds, strict=True):
+        if kind == PLAIN or value is None:
+            arrays.append(value)
+        elif kind == INDEX:
+            arrays.append(value._a)
+        elif kind == TENSORS:
+            arrays.append([cast(t._a, target) for t in value])
+        else:
+            arrays.append(cast(value._a, target))
+    return arrays
+
+
+def compute_type(op: Op, dtype: dtypes.dtype | None) -> np.dtype | None:
+    """The NumPy type to compute in; None where operands are taken as they are."""
+    if dtype is None or (op.any_dtype and TENSORS not in op.kinds):
+        return None
+    if dtype.numpy in dtypes.UPCAST and op.upcast:
+        return np.dtype(np.float32)
+    return dtype.numpy
+
+
+def cast(array: np.ndarray, target: np.dtype | None) -> np.ndarray:
+    """`array` in the type `target`, without a copy where it is."""
+    return array if target is None or array.dtype == target else array.astype(target)
+
+
+def _wrap_results(op: Op, results: Any, values: list, arrays: list, dtype: dtypes.dtype | None) -> list[Any]:
+    visible = (results,) if op.outputs == 1 else results[: op.visible]
+    tensors = []
+    widened = dtype is not None and op.upcast and not op.any_dtype and dtype.numpy in dtypes.UPCAST
+    for r in visible:
+        r = np.asarray(r)
+        if widened and r.dtype == np.float32:
+            r = r.astype(dtype.numpy)  # type: ignore[union-attr]
+        tensors.append(wrap(r))
+    if op.view and tensors:
+        i = op.kinds.index(TENSOR)
+        if op.visible == 1:
+            view_if_shared(tensors[0], values[i], tensors[0]._a, arrays[i])
+        else:
+            for t in tensors:
+                make_view(t, values[i])
+                t._multi_view = True
+    return tensors
+
+
+def _edges(op: Op, values: list[Any]) -> list[Any]:
+    edges: list[Any] = []
+    for name, value, kind in zip(op.parameters, values, op.kinds, strict=True):
+        if kind == TENSORS:
+            edges += [(t if t._node is LEAF else t._node) for t in value]
+        elif kind == TENSOR:
+            node = None if value is None or name not in op.rule_of else value._node
+            edges.append(value if node is LEAF else node)
+    return edges
+
+
+def _record(op: Op, values: list, arrays: list, tensors: list, results: Any, dtype: dtypes.dtype | None) -> None:
+    edges = _edges(op, values)
+    if all(edge is None for edge in edges):
+        return
+    if not any(t._a.dtype.kind in "fcV" for t in tensors):
+        return  # integer and bool results have no gradient
+    node = object.__new__(op.slow_class)
+    node.edges = tuple(edges)
+    node.seq = tick()
+    node.output_dtypes = tuple(t._a.dtype for t in tensors)
+    node.compute_dtype = compute_type(op, dtype)
+    dtype_list: list[Any] = []
+    shape = tensors[0]._a.shape
+    for i, t in enumerate(_flat_tensors(op, values)):
+        dtype_list.append(None if t is None else t._a.dtype)
+        if op.elementwise and t is not None and t._a.shape != shape:
+            setattr(node, f"b{i}", t._a.shape)
+    node.input_dtypes = tuple(dtype_list)
+    _save(op, node, values, tensors, results)
+    if NS.get("TRACE") is not None:
+        node.trace = NS["TRACE"]()
+    if op.visible == 1:
+        tensors[0]._node = node
+    else:
+        for i, t in enumerate(tensors):
+            if i not in op.nondiff and t._a.dtype.kind in "fcV":
+                t._node = Pick(node, i)
+
+
+def _flat_tensors(op: Op, values: list[Any]) -> list[Any]:
+    flat: list[Any] = []
+    for value, kind in zip(values, op.kinds, strict=True):
+        if kind == TENSORS:
+            flat += value
+        elif kind == TENSOR:
+            flat.append(value)
+    return flat
+
+
+def _save(op: Op, node: Any, values: list, tensors: list, results: Any) -> None:
+    by_name = dict(zip(op.parameters, values, strict=True))
+    raw = (results,) if op.outputs == 1 else results
+    for name in op.saves():
+        if name in by_name:
+            setattr(node, "s_" + name, by_name[name])
+            continue
+        index = int(name[3:] or 0)
+        if index < op.visible:
+            setattr(node, "s_" + name, tensors[index]._a)
+            cell = [0]
+            tensors[index]._cell = cell
+            setattr(node, "c_" + name, cell)
+        else:
+            setattr(node, "s_" + name, raw[index])
+    for name, value, kind in zip(op.parameters, values, op.kinds, strict=True):
+        if kind == TENSOR and value is not None:
+            setattr(node, "sh_" + name, value._a.shape)
+            setattr(node, "dt_" + name, value._a.dtype)
+        elif kind == TENSORS:
+            setattr(node, "sh_" + name, [t._a.shape for t in value])
+        elif kind == TENSOR:
+            setattr(node, "sh_" + name, None)
+            setattr(node, "dt_" + name, None)
+    hooks = NS.get("SAVED_HOOKS")
+    if hooks:
+        pack, unpack = hooks[-1]
+        node.packed = {}
+        for key in node.kept:
+            value = node.__dict__.get(key)
+            if value is not None and not isinstance(value, (list, np.ndarray)):
+                node.packed[key] = (unpack, pack(value))
+                node.__dict__.pop(key)
+            elif isinstance(value, np.ndarray):
+                node.packed[key] = (lambda t, u=unpack: u(t)._a, pack(wrap(value)))
+                node.__dict__.pop(key)
+
+
+def write_out(op: Op, args: tuple, out: Any) -> Any:
+    """`out=`: computes and writes into the tensors given."""
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    tensor_class = NS["Tensor"]
+    for t in outs:
+        if not isinstance(t, tensor_class):
+            raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(t).__name__}")
+    operands = [a for a in args if isinstance(a, tensor_class)]
+    if thread.grad and any(t._node is not None for t in (*outs, *operands)) and op.rules:
+        raise RuntimeError(
+            f"{op.name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad"
+        )
+    results = general(op, args)
+    for t, r in zip(outs, results if isinstance(results, tuple) else (results,), strict=True):
+        NS["WRITE_OUT"](op.name, t, r)
+    return out
+
+
+def find_override(op: Op, args: tuple) -> Any:
+    """The result of an operand's `__torch_function__`, or None where no operand has one."""
+    plain = (NS["Tensor"], NS["Parameter"])
+    found: list[Any] = []
+    for value, kind in zip(args, op.kinds, strict=True):
+        for v in value if kind == TENSORS and isinstance(value, (list, tuple)) else (value,):
+            cls = type(v)
+            if kind == PLAIN or cls in plain or isinstance(v, (int, float)) or v is None:
+                continue
+            if getattr(cls, "__torch_function__", None) is not None and cls not in found:
+                if getattr(cls.__torch_function__, "disabled", False):
+                    continue
+                found.append(cls)
+    if not found:
+        return None
+    found.sort(key=lambda cls: -len(cls.__mro__))
+    return call_overrides(op.function, found, args)  # type: ignore[attr-defined]
+
+
+def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs: dict | None = None) -> Any:
+    """Asks each class's `__torch_function__` in turn, subclasses first."""
+    for cls in classes:
+        result = cls.__torch_function__(function, tuple(classes), args, kwargs or {})  # type: ignore[attr-defined]
+        if result is not NotImplemented:
+            return result
+    names = ", ".join(cls.__name__ for cls in classes)
+    raise TypeError(f"no implementation of {function.__name__} found for types that implement __torch_function__: {names}")

@@ -1,0 +1,233 @@
+"""The text of the code that an op's first call generates: its wrapper, and its node's backward.
+
+Both are straight lines with a store or a test per tensor; nothing here runs per call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flambeau.ops.core import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, _parameter_list
+from flambeau.ops.nodes import make_node_classes
+
+
+def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL") -> str:
+    """The wrapper's text; puts what it refers to into `ns`."""
+    make_node_classes(op, ns)
+    name = op.name
+    ns["OP_" + name] = op
+    ns["NODE_" + name] = op.node_class
+    ns["COMPUTE_" + name] = op.compute
+    arguments = ", ".join(op.parameters) + ("," if op.parameters else "")
+    general = f"{fallback}(OP_{name}, ({arguments}), out)"
+    lines = [f"def {name}({_parameter_list(op)}):"]
+    if TENSORS in op.kinds or TENSOR not in op.kinds:
+        lines.append(f"    return {general}")
+        return "\n".join(lines) + "\n"
+    asked = " or dtype is not None" if "dtype" in op.parameters else ""
+    lines += [f"    if out is not None or not PLAIN{asked}:", f"        return {general}"]
+    lines += _unwrap(op, general)
+    lines += _compute(op, ns)
+    lines += _record(op)
+    return "\n".join(lines) + "\n"
+
+
+def _unwrap(op: Op, general: str) -> list[str]:
+    lines: list[str] = []
+    first = True
+    for i, (name, kind) in enumerate(zip(op.parameters, op.kinds, strict=True)):
+        if kind == PLAIN:
+            continue
+        test = f"if {name}.__class__ is Tensor or {name}.__class__ is Parameter:"
+        inner = [f"a{i} = {name}._a"]
+        if kind == TENSOR and not op.any_dtype:
+            if first:
+                inner += [f"d = a{i}.dtype", "if d is not F32 and d is not F64:", f"    return {general}"]
+            else:
+                inner += [f"if a{i}.dtype is not d:", f"    return {general}"]
+        lines += [f"    {test}", *(f"        {line}" for line in inner)]
+        if op.optional[i]:
+            lines += [f"    elif {name} is None:", f"        a{i} = None"]
+        elif kind == TENSOR and op.elementwise and not first:
+            lines += [
+                f"    elif {name}.__class__ is float or {name}.__class__ is int:",
+                f"        {name} = CONSTANT({name}, d)",
+                f"        a{i} = {name}._a",
+            ]
+        lines += ["    else:", f"        return {general}"]
+        if kind == TENSOR:
+            first = False
+    return lines
+
+
+def _compute(op: Op, ns: dict[str, Any]) -> list[str]:
+    values = [name if kind == PLAIN else f"a{i}" for i, (name, kind) in enumerate(zip(op.parameters, op.kinds, strict=True))]
+    direct = _direct_kernel(op)
+    if direct is not None:
+        ns["KERNEL_" + op.name] = direct
+        call = f"KERNEL_{op.name}({', '.join(values)})"
+    else:
+        call = f"COMPUTE_{op.name}(K, {', '.join(op.passed(values))})"
+    tensors = [n for n, kind in zip(op.parameters, op.kinds, strict=True) if kind != PLAIN]
+    lines = [
+        "    try:",
+        f"        r = {call}",
+        "    except ValueError as error:",
+        f"        raise FAILURE(OP_{op.name}, error, ({', '.join(tensors)},)) from None",
+    ]
+    if op.outputs == 1:
+        lines += ["    if r.__class__ is not ndarray:", "        r = asarray(r)", "    t = NEW(Tensor)", "    t._a = r"]
+        if op.view:
+            i = op.kinds.index(TENSOR)
+            lines += [f"    VIEW(t, {op.parameters[i]}, r, a{i})"]
+    else:
+        lines.append("    " + ", ".join(f"r{i}" for i in range(op.outputs)) + " = r")
+        for i in range(op.visible):
+            lines += [f"    t{i} = NEW(Tensor)", f"    t{i}._a = r{i} if r{i}.__class__ is ndarray else asarray(r{i})"]
+    return lines
+
+
+def _direct_kernel(op: Op) -> Any:
+    """The kernel itself, where an op's body is nothing but a call of it with the op's parameters in order."""
+    seen: list[tuple[str, tuple]] = []
+
+    class Probe:
+        def __getattr__(self, name: str) -> Any:
+            def call(*args: Any) -> Any:
+                seen.append((name, args))
+                return seen
+
+            return call
+
+    marks = tuple(object() for _ in op.parameters)
+    try:
+        result = op.compute(Probe(), *marks)
+    except Exception:
+        return None  # the body looks at its operands: not a plain call
+    if result is seen and len(seen) == 1 and seen[0][1] == marks:
+        from flambeau.engines.kernels import CPU_KERNELS
+
+        return CPU_KERNELS.find(seen[0][0])
+    return None
+
+
+def differentiable(op: Op) -> list[tuple[int, str, Rule | None]]:
+    """(position, name, rule) of the tensor parameters, in the order of the node's edges."""
+    return [
+        (i, name, op.rule_of.get(name))
+        for i, (name, kind) in enumerate(zip(op.parameters, op.kinds, strict=True))
+        if kind in (TENSOR, TENSORS)
+    ]
+
+
+def _record(op: Op) -> list[str]:
+    targets = "t" if op.outputs == 1 else ", ".join(f"t{i}" for i in range(op.visible))
+    if not op.rules:
+        return [f"    return {targets}"]
+    params = differentiable(op)
+    lines = []
+    edges, alive = [], []
+    for i, name, rule in params:
+        if rule is None:
+            edges.append("None")
+            continue
+        fetch = f"{name}._node" if not op.optional[i] else f"None if {name} is None else {name}._node"
+        lines.append(f"    n{i} = {fetch}")
+        edges.append(f"{name} if n{i} is LEAF else n{i}")
+        alive.append(f"n{i} is not None")
+    lines.append(f"    if ({' or '.join(alive)}) and (RECORD or GRAD_ENABLED()):")
+    body = [f"n = NEW(NODE_{op.name})", f"n.edges = ({', '.join(edges)},)", "n.seq = TICK()"]
+    for name in op.saves():
+        body += _save(op, name, params)
+    for what, store in (("shape", "sh"), ("dtype", "dt")):
+        for i, name, _ in params:
+            if any(f"{name}_{what}" in rule.takes for rule in op.rules):
+                none = f"None if a{i} is None else " if op.optional[i] else ""
+                body.append(f"n.{store}_{name} = {none}a{i}.{what}")
+    if op.elementwise and len(params) > 1:
+        for i, _, rule in params:
+            if rule is not None:
+                body += [f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim):", f"    n.b{i} = a{i}.shape"]
+    if op.outputs == 1:
+        body.append("t._node = n")
+    elif op.visible == 1:
+        body.append("t0._node = n")
+    else:
+        body += [f"t{i}._node = Pick(n, {i})" for i in range(op.visible) if i not in op.nondiff]
+    lines += [f"        {line}" for line in body]
+    lines.append(f"    return {targets}")
+    return lines
+
+
+def _save(op: Op, name: str, params: list[tuple[int, str, Rule | None]]) -> list[str]:
+    """Stores for one thing that rules name, only where a rule that takes it will run."""
+    users = [i for i, _, rule in params if rule is not None and name in rule.takes]
+    always = len(users) == sum(rule is not None for _, _, rule in params)
+    guard = "" if always else "if " + " or ".join(f"n{i} is not None" for i in users) + ": "
+    if name.startswith("out") and name not in op.parameters:
+        index = name[3:] or "0"
+        target, value = ("t", "r") if op.outputs == 1 else ("t" + index, "r" + index)
+        lines = [f"{guard}n.s_{name} = {value}"]
+        if int(index) < op.visible:
+            lines.append(f"{guard}{target}._cell = n.c_{name} = [0]")
+        return lines
+    kind = op.kinds[op.parameters.index(name)]
+    if kind == INDEX:
+        return [f"n.s_{name} = {name}"]
+    return [f"{guard}n.s_{name} = {name}"]
+
+
+def backward_source(op: Op) -> str:
+    """The text of `run(self, g)`: gradients on raw arrays for nodes of the straight path."""
+    params = differentiable(op)
+    lines = ["def run(self, g):"]
+    if op.saves():
+        lines += ["    if self.freed:", "        raise FREED(self)"]
+    lines.append("    " + ", ".join(f"e{i}" for i, _, _ in params) + ", = self.edges")
+    for j in range(op.visible if op.visible > 1 else 0):
+        if any(f"g{j}" in rule.takes for rule in op.rules):
+            lines.append(f"    g{j} = g[{j}]")
+    for i, _, _ in params:
+        lines.append(f"    x{i} = None")
+    for r, rule in enumerate(op.rules):
+        mine = [i for i, name, used in params if used is rule]
+        lines.append("    if " + " or ".join(f"e{i} is not None" for i in mine) + ":")
+        fetch, values = [], []
+        for name in rule.takes:
+            got, value = _fetch(op, name, mine)
+            fetch += got
+            values.append(value)
+        call = f"RULE_{op.name}_{r}(K, {', '.join(values)})"
+        targets = ", ".join(f"x{i}" for i in mine)
+        lines += [f"        {line}" for line in fetch]
+        lines.append(f"        {targets} = {call}")
+        if op.elementwise and len(params) > 1:
+            for i in mine:
+                lines += [f"        if self.b{i} is not None:", f"            x{i} = SUM_TO_SHAPE(x{i}, self.b{i})"]
+    lines.append("    return (" + ", ".join(f"x{i}" for i, _, _ in params) + ",)")
+    return "\n".join(lines) + "\n"
+
+
+def _fetch(op: Op, name: str, mine: list[int]) -> tuple[list[str], str]:
+    if name == "g" or (name[0] == "g" and name[1:].isdigit()):
+        return [], name
+    if name == "needs":
+        return [], "(" + ", ".join(f"e{i} is not None" for i in mine) + ",)"
+    if name in op.parameters:
+        i = op.parameters.index(name)
+        kind = op.kinds[i]
+        if kind == PLAIN:
+            return [], f"self.s_{name}"
+        test = "t is not None and t._stamp > self.seq" if op.optional[i] else "t._stamp > self.seq"
+        lines = [f"t = self.s_{name}", f"if {test}:", f"    raise MODIFIED(self, '{name}', t)"]
+        lines.append(f"v{i} = None if t is None else t._a" if op.optional[i] else f"v{i} = t._a")
+        return lines, f"v{i}"
+    if name.endswith("_shape"):
+        return [], f"self.sh_{name[:-6]}"
+    if name.endswith("_dtype"):
+        return [], f"self.dt_{name[:-6]}"
+    index = int(name[3:] or 0)
+    lines = []
+    if index < op.visible:
+        lines = [f"if self.c_{name}[0] > self.seq:", f"    raise MODIFIED(self, 'its result', self.s_{name})"]
+    return lines, f"self.s_{name}"

@@ -1,0 +1,299 @@
+"""Indexing: views by ints and slices, copies by tensors of indices and masks, and writing through them."""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.ops.core import op
+
+
+def _declare_basic(name: str, grad_name: str) -> Any:
+    def body(k: Any, input, index):  # type: ignore[no-untyped-def]
+        return k.basic_index(input, index)
+
+    body.__annotations__ = {"input": "Tensor"}
+    body.__name__ = name
+    body.__doc__ = "A view by ints, slices, None and Ellipsis."
+    declared = op(body, view=True, grad_name=grad_name, name=name)
+
+    @declared.derivative("input")
+    def _(k, g, input_shape, index):
+        return k.basic_index_put(g, input_shape, index)
+
+    return declared
+
+
+index_slice = _declare_basic("index_slice", "SliceBackward0")
+index_select_at = _declare_basic("index_select_at", "SelectBackward0")
+index_unsqueeze = _declare_basic("index_unsqueeze", "UnsqueezeBackward0")
+index_alias = _declare_basic("index_alias", "AliasBackward0")
+
+
+@op(any_dtype=True)
+def basic_index(k, input: Tensor, index):
+    """`input[index]` by ints and slices, as a value."""
+    return k.basic_index(input, index)
+
+
+@basic_index.derivative("input")
+def _(k, g, input_shape, index):
+    return k.basic_index_put(g, input_shape, index)
+
+
+@op(any_dtype=True)
+def basic_index_put(k, g: Tensor, shape, index):
+    """Zeros of `shape` with `g` at `index`: the gradient of a view by ints and slices."""
+    return k.basic_index_put(g, shape, index)
+
+
+@basic_index_put.derivative("g")
+def _(k, g, index):
+    return k.basic_index(g, index)
+
+
+@op(any_dtype=True, grad_name="IndexBackward0")
+def index(k, input: Tensor, index):
+    """`input[index]` by arrays of indices and masks: a copy."""
+    return k.index(input, index)
+
+
+@index.derivative("input")
+def _(k, g, input_shape, index):
+    return k.index_add_zeros(g, input_shape, index)
+
+
+@op(any_dtype=True)
+def index_add_zeros(k, g: Tensor, shape, index):
+    """Zeros of `shape` with `g` added at `index`: the gradient of `index`."""
+    return k.index_add_zeros(g, shape, index)
+
+
+@index_add_zeros.derivative("g")
+def _(k, g, index):
+    return k.index(g, index)
+
+
+@op(any_dtype=True, grad_name="IndexPutBackward0")
+def index_put_op(k, input: Tensor, values: Tensor, index, accumulate=False):
+    """`input` with `values` written (or added) at `index`, as a copy."""
+    return k.index_put(input, values, index, accumulate)
+
+
+@index_put_op.derivative("input")
+def _(k, g, index, accumulate):
+    return g if accumulate else k.index_clear(g, index)
+
+
+@index_put_op.derivative("values")
+def _(k, g, index, values_shape):
+    return k.sum_to_shape(k.index(g, index), values_shape)
+
+
+@op(any_dtype=True)
+def index_clear(k, input: Tensor, index):
+    """`input` with zeros at `index`."""
+    return k.index_clear(input, index)
+
+
+@index_clear.derivative("input")
+def _(k, g, index):
+    return k.index_clear(g, index)
+
+
+@op(any_dtype=True, grad_name="CopyBackwards")
+def copies(k, input: Tensor):
+    """The value that a copy in place wrote."""
+    return k.alias(input)
+
+
+@copies.derivative("input")
+def _(k, g):
+    return g
+
+
+@op(any_dtype=True)
+def gather(k, input: Tensor, dim, index: Index, *, sparse_grad=False):
+    """Values picked along `dim`: `out[i][j] = input[index[i][j]][j]` for dim 0."""
+    check_gather("gather", input, dim, index)
+    return k.gather(input, dim, index)
+
+
+@gather.derivative("input")
+def _(k, g, input_shape, dim, index):
+    return k.scatter_add_zeros(g, input_shape, dim, index)
+
+
+@op(any_dtype=True)
+def scatter_add_zeros(k, g: Tensor, shape, dim, index: Index):
+    """Zeros of `shape` with `g` added at `index` along `dim`: the gradient of `gather`."""
+    return k.scatter_add_zeros(g, shape, dim, index)
+
+
+@scatter_add_zeros.derivative("g")
+def _(k, g, dim, index):
+    return k.gather(g, dim, index)
+
+
+def check_gather(name: str, input: Any, dim: int, index: Any) -> None:
+    """Refuses an index of a wrong dtype, rank, size or range."""
+    from flambeau.ops.dims import wrap_dim
+
+    if index.dtype.kind != "i" or index.dtype.itemsize < 4:
+        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}")
+    d = wrap_dim(dim, input.ndim)
+    if index.size == 0:
+        return
+    if (index.ndim or 1) != (input.ndim or 1):
+        raise RuntimeError(
+            f"Index tensor must have the same number of dimensions as input tensor: {index.ndim} and {input.ndim}"
+        )
+    for axis, (n, m) in enumerate(zip(index.shape, input.shape, strict=False)):
+        if axis != d and n > m:
+            raise RuntimeError(
+                f"Size does not match at dimension {axis} expected index {list(index.shape)} to be no larger than self "
+                f"{list(input.shape)} apart from dimension {d}"
+            )
+    length = input.shape[d] if input.ndim else 1
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= length:
+        bad = low if low < 0 else high
+        raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {length}")
+
+
+def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
+    """A program's index as NumPy takes it, and whether it is basic (a view)."""
+    items = index if index.__class__ is tuple else (index,)
+    if isinstance(index, list):
+        items = (_list_index(index),) if not any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index) else tuple(index)
+    tensor_class = NS["Tensor"]
+    parsed: list[Any] = []
+    basic = True
+    for item in items:
+        cls = item.__class__
+        if cls is int or item is None or item is Ellipsis:
+            parsed.append(item)
+        elif cls is slice:
+            parsed.append(_slice(item))
+        elif isinstance(item, tensor_class):
+            value = item._a
+            if value.dtype.kind in "iu" and value.dtype.itemsize > 1 or value.dtype == np.int8:
+                if value.ndim == 0:
+                    parsed.append(int(value))
+                    continue
+                parsed.append(value)
+            elif value.dtype == np.uint8:
+                parsed.append(value.astype(bool))
+            elif value.dtype == bool:
+                parsed.append(value)
+            else:
+                raise IndexError(
+                    f"tensors used as indices must be long, int, byte or bool tensors, got {value.dtype}"
+                )
+            basic = False
+        elif isinstance(item, (bool, np.bool_)):
+            parsed.append(np.asarray(bool(item)))
+            basic = False
+        elif isinstance(item, (list, tuple, range)):
+            parsed.append(_list_index(list(item)))
+            basic = False
+        elif isinstance(item, np.ndarray):
+            parsed.append(int(item) if item.ndim == 0 and item.dtype.kind in "iu" else item)
+            basic = basic and item.ndim == 0 and item.dtype.kind in "iu"
+        elif hasattr(item, "__index__"):
+            parsed.append(item.__index__())
+        else:
+            raise TypeError(
+                f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {cls.__name__})"
+            )
+    _check(parsed, array)
+    return tuple(parsed), basic
+
+
+def _list_index(items: list[Any]) -> Any:
+    tensor_class = NS["Tensor"]
+    values = [i._a if isinstance(i, tensor_class) else i for i in items]
+    result = np.asarray(values)
+    if result.size == 0:
+        return result.astype(np.int64)
+    if result.dtype.kind not in "iub":
+        raise TypeError(f"an index must be of integers or bools, got a list of {result.dtype}")
+    return result
+
+
+def _slice(item: Any) -> Any:
+    if item.step is not None and int(item.step) <= 0:
+        raise ValueError("step must be greater than zero")
+    parts = (item.start, item.stop, item.step)
+    if all(p is None or p.__class__ is int for p in parts):
+        return item
+    for p in parts:
+        if p is not None and not hasattr(p, "__index__"):
+            raise TypeError(f"slice indices must be integers or None or have an __index__ method, got {type(p).__name__}")
+    return slice(*(None if p is None else p.__index__() for p in parts))
+
+
+def _check(parsed: list[Any], array: Any) -> None:
+    """Too many indices, and ints and masks that do not fit: the errors PyTorch raises."""
+    used = 0
+    for item in parsed:
+        if item is None or item is Ellipsis:
+            continue
+        used += item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
+    if used > array.ndim:
+        if array.ndim == 0 and all(i.__class__ in (int, slice) for i in parsed):
+            raise IndexError(
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
+            )
+        raise IndexError(f"too many indices for tensor of dimension {array.ndim}")
+    if Ellipsis in [p for p in parsed if not isinstance(p, np.ndarray)]:
+        at = next(i for i, p in enumerate(parsed) if p is Ellipsis)
+    else:
+        at = len(parsed)
+    dim = 0
+    for i, item in enumerate(parsed):
+        if i == at:
+            dim = array.ndim - sum(
+                p.ndim if isinstance(p, np.ndarray) and p.dtype == bool else 1 for p in parsed[at + 1 :] if p is not None
+            )
+            continue
+        if item is None:
+            continue
+        if item.__class__ is int and not -array.shape[dim] <= item < array.shape[dim]:
+            raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {array.shape[dim]}")
+        if isinstance(item, np.ndarray):
+            if item.dtype == bool:
+                for j, n in enumerate(item.shape):
+                    if n != array.shape[dim + j]:
+                        raise IndexError(
+                            f"The shape of the mask {list(item.shape)} at index {j} does not match the shape of the indexed "
+                            f"tensor {list(array.shape)} at index {dim + j}"
+                        )
+                dim += item.ndim
+                continue
+            if item.size and not (item.min() >= -array.shape[dim] and item.max() < array.shape[dim]):
+                bad = int(item.min()) if item.min() < -array.shape[dim] else int(item.max())
+                raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {array.shape[dim]}")
+        dim += 1
+
+
+def getitem(self: Any, index: Any) -> Any:
+    """`tensor[index]`: a view for ints, slices, None and Ellipsis, a copy for tensors, lists and masks."""
+    if index.__class__ is int:
+        array = self._a
+        if array.ndim and -array.shape[0] <= index < array.shape[0]:
+            return index_select_at(self, index)
+    parsed, basic = parse_index(index, self._a)
+    if not basic:
+        return NS["OPS"].index(self, parsed)
+    last = next((p for p in reversed(parsed) if p is not Ellipsis), Ellipsis)
+    if last is None:
+        return index_unsqueeze(self, parsed)
+    if last is Ellipsis:
+        return index_alias(self, parsed)
+    return index_select_at(self, parsed) if last.__class__ is int else index_slice(self, parsed)

@@ -1,0 +1,448 @@
+"""Joining tensors, taking them apart, and repeating them."""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS
+from flambeau.autograd.views import make_view
+from flambeau.errors import describe
+from flambeau.ops import shape
+from flambeau.ops.core import op
+from flambeau.ops.dims import wrap_dim
+
+
+@op(any_dtype=True)
+def cat_op(k, tensors: Tensors, dim=0):
+    """The tensors joined along `dim`."""
+    return k.cat(tensors, dim)
+
+
+@cat_op.derivative("tensors")
+def _(k, g, tensors_shape, dim, needs):
+    parts, start = [], 0
+    for s, needed in zip(tensors_shape, needs, strict=True):
+        stop = start + s[dim]
+        parts.append(k.slice(g, dim, start, stop) if needed else None)
+        start = stop
+    return parts
+
+
+def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
+    """The tensors joined along `dim`; all other lengths must agree. dtypes are promoted together.
+
+    >>> import flambeau as torch
+    >>> torch.cat([torch.zeros(1, 2), torch.ones(2, 2)]).shape
+    torch.Size([3, 2])
+    """
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(f"cat(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+    if not tensors:
+        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+    tensor = NS["Tensor"]
+    for i, t in enumerate(tensors):
+        if not isinstance(t, tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        if not t._a.ndim:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    kept = [t for t in tensors if t._a.shape != (0,)] or list(tensors[:1])
+    first = kept[0]._a
+    d = wrap_dim(dim, first.ndim)
+    for i, t in enumerate(kept[1:], 1):
+        a = t._a
+        if a.ndim != first.ndim:
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {a.ndim}")
+        for axis in range(a.ndim):
+            if axis != d and a.shape[axis] != first.shape[axis]:
+                raise RuntimeError(
+                    f"Sizes of tensors must match except in dimension {d}. Expected size {first.shape[axis]} but got size "
+                    f"{a.shape[axis]} for tensor number {i} in the list."
+                )
+    return cat_op(list(kept), d, out=out)
+
+
+concat = concatenate = cat
+
+
+@op(any_dtype=True)
+def stack_op(k, tensors: Tensors, dim=0):
+    """The tensors joined along a new dimension."""
+    return k.stack(tensors, dim)
+
+
+@stack_op.derivative("tensors")
+def _(k, g, tensors_shape, dim, needs):
+    return [k.select(g, dim, i) if needed else None for i, needed in enumerate(needs)]
+
+
+def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
+    """The tensors, all of one shape, joined along a new dimension `dim`."""
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(f"stack(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    first = tensors[0]._a.shape
+    for i, t in enumerate(tensors):
+        if not isinstance(t, NS["Tensor"]):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        if t._a.shape != first:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t._a.shape)} at entry {i}"
+            )
+    return stack_op(list(tensors), wrap_dim(dim, len(first) + 1), out=out)
+
+
+
+
+def _mark(parts: list[Any]) -> tuple[Any, ...]:
+    for part in parts:
+        part._multi_view = True
+    return tuple(parts)
+
+
+def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The slices along `dim`, without that dimension, as views."""
+    if not input._a.ndim:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    d = wrap_dim(dim, input._a.ndim)
+    return _mark([shape.select(input, d, i) for i in range(input._a.shape[d])])
+
+
+def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwargs: Any) -> tuple[Any, ...]:
+    """Views of consecutive parts along `dim`: of a length each, or of the lengths listed."""
+    for name in ("split_size", "split_sizes"):
+        split_size_or_sections = kwargs.get(name, split_size_or_sections)
+    if not tensor._a.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    d = wrap_dim(dim, tensor._a.ndim)
+    n = tensor._a.shape[d]
+    if isinstance(split_size_or_sections, (list, tuple)):
+        sizes = [int(s) for s in split_size_or_sections]
+        if sum(sizes) != n or min(sizes, default=0) < 0:
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
+                f"split_sizes={sizes}"
+            )
+    else:
+        size = int(split_size_or_sections)
+        if size < 0 or (size == 0 and n):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+        sizes = [min(size, n - start) for start in range(0, n, size)] if n else [0]
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(shape.slice(tensor, d, start, start + size))
+        start += size
+    return _mark(parts)
+
+
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """Views of at most `chunks` parts of equal length along `dim` (the last may be shorter)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if not input._a.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    n = input._a.shape[wrap_dim(dim, input._a.ndim)]
+    if n == 0:
+        return split(input, [0] * chunks, dim)
+    return split(input, -(-n // chunks), dim)
+
+
+def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Views split at indices, or into a number of parts whose lengths differ by at most one."""
+    if not input._a.ndim:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    d = wrap_dim(dim, input._a.ndim)
+    n = input._a.shape[d]
+    if isinstance(indices_or_sections, NS["Tensor"]):
+        indices_or_sections = indices_or_sections.tolist()
+    if isinstance(indices_or_sections, int):
+        parts = indices_or_sections
+        if parts <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {parts}")
+        sizes = [n // parts + (i < n % parts) for i in range(parts)]
+        edges = [sum(sizes[: i + 1]) for i in range(parts - 1)]
+    else:
+        edges = [int(i) for i in indices_or_sections]
+    cuts = [0, *(max(0, min(n, e if e >= 0 else e + n)) for e in edges), n]
+    return _mark([shape.slice(input, d, a, max(a, b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+
+
+def hsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+    """`tensor_split` along columns (dimension 1, or 0 of a vector)."""
+    return _even_split(input, indices_or_sections, 0 if input._a.ndim == 1 else 1, 1, "hsplit")
+
+
+def vsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+    """`tensor_split` along rows."""
+    return _even_split(input, indices_or_sections, 0, 2, "vsplit")
+
+
+def dsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
+    """`tensor_split` along depth (dimension 2)."""
+    return _even_split(input, indices_or_sections, 2, 3, "dsplit")
+
+
+def _even_split(input: Any, parts: Any, dim: int, least: int, name: str) -> tuple[Any, ...]:
+    if input._a.ndim < least:
+        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input._a.ndim} dimensions!")
+    if isinstance(parts, int) and (parts <= 0 or input._a.shape[dim] % parts):
+        raise RuntimeError(
+            f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input._a.shape[dim]} is not "
+            f"divisible by the split_size {parts}!"
+        )
+    return tensor_split(input, parts, dim)
+
+
+@op(any_dtype=True)
+def repeat(k, input: Tensor, repeats):
+    """Copies laid side by side, `repeats` times along each dimension."""
+    if len(repeats) < input.ndim:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    if min(repeats, default=0) < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension: repeat{tuple(repeats)}")
+    return k.tile(input, repeats)
+
+
+@repeat.derivative("input")
+def _(k, g, input_shape, repeats):
+    full = (1,) * (len(repeats) - len(input_shape)) + tuple(input_shape)
+    folded = []
+    for r, n in zip(repeats, full, strict=True):
+        folded += [r, n]
+    summed = k.sum(k.reshape(g, tuple(folded)), tuple(range(0, 2 * len(full), 2))) if full else g
+    return k.reshape(summed, input_shape)
+
+
+def tile(input: Any, *dims: Any) -> Any:
+    """`repeat`, with missing leading counts taken as 1."""
+    counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else tuple(dims)
+    return repeat(input, (1,) * (input._a.ndim - len(counts)) + counts)
+
+
+def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, output_size: Any = None) -> Any:
+    """Each element repeated, a number of times or as many as `repeats` says for it."""
+    tensor = NS["Tensor"]
+    wrap = NS["WRAP"]
+    if repeats is None:
+        counts = input._a
+        if counts.dtype.kind not in "iu" or counts.ndim != 1:
+            raise RuntimeError("repeats has to be Long or Int tensor of one dimension")
+        return wrap(np.repeat(np.arange(counts.size), counts))
+    if dim is None:
+        input, dim = shape.flatten(input), 0
+    d = wrap_dim(dim, input._a.ndim)
+    counts = repeats._a if isinstance(repeats, tensor) else np.asarray(repeats)
+    if counts.size and counts.min() < 0:
+        raise RuntimeError("repeats can not be negative")
+    if counts.ndim and counts.size not in (1, input._a.shape[d]):
+        raise RuntimeError("repeats must have the same size as input along dim, but got " + describe(counts))
+    picked = np.repeat(np.arange(input._a.shape[d]), counts if counts.size > 1 else int(counts.reshape(-1)[0]))
+    return NS["OPS"].index(input, (slice(None),) * d + (picked,))
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """The tensors expanded to their common shape."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    full = broadcast_shapes(*(t._a.shape for t in tensors))
+    return tuple(t if t._a.shape == tuple(full) else shape.expand_op(t, tuple(full)) for t in tensors)
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that arrays of these shapes broadcast to."""
+    from flambeau.tensor.size import Size  # a plain tuple class; no tensors
+
+    try:
+        return Size(np.broadcast_shapes(*[(s,) if isinstance(s, int) else tuple(s) for s in shapes]))
+    except ValueError:
+        raise RuntimeError(
+            f"Shape mismatch: objects cannot be broadcast to a single shape: {[tuple(s) if not isinstance(s, int) else s for s in shapes]}"
+        ) from None
+
+
+def broadcast_to(input: Any, size: Any) -> Any:
+    """`expand` as a function."""
+    return shape.expand_op(input, tuple(size))
+
+
+@op(view=True)
+def unfold(k, input: Tensor, dimension, size, step):
+    """All windows of length `size` along a dimension, `step` apart, as a new last dimension of a view."""
+    d = wrap_dim(dimension, input.ndim)
+    n = input.shape[d] if input.ndim else 1
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    return k.windows(input, d, size, step)
+
+
+@unfold.derivative("input")
+def _(k, g, input_shape, dimension, size, step):
+    return k.windows_put(g, input_shape, wrap_dim(dimension, len(input_shape)), size, step)
+
+
+@op
+def windows_put(k, g: Tensor, shape, dim, size, step):
+    """Zeros of `shape` with windows added in: the gradient of `unfold`."""
+    return k.windows_put(g, shape, dim, size, step)
+
+
+@windows_put.derivative("g")
+def _(k, g, dim, size, step):
+    return k.windows(g, dim, size, step)
+
+
+@op(any_dtype=True)
+def windows(k, input: Tensor, dim, size, step):
+    """The windows of `unfold`, as a value."""
+    return k.windows(input, dim, size, step)
+
+
+@windows.derivative("input")
+def _(k, g, input_shape, dim, size, step):
+    return k.windows_put(g, input_shape, dim, size, step)
+
+
+def view_dtype(input: Any, dtype: Any) -> Any:
+    """The same memory read as another dtype."""
+    if not isinstance(dtype, dtypes.dtype):
+        raise TypeError(f"view(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+    array = input._a
+    if dtype.itemsize != array.itemsize and (not array.ndim or (array.ndim and array.strides[-1] != array.itemsize)):
+        raise RuntimeError(f"self.stride(-1) must be 1 to view {input.dtype} as {dtype} (different element sizes)")
+    try:
+        result = NS["WRAP"](array.view(dtype.numpy))
+    except ValueError as error:
+        raise RuntimeError(f"view(): {error}") from None
+    make_view(result, input)
+    return result
+
+
+def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, out: Any = None) -> Any:
+    """The `n`-th differences along `dim`."""
+    d = wrap_dim(dim, input._a.ndim)
+    if not input._a.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    parts = [p for p in (prepend, input, append) if p is not None]
+    current = cat(parts, d) if len(parts) > 1 else input
+    ops = NS["OPS"]
+    for _ in range(n):
+        length = current._a.shape[d]
+        high = shape.slice(current, d, 1, length)
+        low = shape.slice(current, d, 0, max(length - 1, 0))
+        current = ops.bitwise_xor(high, low) if current._a.dtype == bool else ops.sub(high, low)
+    return current
+
+
+def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
+    """Rotated by 90 degrees `k` times in the plane of two dimensions."""
+    if input._a.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input._a.ndim}")
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    a, b = wrap_dim(dims[0], input._a.ndim), wrap_dim(dims[1], input._a.ndim)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    k %= 4
+    if k == 0:
+        return shape.clone(input)
+    if k == 2:
+        return shape.flip(input, (a, b))
+    return shape.transpose(shape.flip(input, (b,)), a, b) if k == 1 else shape.flip(shape.transpose(input, a, b), (b,))
+
+
+def fliplr(input: Any) -> Any:
+    """The order reversed along dimension 1."""
+    if input._a.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return shape.flip(input, (1,))
+
+
+def flipud(input: Any) -> Any:
+    """The order reversed along dimension 0."""
+    if input._a.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return shape.flip(input, (0,))
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Zero-dim tensors as vectors of one element."""
+    return _atleast(tensors, lambda t: shape.reshape(t, (1,)) if t._a.ndim == 0 else t)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """With at least two dimensions, new ones in front."""
+    return _atleast(tensors, lambda t: shape.reshape(t, (1, 1)) if t._a.ndim == 0 else shape.unsqueeze(t, 0) if t._a.ndim == 1 else t)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """With at least three dimensions."""
+
+    def lift(t: Any) -> Any:
+        n = t._a.ndim
+        if n == 0:
+            return shape.reshape(t, (1, 1, 1))
+        return shape.unsqueeze(shape.unsqueeze(t, 0), -1) if n == 1 else shape.unsqueeze(t, -1) if n == 2 else t
+
+    return _atleast(tensors, lift)
+
+
+def _atleast(tensors: tuple, lift: Any) -> Any:
+    if len(tensors) == 1 and not isinstance(tensors[0], (list, tuple)):
+        return lift(tensors[0])
+    items = tensors[0] if len(tensors) == 1 else tensors
+    return tuple(lift(t) for t in items)
+
+
+def hstack(tensors: Any, *, out: Any = None) -> Any:
+    """Joined along columns (vectors: end to end)."""
+    items = atleast_1d(list(tensors))
+    return cat(items, 0 if items[0]._a.ndim == 1 else 1, out=out)
+
+
+def vstack(tensors: Any, *, out: Any = None) -> Any:
+    """Joined along rows."""
+    return cat(atleast_2d(list(tensors)), 0, out=out)
+
+
+def dstack(tensors: Any, *, out: Any = None) -> Any:
+    """Joined along depth."""
+    return cat(atleast_3d(list(tensors)), 2, out=out)
+
+
+row_stack = vstack
+
+
+def column_stack(tensors: Any, *, out: Any = None) -> Any:
+    """Vectors as columns, joined with matrices along columns."""
+    items = [shape.reshape(t, (t._a.size, 1)) if t._a.ndim <= 1 else t for t in tensors]
+    return cat(items, 1, out=out)
+
+
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Any, ...]:
+    """Coordinate grids of vectors, as views; `indexing` is 'ij' or 'xy'."""
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in (None, "ij", "xy"):
+        raise RuntimeError(f"torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}")
+    items = list(tensors)
+    swap = indexing == "xy" and len(items) >= 2
+    if swap:
+        items[0], items[1] = items[1], items[0]
+    full = tuple(t._a.size for t in items)
+    grids = []
+    for i, t in enumerate(items):
+        lengths = [1] * len(items)
+        lengths[i] = t._a.size
+        grids.append(shape.expand_op(shape.reshape(t, tuple(lengths)), full))
+    if swap:
+        grids[0], grids[1] = grids[1], grids[0]
+        grids = [shape.transpose(grid, 0, 1) for grid in grids]
+    return tuple(grids)

@@ -1,0 +1,195 @@
+"""Node classes of ops: one per op with generated backward, and its general twin for what the straight path leaves out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd import graph
+from flambeau.autograd.graph import Node
+from flambeau.autograd.runtime import NS
+from flambeau.ops.core import PLAIN, TENSORS, Op, Rule, _define
+
+
+class OpNode(Node):
+    """A recorded op. What its rules name is kept in `s_<name>`, the operands' shapes and dtypes in `sh_`, `dt_`."""
+
+    op: Op
+    kept: tuple[str, ...] = ()
+    compute_dtype: np.dtype | None = None
+    packed: dict[str, Any] | None = None
+
+    def release(self) -> None:
+        if self.kept:
+            self.freed = True
+            for name in self.kept:
+                self.__dict__.pop(name, None)
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        if self.freed:
+            raise graph.freed(self)
+        return self._results(g, True)
+
+    def _results(self, g: Any, recorded: bool) -> tuple[Any, ...]:
+        """Gradients of all edges through the op's rules, whatever their form."""
+        op = self.op
+        names = [n for n in op.tensors]
+        results: dict[str, Any] = {}
+        if op.kinds.count(TENSORS):
+            return self._sequence_results(g, recorded)
+        needed = {n: self.edges[i] is not None for i, n in enumerate(names)}
+        for rule in op.rules:
+            mine = [n for n in names if op.rule_of.get(n) is rule]
+            if not any(needed[n] for n in mine):
+                continue
+            value = self._call(rule, g, recorded, tuple(needed[n] for n in mine))
+            values = value if len(mine) > 1 else (value,)
+            results.update(zip(mine, values, strict=True))
+        return tuple(self._finish(results.get(n), i, recorded) if needed[n] else None for i, n in enumerate(names))
+
+    def _sequence_results(self, g: Any, recorded: bool) -> tuple[Any, ...]:
+        rule = self.op.rules[0]
+        values = self._call(rule, g, recorded, tuple(edge is not None for edge in self.edges))
+        return tuple(
+            self._finish(value, i, recorded) if self.edges[i] is not None else None for i, value in enumerate(values)
+        )
+
+    def _call(self, rule: Rule, g: Any, recorded: bool, needs: tuple[bool, ...]) -> Any:
+        kernels = NS["OPS"] if recorded else NS["K"]
+        return rule.function(kernels, *(self._value(name, g, recorded, needs) for name in rule.takes))
+
+    def _value(self, name: str, g: Any, recorded: bool, needs: tuple[bool, ...]) -> Any:
+        op = self.op
+        if name == "g":
+            return g
+        if name == "needs":
+            return needs
+        if name[0] == "g" and name[1:].isdigit():
+            return g[int(name[1:])]
+        if name in op.parameters:
+            kind = op.kinds[op.parameters.index(name)]
+            value = self._unpack("s_" + name)
+            if kind == PLAIN or value is None:
+                return value
+            if kind == TENSORS:
+                return [self._tensor(v, name, recorded, kind) for v in value]
+            return self._tensor(value, name, recorded, kind)
+        if name.endswith("_shape"):
+            return getattr(self, "sh_" + name[:-6])
+        if name.endswith("_dtype"):
+            return getattr(self, "dt_" + name[:-6])
+        return self._output(name, recorded)
+
+    def _unpack(self, attribute: str) -> Any:
+        if self.packed is not None and attribute in self.packed:
+            unpack, value = self.packed[attribute]
+            return unpack(value)
+        return getattr(self, attribute)
+
+    def _tensor(self, tensor: Any, name: str, recorded: bool, kind: str) -> Any:
+        if tensor._stamp > self.seq and self.packed is None:
+            raise graph.modified(self, name, tensor)
+        return tensor if recorded else self._widen(tensor._a, kind)
+
+    def _widen(self, array: np.ndarray, kind: str) -> np.ndarray:
+        if self.compute_dtype is not None and kind != "index" and array.dtype != self.compute_dtype:
+            return array.astype(self.compute_dtype)
+        return array
+
+    def _output(self, name: str, recorded: bool) -> Any:
+        index = int(name[3:] or 0)
+        array = self._unpack("s_" + name)
+        cell = getattr(self, "c_" + name, None)
+        if cell is not None and cell[0] > self.seq:
+            raise graph.modified(self, "its result", array)
+        if not recorded:
+            return array if self.compute_dtype is None or array.dtype.kind not in "fV" else self._widen(array, "tensor")
+        tensor = NS["WRAP"](array)
+        if index < self.op.visible and index not in self.op.nondiff:
+            if self.op.visible == 1:
+                tensor._node = self
+            else:
+                pick = graph.Pick(self, index)
+                tensor._node = pick
+        return tensor
+
+    def _finish(self, value: Any, i: int, recorded: bool) -> Any:
+        """A rule's result for edge `i`, un-broadcast."""
+        if value is None:
+            return None
+        shape = getattr(self, f"b{i}", None)
+        if shape is not None:
+            value = NS["OPS"].sum_to_shape(value, shape) if recorded else NS["SUM_TO_SHAPE"](value, shape)
+        return value
+
+
+class GeneralNode(OpNode):
+    """The twin of an op's node for promoted, low-precision and complex operands: casts around the rules."""
+
+    input_dtypes: tuple[np.dtype | None, ...] = ()
+    output_dtypes: tuple[np.dtype, ...] = ()
+
+    def run(self, g: Any) -> tuple[Any, ...]:
+        if self.freed:
+            raise graph.freed(self)
+        if self.op.outputs - self.op.hidden > 1:
+            g = [None if x is None else self._in(x) for x in g]
+        else:
+            g = self._in(g)
+        return self._results(g, False)
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        if self.freed:
+            raise graph.freed(self)
+        if self._conjugates():
+            conj = NS["OPS"].conj
+            g = [None if x is None else conj(x) for x in g] if isinstance(g, list) else conj(g)
+        return self._results(g, True)
+
+    def _conjugates(self) -> bool:
+        return self.op.holomorphic and any(d.kind == "c" for d in self.output_dtypes)
+
+    def _in(self, g: Any) -> Any:
+        if self.compute_dtype is not None and g.dtype in dtypes.UPCAST:
+            g = g.astype(self.compute_dtype)
+        return np.conjugate(g) if self._conjugates() else g
+
+    def _finish(self, value: Any, i: int, recorded: bool) -> Any:
+        if value is None:
+            return None
+        value = super()._finish(value, i, recorded)
+        want = self.input_dtypes[i]
+        ops = NS["OPS"]
+        if self._conjugates():
+            value = ops.conj(value) if recorded else np.conjugate(value)
+        have = value._a.dtype if recorded else value.dtype
+        if want is not None and have != want:
+            if have.kind == "c" and want.kind != "c":
+                value = ops.real(value) if recorded else np.real(value)
+            value = ops.to_numpy_dtype(value, want) if recorded else np.asarray(value).astype(want)
+        return value
+
+
+def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
+    """Makes the op's node class with its generated `run`, and the general twin."""
+    from flambeau.ops.generate import backward_source, differentiable
+
+    if op.node_class is not None:
+        return
+    body: dict[str, Any] = {"op": op, "outputs": op.visible, "__module__": "flambeau.autograd"}
+    for i, _, _ in differentiable(op):
+        body[f"b{i}"] = None
+    body["kept"] = tuple(
+        "s_" + name
+        for name in op.saves()
+        if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
+    )
+    slow = dict(body)
+    if op.rules and not op.kinds.count(TENSORS):
+        for r, rule in enumerate(op.rules):
+            ns[f"RULE_{op.name}_{r}"] = rule.function
+        body["run"] = _define(backward_source(op), "run", f"<flambeau backward {op.name}>")
+    op.node_class = type(op.grad_name, (OpNode,), body)
+    op.slow_class = type(op.grad_name, (GeneralNode,), slow)

@@ -1,0 +1,343 @@
+"""Sums, means and their kin over dimensions."""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS
+from flambeau.ops.core import composite, offer, op
+from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
+
+
+def _accumulator(array: Any, dtype: Any) -> Any:
+    """The NumPy type that a sum is taken in: as asked for, int64 for integers, else the operand's own."""
+    if dtype is not None:
+        return dtype.numpy
+    return np.int64 if array.dtype.kind in "biu" else None
+
+
+@op(any_dtype=False)
+def sum(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
+    """The sum of the elements, over `dim` (an int or tuple; None: all).
+
+    Integers and bools are summed in int64 unless `dtype` says otherwise.
+
+    >>> import flambeau as torch
+    >>> torch.ones(2, 3).sum(dim=1)
+    tensor([3., 3.])
+    """
+    if dim is not None:
+        dim = reduce_dims(dim, input.ndim)
+    return k.sum(input, dim, keepdim, None if dtype is None and input.dtype.kind == "f" else _accumulator(input, dtype))
+
+
+@sum.derivative("input")
+def _(k, g, input_shape, dim, keepdim):
+    if dim is not None and not keepdim:
+        g = k.reshape(g, kept_shape(input_shape, dim))
+    elif dim is None and keepdim:
+        g = k.reshape(g, (1,) * len(input_shape))
+    return k.expand(g, input_shape)
+
+
+@op
+def mean(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
+    """The mean over `dim` (an int or tuple; None: all), for floating-point tensors; NaN of nothing."""
+    if dtype is None and input.dtype.kind not in "fcV":
+        raise RuntimeError(
+            f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {input.dtype}"
+        )
+    if dim is not None:
+        dim = reduce_dims(dim, input.ndim)
+    return k.mean(input, dim, keepdim, None if dtype is None else dtype.numpy)
+
+
+@mean.derivative("input")
+def _(k, g, input_shape, dim, keepdim):
+    kept = kept_shape(input_shape, dim)
+    n = 1
+    for have, left in zip(input_shape, kept, strict=True):
+        n *= 1 if left == have else have
+    return k.expand(k.reshape(k.div(g, n), kept), input_shape)
+
+
+@op
+def nansum(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
+    """The sum over `dim` with NaN counted as 0."""
+    clean = k.where(k.isnan(input), k.zeros_like(input), input) if input.dtype.kind == "f" else input
+    return k.sum(clean, None if dim is None else reduce_dims(dim, input.ndim), keepdim, _accumulator(input, dtype))
+
+
+@nansum.derivative("input")
+def _(k, g, input, input_shape, dim, keepdim):
+    g = k.expand(k.reshape(g, kept_shape(input_shape, dim)), input_shape)
+    return k.where(k.isnan(input), k.zeros_like(g), g)
+
+
+def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
+    """The mean over `dim` of the elements that are not NaN."""
+    count = input.isnan().logical_not().sum(dim=dim, keepdim=keepdim)
+    return NS["OPS"].div(nansum(input, dim, keepdim, dtype=dtype), count, out=out)
+
+
+@op
+def prod_all(k, input: Tensor, *, dtype=None):
+    """The product of all elements."""
+    return k.prod(input, None, False, _accumulator(input, dtype))
+
+
+@prod_all.derivative("input")
+def _(k, g, input, input_shape, out):
+    flat = k.reshape(input, (-1,))
+    return k.reshape(k.mul(k.prod_others(flat, 0), g), input_shape)
+
+
+@op(grad_name="ProdBackward1")
+def prod_dim(k, input: Tensor, dim, keepdim=False, *, dtype=None):
+    """The product over one dimension."""
+    return k.prod(input, wrap_dim(dim, input.ndim) if input.ndim else None, keepdim, _accumulator(input, dtype))
+
+
+@prod_dim.derivative("input")
+def _(k, g, input, input_shape, dim):
+    if not input_shape:
+        return g
+    g = k.reshape(g, kept_shape(input_shape, dim))
+    return k.mul(k.prod_others(input, wrap_dim(dim, len(input_shape))), g)
+
+
+@composite
+def prod_others(k, a, dim):
+    """For each element the product of the others along `dim`, exact where there are zeros."""
+    n = a.shape[dim]
+    if n == 0:
+        return a
+    first = k.ones_like(k.slice(a, dim, 0, 1))
+    before = k.cumprod(k.cat([first, k.slice(a, dim, 0, n - 1)], dim), dim)
+    after = k.cat([k.flip(k.cumprod(k.flip(k.slice(a, dim, 1, n), (dim,)), dim), (dim,)), first], dim)
+    return k.mul(before, after)
+
+
+def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
+    """The product of the elements, over `dim` or all."""
+    if dim is None:
+        return prod_all(input, dtype=dtype, out=out)
+    return prod_dim(input, dim, keepdim, dtype=dtype, out=out)
+
+
+offer("prod", prod)
+
+
+@op
+def cumsum(k, input: Tensor, dim, *, dtype=None):
+    """The running sum along `dim`."""
+    return k.cumsum(input, wrap_dim(dim, input.ndim), _accumulator(input, dtype))
+
+
+@cumsum.derivative("input")
+def _(k, g, dim, input_shape):
+    if not input_shape:
+        return g
+    dim = wrap_dim(dim, len(input_shape))
+    return k.flip(k.cumsum(k.flip(g, (dim,)), dim), (dim,))
+
+
+@op
+def cumprod(k, input: Tensor, dim, *, dtype=None):
+    """The running product along `dim`."""
+    return k.cumprod(input, wrap_dim(dim, input.ndim), _accumulator(input, dtype))
+
+
+@cumprod.derivative("input")
+def _(k, g, input, input_shape, dim):
+    return k.cumprod_backward(g, input, wrap_dim(dim, len(input_shape))) if input_shape else g
+
+
+@composite
+def cumprod_backward(k, g, a, dim):
+    """The gradient of a running product: for each element the sum over later products without it."""
+    n = a.shape[dim]
+    parts = []
+    for i in range(n):
+        before = k.prod(k.slice(a, dim, 0, i), dim, True)
+        after = k.slice(a, dim, i + 1, n)
+        ones = k.ones_like(before)
+        tail = k.cumprod(k.cat([ones, after], dim), dim)
+        parts.append(k.sum(k.mul(k.mul(tail, before), k.slice(g, dim, i, n)), dim, True))
+    return k.cat(parts, dim) if parts else g
+
+
+def _spread(k, g, input, out, input_shape, dim, keepdim):
+    """The gradient of an extremum: shared evenly by the elements that reach it."""
+    kept = kept_shape(input_shape, dim)
+    out = k.reshape(out, kept)
+    g = k.reshape(g, kept)
+    hit = k.to_dtype(k.eq(input, out), g)
+    count = k.sum(hit, reduce_dims(dim, len(input_shape)), True)
+    return k.mul(hit, k.div(g, k.reshape(count, kept)))
+
+
+@op(any_dtype=False, upcast=False)
+def amax(k, input: Tensor, dim=(), keepdim=False):
+    """The largest element over `dim`; the gradient of a tie is shared evenly."""
+    _refuse_empty("amax", input.shape, dim)
+    return k.amax(input, reduce_dims(dim, input.ndim), keepdim)
+
+
+@amax.derivative("input")
+def _(k, g, input, out, input_shape, dim, keepdim):
+    return _spread(k, g, input, out, input_shape, dim, keepdim)
+
+
+@op(any_dtype=False, upcast=False)
+def amin(k, input: Tensor, dim=(), keepdim=False):
+    """The smallest element over `dim`; the gradient of a tie is shared evenly."""
+    _refuse_empty("amin", input.shape, dim)
+    return k.amin(input, reduce_dims(dim, input.ndim), keepdim)
+
+
+@amin.derivative("input")
+def _(k, g, input, out, input_shape, dim, keepdim):
+    return _spread(k, g, input, out, input_shape, dim, keepdim)
+
+
+def _refuse_empty(name: str, shape: tuple[int, ...], dim: Any) -> None:
+    dims = reduce_dims(dim, len(shape))
+    if dims is None:
+        if 0 in shape:
+            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify it with 'dim'")
+        return
+    for d in dims:
+        if shape and shape[d] == 0:
+            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+
+
+@op(upcast=False)
+def max_all(k, input: Tensor):
+    """The largest element of all."""
+    if input.size == 0:
+        raise RuntimeError("max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+    return k.amax(input, None, False)
+
+
+@max_all.derivative("input")
+def _(k, g, input, out, input_shape):
+    return _spread(k, g, input, out, input_shape, None, False)
+
+
+@op(upcast=False)
+def min_all(k, input: Tensor):
+    """The smallest element of all."""
+    if input.size == 0:
+        raise RuntimeError("min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+    return k.amin(input, None, False)
+
+
+@min_all.derivative("input")
+def _(k, g, input, out, input_shape):
+    return _spread(k, g, input, out, input_shape, None, False)
+
+
+@op(differentiable=False)
+def any(k, input: Index, dim=None, keepdim=False):
+    """Whether some element over `dim` is nonzero."""
+    return k.any(input, None if dim is None else reduce_dims(dim, input.ndim), keepdim)
+
+
+@op(differentiable=False)
+def all(k, input: Index, dim=None, keepdim=False):
+    """Whether every element over `dim` is nonzero."""
+    return k.all(input, None if dim is None else reduce_dims(dim, input.ndim), keepdim)
+
+
+def _dims_or_all(dim: Any, ndim: int) -> tuple[int, ...]:
+    dims = reduce_dims(dim, ndim)
+    return tuple(range(ndim)) if dims is None else dims
+
+
+def _count(shape: tuple[int, ...], dims: tuple[int, ...]) -> int:
+    n = 1
+    for d in dims:
+        n *= shape[d] if shape else 1
+    return n
+
+
+@op(holomorphic=False)
+def var_op(k, input: Tensor, dim, correction, keepdim):
+    """The variance over `dim` with `correction` taken from the count."""
+    if input.dtype.kind not in "fc":
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    return k.var(input, reduce_dims(dim, input.ndim), correction, keepdim)
+
+
+@var_op.derivative("input")
+def _(k, g, input, input_shape, dim, correction):
+    dims = _dims_or_all(dim, len(input_shape))
+    n = _count(input_shape, dims)
+    centred = k.sub(input, k.mean(input, dims if input_shape else None, True))
+    scale = 2.0 / (n - correction) if n != correction else float("nan") if n - correction == 0 and n == 0 else float("inf")
+    return k.mul(k.mul(k.reshape(g, kept_shape(input_shape, dim)), scale), centred)
+
+
+@op(holomorphic=False)
+def std_op(k, input: Tensor, dim, correction, keepdim):
+    """The standard deviation over `dim` with `correction` taken from the count."""
+    if input.dtype.kind not in "fc":
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    return k.sqrt(k.var(input, reduce_dims(dim, input.ndim), correction, keepdim))
+
+
+@std_op.derivative("input")
+def _(k, g, input, out, input_shape, dim, correction):
+    dims = _dims_or_all(dim, len(input_shape))
+    n = _count(input_shape, dims)
+    kept = kept_shape(input_shape, dim)
+    out = k.reshape(out, kept)
+    slope = k.div(k.reshape(g, kept), k.mul(out, 2))
+    slope = k.where(k.eq(out, 0), k.zeros_like(slope), slope)
+    centred = k.sub(input, k.mean(input, dims if input_shape else None, True))
+    scale = 2.0 / (n - correction) if n != correction else float("inf")
+    return k.mul(k.mul(slope, scale), centred)
+
+
+def _moment_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, Any]:
+    if isinstance(dim, bool):  # var(x, unbiased)
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    return dim, correction
+
+
+def var(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None) -> Any:
+    """The variance over `dim`: squared deviations over the count less `correction` (1)."""
+    dim, correction = _moment_arguments(dim, unbiased, correction)
+    return var_op(input, dim, correction, keepdim, out=out)
+
+
+def std(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None) -> Any:
+    """The standard deviation over `dim`; its gradient at 0 is 0."""
+    dim, correction = _moment_arguments(dim, unbiased, correction)
+    return std_op(input, dim, correction, keepdim, out=out)
+
+
+def var_mean(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
+    """The variance and the mean over `dim`."""
+    dim_, _ = _moment_arguments(dim, unbiased, correction)
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
+
+
+def std_mean(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
+    """The standard deviation and the mean over `dim`."""
+    dim_, _ = _moment_arguments(dim, unbiased, correction)
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
+
+
+def count_nonzero(input: Any, dim: Any = None) -> Any:
+    """How many elements over `dim` are not zero."""
+    return sum(input != 0, dim)

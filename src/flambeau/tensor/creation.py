@@ -1,0 +1,392 @@
+"""Making tensors: from data, of zeros and ones, of ranges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS, thread
+from flambeau.devices import require
+from flambeau.ops.dims import size_of
+from flambeau.ops.dispatch import wrap
+from flambeau.tensor.tensor import Tensor
+
+
+def _finish(array: np.ndarray, device: Any, requires_grad: bool) -> Any:
+    if device is not None:
+        require(device)
+    t = wrap(array)
+    if thread.inference:
+        t._inference = True
+    if requires_grad:
+        t.requires_grad_()
+    return t
+
+
+def _numpy_type(dtype: Any, fallback: dtypes.dtype | None = None) -> np.dtype:
+    if dtype is None:
+        return (fallback or dtypes.get_default_dtype()).numpy
+    if not isinstance(dtype, dtypes.dtype):
+        found = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_, complex: dtypes.complex128}.get(dtype)
+        if found is None:
+            raise TypeError(f"dtype must be a torch.dtype, not {dtype!r} ({type(dtype).__name__})")
+        dtype = found
+    return dtype.numpy
+
+
+def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
+    """A new array with the values of a number, a nested sequence, an array or a tensor."""
+    if isinstance(data, Tensor):
+        return np.array(data._a, dtype=None if dtype is None else dtype.numpy)
+    if isinstance(data, np.ndarray):
+        dtypes.of_numpy(data.dtype)
+        return np.array(data, dtype=None if dtype is None else dtype.numpy)
+    if isinstance(data, np.generic):
+        return np.array(data, dtype=dtypes.of_numpy(data.dtype).numpy if dtype is None else dtype.numpy)
+    if isinstance(data, (bool, int, float, complex)):
+        return _array_of_numbers(data, dtype)
+    if isinstance(data, str) or not hasattr(data, "__len__"):
+        if hasattr(data, "__array__"):
+            return np.array(data.__array__(), dtype=None if dtype is None else dtype.numpy)
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}'; pass numbers, sequences of numbers or arrays")
+    return _array_of_numbers(_plain(data), dtype)
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences as nested lists of numbers."""
+    if isinstance(data, Tensor):
+        if data._a.ndim == 0:
+            return data._a[()]
+        return data._a
+    if isinstance(data, (list, tuple, range)) or (hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, np.ndarray, dict))):
+        return [item if item.__class__ in (float, int, bool) else _plain(item) for item in data]
+    if isinstance(data, (str, dict, set)) or data is None:
+        kind = type(data).__name__
+        raise (ValueError if isinstance(data, str) else TypeError)(
+            f"too many dimensions 'str'" if isinstance(data, str) else f"must be real number, not {kind}"
+        )
+    return data
+
+
+def _array_of_numbers(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
+    try:
+        array = np.array(data)
+    except ValueError:
+        raise ValueError(f"expected sequences of equal length at each dimension, got a ragged nested sequence: {str(data)[:80]}") from None
+    except OverflowError:
+        raise RuntimeError("Overflow when unpacking long") from None
+    if array.dtype.kind in "OUS":
+        if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.reshape(-1)):
+            raise RuntimeError("Overflow when unpacking long: an integer does not fit into int64")
+        raise TypeError(f"new(): invalid data: can't make a tensor of {type(data).__name__} with elements like {str(array.reshape(-1)[:1])}")
+    if dtype is None:
+        dtype = _inferred(data, array)
+    if dtype.kind in "ui" and array.size and array.dtype.kind in "iu":
+        limits = np.iinfo(dtype.numpy)
+        if int(array.min()) < limits.min or int(array.max()) > limits.max:
+            raise RuntimeError(f"value cannot be converted to type {dtype} without overflow")
+    if array.dtype.kind == "c" and dtype.kind != "c":
+        raise TypeError("can't convert complex to float")
+    return array.astype(dtype.numpy)
+
+
+def _inferred(data: Any, array: np.ndarray) -> dtypes.dtype:
+    if array.size == 0:
+        return dtypes.get_default_dtype()
+    if array.dtype.kind == "b":
+        return dtypes.bool_
+    if array.dtype.kind in "iu":
+        return dtypes.int64 if not _holds_arrays(data) else dtypes.of_numpy(array.dtype)
+    if array.dtype.kind == "c":
+        return dtypes.get_default_dtype().to_complex()
+    first = data
+    while isinstance(first, list) and first:
+        first = first[0]
+    if isinstance(first, np.ndarray) and first.dtype.kind == "f":
+        return dtypes.of_numpy(array.dtype)
+    if isinstance(first, np.floating) and not isinstance(first, float):
+        return dtypes.of_numpy(array.dtype)
+    if type(first) is np.float64:
+        return dtypes.float64
+    return dtypes.get_default_dtype()
+
+
+def _holds_arrays(data: Any) -> bool:
+    while isinstance(data, list) and data:
+        data = data[0]
+    return isinstance(data, (np.ndarray, np.generic))
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+    """A new tensor with a copy of `data`: a number, nested sequences of numbers, an array or a tensor.
+
+    Python floats become the default dtype, ints int64, bools bool, complex numbers complex64.
+
+    >>> import flambeau as torch
+    >>> torch.tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    if isinstance(data, Tensor):
+        import warnings
+
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
+    d = None if dtype is None else dtypes.of_numpy(_numpy_type(dtype))
+    return _finish(array_of(data, d), device, requires_grad)
+
+
+scalar_tensor = tensor
+
+
+def from_numpy(ndarray: Any) -> Any:
+    """A tensor that shares the memory of a NumPy array."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.of_numpy(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides) and ndarray.size:
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
+            "supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
+    if not ndarray.flags.writeable:
+        import warnings
+
+        warnings.warn(
+            "The given NumPy array is not writable: writing to the tensor would write to memory that is marked as read-only. "
+            "Copy the array to protect its data or make it writable first.",
+            UserWarning,
+            stacklevel=2,
+        )
+    array = ndarray.view(np.ndarray)
+    canonical = dtypes.of_numpy(array.dtype).numpy
+    return wrap(array if array.dtype is canonical else array.view(canonical))
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
+    """`data` as a tensor, sharing memory where it is a tensor or an array of the dtype asked for."""
+    d = None if dtype is None else dtypes.of_numpy(_numpy_type(dtype))
+    if device is not None:
+        require(device)
+    if isinstance(data, Tensor):
+        return data if d is None else data.to(d)
+    if isinstance(data, np.ndarray):
+        t = from_numpy(data)
+        return t if d is None else t.to(d)
+    return tensor(data, dtype=d)
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Any:
+    """`obj` as a tensor; `copy` forces or forbids a copy."""
+    t = as_tensor(obj, dtype=dtype, device=device)
+    shares = isinstance(obj, (Tensor, np.ndarray)) and np.shares_memory(t._a, obj._a if isinstance(obj, Tensor) else obj)
+    if copy is False and not shares:
+        raise ValueError("can't alias tensor with this dtype or of this object: a copy is needed")
+    if copy and shares:
+        t = t.clone()
+    if requires_grad and not t.requires_grad:
+        t = t.detach().requires_grad_()
+    return t
+
+
+def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Any:
+    """A tensor that shares the memory of any object with `__dlpack__`."""
+    return wrap(np.asarray(np.from_dlpack(ext_tensor))) if not isinstance(ext_tensor, Tensor) else ext_tensor.detach()
+
+
+def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Any:
+    """A one-dimensional tensor that shares the memory of an object with the buffer protocol."""
+    if len(memoryview(buffer)) == 0:
+        raise ValueError("both buffer length (0) and count (-1) must not be 0")
+    return _finish(np.frombuffer(buffer, dtype=dtype.numpy, count=count, offset=offset), None, requires_grad)
+
+
+def _shape(size: tuple, name: str) -> tuple[int, ...]:
+    shape = size_of(size)
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"{name}(): Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return shape
+
+
+def _size_from(size: tuple, kwargs: dict, name: str) -> tuple[int, ...]:
+    if "size" in kwargs:
+        size = (kwargs.pop("size"),)
+    for key in ("layout", "pin_memory", "memory_format", "names"):
+        kwargs.pop(key, None)
+    if kwargs:
+        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    if not size:
+        raise TypeError(f"{name}() received an invalid combination of arguments: it takes a size, ints or a tuple of ints")
+    return _shape(size, name)
+
+
+def _give(out: Any, t: Any) -> Any:
+    if out is None:
+        return t
+    NS["WRITE_OUT"]("out", out, t)
+    return out
+
+
+def zeros(*size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+    """Zeros of a shape given as ints or one tuple."""
+    shape = _size_from(size, kwargs, "zeros")
+    return _give(out, _finish(np.zeros(shape, _numpy_type(dtype)), device, requires_grad))
+
+
+def ones(*size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+    """Ones of a shape given as ints or one tuple."""
+    shape = _size_from(size, kwargs, "ones")
+    return _give(out, _finish(np.ones(shape, _numpy_type(dtype)), device, requires_grad))
+
+
+def empty(*size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+    """A tensor whose values are not asked for: zeros, since no memory is left uninitialised here."""
+    shape = _size_from(size, kwargs, "empty")
+    return _give(out, _finish(np.zeros(shape, _numpy_type(dtype)), device, requires_grad))
+
+
+def full(size: Any, fill_value: Any, *, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+    """A shape filled with one value; the dtype is the value's unless given."""
+    shape = _size_from((size,), kwargs, "full")
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    d = _numpy_type(dtype, dtypes.of_scalar(fill_value))
+    return _give(out, _finish(np.full(shape, fill_value, d), device, requires_grad))
+
+
+def empty_strided(size: Any, stride: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+    """Zeros of a shape with the given strides (in elements)."""
+    d = _numpy_type(dtype)
+    reach = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 0)
+    memory = np.zeros(reach, d)
+    array = np.ndarray(tuple(size), d, memory, 0, tuple(s * d.itemsize for s in stride))
+    return _finish(array, device, requires_grad)
+
+
+def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -> Any:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
+
+
+def zeros_like(input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Any:
+    """Zeros in the shape and dtype of `input`."""
+    return _like(input, dtype, np.zeros_like, device, requires_grad)
+
+
+def ones_like(input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Any:
+    """Ones in the shape and dtype of `input`."""
+    return _like(input, dtype, np.ones_like, device, requires_grad)
+
+
+empty_like = zeros_like
+
+
+def full_like(input: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Any:
+    """A tensor filled with one value in the shape and dtype of `input`."""
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    return _like(input, dtype, lambda a, dtype: np.full_like(a, fill_value, dtype=dtype), device, requires_grad)
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+    """Numbers from `start` (0) up to but without `end`, `step` apart; int64 if all are ints.
+
+    >>> import flambeau as torch
+    >>> torch.arange(1, 2.5, 0.5)
+    tensor([1.0000, 1.5000, 2.0000])
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = _number(start), _number(end), _number(step)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if any(isinstance(v, float) and not math.isfinite(v) for v in (start, end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    d = _numpy_type(dtype, dtypes.int64 if whole else None)
+    n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
+    if d.kind in "iu":
+        array = (int(start) + np.arange(n, dtype=np.int64) * int(step)).astype(d)
+    else:
+        array = (start + np.arange(n, dtype=np.float64) * step).astype(d)
+    return _give(out, _finish(array, device, requires_grad))
+
+
+def range_tensor(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Any:
+    """Like `arange` with `end` included; kept for old programs."""
+    n = math.floor((end - start) / step) + 1
+    return _finish((start + np.arange(n, dtype=np.float64) * step).astype(_numpy_type(kwargs.get("dtype"))), None, False)
+
+
+def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+    """`steps` numbers at equal distance from `start` to `end`, both included."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    start, end = _number(start), _number(end)
+    d = _numpy_type(dtype, dtypes.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None)
+    return _give(out, _finish(_evenly(start, end, int(steps), d), device, requires_grad))
+
+
+def _evenly(start: Any, end: Any, steps: int, d: np.dtype) -> np.ndarray:
+    """Computed from both ends towards the middle, in the result's type, as PyTorch does."""
+    if steps < 2:
+        return np.full(steps, start, d)
+    if d.kind in "iu":
+        step = (end - start) / (steps - 1)
+        i = np.arange(steps)
+        values = np.where(i < steps // 2, start + step * i, end - step * (steps - i - 1))
+        return values.astype(d)
+    work = d if d in (np.float32, np.float64, np.complex64, np.complex128) else np.dtype(np.float32)
+    step = work.type((end - start) / (steps - 1)) if work.itemsize >= 8 else (work.type(end) - work.type(start)) / work.type(steps - 1)
+    i = np.arange(steps).astype(work)
+    low = work.type(start) + step * i
+    high = work.type(end) - step * (work.type(steps - 1) - i)
+    return np.where(np.arange(steps) < steps // 2, low, high).astype(d)
+
+
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+    """`steps` numbers `base ** x` for x at equal distance from `start` to `end`."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    d = _numpy_type(dtype)
+    values = np.power(float(base), _evenly(float(_number(start)), float(_number(end)), int(steps), np.dtype(np.float64)))
+    return _give(out, _finish(values.astype(d), device, requires_grad))
+
+
+def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+    """A matrix with ones on the diagonal."""
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"n must be greater or equal to 0, got {n if n < 0 else m}")
+    return _give(out, _finish(np.eye(n, m, dtype=_numpy_type(dtype)), device, requires_grad))
+
+
+def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
+    """A complex tensor from real and imaginary parts of one floating-point dtype."""
+    if real._a.dtype != imag._a.dtype:
+        raise RuntimeError(f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument")
+    if real._a.dtype.kind != "f":
+        raise RuntimeError("Expected both inputs to be Half, Float or Double tensors but got " + f"{real.dtype} and {imag.dtype}")
+    ops = NS["OPS"]
+    unit = tensor(1j, dtype=real.dtype.to_complex())
+    return ops.add(real, ops.mul(imag, unit), out=out)
+
+
+def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
+    """A complex tensor from moduli and arguments."""
+    return complex_tensor(abs * angle.cos(), abs * angle.sin(), out=out)
+
+

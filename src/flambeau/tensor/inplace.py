@@ -1,0 +1,181 @@
+"""Writing in place: every `op_` method from its `op`, `copy_`, and item assignment's last step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS, thread, tick
+from flambeau.autograd.views import bump, check_writable, written
+from flambeau.errors import describe
+
+
+def shadow(tensor: Any) -> Any:
+    """The tensor's value and history under another object: what an in-place op reads, so that the tape has no cycle."""
+    other = object.__new__(NS["Tensor"])
+    other._a = tensor._a
+    other._node = tensor._node
+    return other
+
+
+def in_place(function: Callable, ufunc: Any = None) -> Any:
+    """The method that writes `function`'s result into its first operand.
+
+    With `ufunc`, float operands that need no gradient are computed right in place.
+    """
+    name = getattr(function, "__name__", "op")
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        recorded = thread.grad
+        check_writable(self, name + "_", recorded)
+        if ufunc is not None and len(args) == 1 and not kwargs and _direct(self, args[0], recorded):
+            other = args[0]
+            ufunc(self._a, other._a if other.__class__ is not float else other, self._a)
+            bump(self)
+            return self
+        source = shadow(self) if recorded and self._node is not None else self
+        result = function(source, *args, **kwargs)
+        store(self, result, name + "_")
+        source._stamp = tick() if source is not self else source._stamp
+        return self
+
+    method.__name__ = name + "_"
+    method.__qualname__ = f"Tensor.{name}_"
+    method.__doc__ = f"`{name}`, written into this tensor, which is returned."
+    return method
+
+
+def _direct(self: Any, other: Any, recorded: bool) -> bool:
+    """Whether a ufunc can write right into `self`: plain float operands of a fitting shape, nothing to record."""
+    a = self._a
+    if a.dtype not in (np.float32, np.float64) or not NS["PLAIN"]:
+        return False
+    if other.__class__ is float:
+        return not recorded or self._node is None
+    if not isinstance(other, NS["Tensor"]) or other._a.dtype is not a.dtype:
+        return False
+    if recorded and (self._node is not None or other._node is not None):
+        return False
+    return other._a.shape == a.shape or other._a.ndim == 0
+
+
+def store(self: Any, result: Any, name: str) -> None:
+    """Writes `result` into `self` and gives it `result`'s history."""
+    have, want = result._a, self._a
+    if have.shape != want.shape:
+        raise RuntimeError(
+            f"{name}: output with shape {list(want.shape)} doesn't match the broadcast shape {list(have.shape)}"
+        )
+    if have.dtype != want.dtype:
+        if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
+            raise RuntimeError(
+                f"{name}: result type {_type_word(have)} can't be cast to the desired output type {_type_word(want)}"
+            )
+        if result._node is not None:
+            result = NS["OPS"].to_numpy_dtype(result, want.dtype)
+    np.copyto(want, result._a, casting="unsafe")
+    node = result._node
+    if node is not None and result._cell is not None:
+        # what the node kept as its result now lives in this tensor
+        for key in [k for k, v in node.__dict__.items() if v is result._a]:
+            setattr(node, key, want)
+        root = self._base if self._base is not None else self
+        written(self, node)
+        result._cell[0] = 0
+        node.seq = tick()
+        root._cell = self._cell = result._cell
+        return
+    written(self, node)
+
+
+def _type_word(array: Any) -> str:
+    words = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "bool": "Bool", "float16": "Half",
+             "bfloat16": "BFloat16", "uint8": "Byte", "int8": "Char", "int16": "Short", "complex64": "ComplexFloat",
+             "complex128": "ComplexDouble"}
+    return words.get(str(array.dtype), str(array.dtype))
+
+
+def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
+    """Copies `src` into this tensor, broadcast and converted to its dtype; gradients flow to `src`."""
+    tensor_class = NS["Tensor"]
+    if not isinstance(src, tensor_class):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    check_writable(self, "copy_", thread.grad)
+    shape = self._a.shape
+    try:
+        np.broadcast_to(src._a, shape)
+    except ValueError:
+        raise RuntimeError(
+            f"copy_(): can't write {describe(src)} into {describe(self)}: the size of the source must match or broadcast"
+        ) from None
+    if src is self:
+        return self
+    if thread.grad and src._node is not None:
+        ops = NS["OPS"]
+        value = src if src._a.dtype == self._a.dtype else ops.to_numpy_dtype(src, self._a.dtype)
+        if value._a.shape != shape:
+            value = ops.expand_op(value, shape)
+        node = _copies(value)
+    else:
+        node = None
+    array = src._a
+    if array.dtype.kind == "c" and self._a.dtype.kind != "c":
+        array = array.real
+    np.copyto(self._a, array, casting="unsafe")
+    written(self, node) if thread.grad else bump(self)
+    return self
+
+
+def _copies(value: Any) -> Any:
+    """A node that hands its gradient to `value`."""
+    return NS["OPS"].copies(value)._node
+
+
+def fill_(self: Any, value: Any) -> Any:
+    """Sets every element to `value`, a number or a zero-dim tensor."""
+    if isinstance(value, NS["Tensor"]):
+        if value._a.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value._a.ndim} dimensions."
+            )
+        return copy_(self, value)
+    check_writable(self, "fill_", thread.grad)
+    if isinstance(value, complex) and self._a.dtype.kind != "c":
+        raise RuntimeError("value cannot be converted to type without overflow: a complex number into a real tensor")
+    self._a.fill(value)
+    written(self, None) if thread.grad else bump(self)
+    return self
+
+
+def zero_(self: Any) -> Any:
+    """Sets every element to 0."""
+    return fill_(self, 0)
+
+
+def write_out(name: str, out: Any, result: Any) -> None:
+    """Writes an op's result into its `out=`, resized where it has another shape."""
+    have, want = result._a, out._a
+    if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
+        raise RuntimeError(f"{name}(): result type {_type_word(have)} can't be cast to the desired output type {_type_word(want)}")
+    if have.shape != want.shape:
+        if want.size:
+            import warnings
+
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(want.shape)}, which does not "
+                f"match the required output shape {list(have.shape)}. Pass an empty tensor to have it sized for you",
+                UserWarning,
+                stacklevel=4,
+            )
+        out._a = np.array(have, dtype=want.dtype)
+        bump(out)
+        return
+    np.copyto(want, have, casting="unsafe")
+    bump(out)
+
+
+NS["WRITE_OUT"] = write_out
+NS["IN_PLACE"] = in_place

@@ -1,0 +1,499 @@
+"""The methods of `Tensor` that are ops: each the op's own function, or one line over it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS
+from flambeau.devices import device as device_class
+from flambeau.devices import require
+from flambeau.ops import arithmetic, compare, elementwise, fillers, joining, products, random_ops, reduce, shape
+from flambeau.ops.core import operator_of
+from flambeau.ops.dims import size_of
+from flambeau.tensor import inplace
+from flambeau.tensor.inplace import in_place
+
+
+class Operators:
+    """Python's operators."""
+
+    __add__ = __radd__ = operator_of(arithmetic.add)
+    __sub__ = operator_of(arithmetic.sub)
+    __rsub__ = operator_of(arithmetic.rsub)
+    __mul__ = __rmul__ = operator_of(arithmetic.mul)
+    __truediv__ = __div__ = operator_of(arithmetic.div)
+    __floordiv__ = operator_of(arithmetic.floor_divide)
+    __mod__ = operator_of(arithmetic.remainder)
+    __matmul__ = operator_of(products.matmul)
+    __neg__ = elementwise.neg
+    __pos__ = elementwise.positive
+    __abs__ = elementwise.abs
+    __eq__ = operator_of(compare.eq)  # type: ignore[assignment]
+    __ne__ = operator_of(compare.ne)  # type: ignore[assignment]
+    __lt__ = operator_of(compare.lt)
+    __le__ = operator_of(compare.le)
+    __gt__ = operator_of(compare.gt)
+    __ge__ = operator_of(compare.ge)
+    __and__ = __rand__ = operator_of(compare.bitwise_and)
+    __or__ = __ror__ = operator_of(compare.bitwise_or)
+    __xor__ = __rxor__ = operator_of(compare.bitwise_xor)
+    __lshift__ = operator_of(compare.bitwise_left_shift)
+    __rshift__ = operator_of(compare.bitwise_right_shift)
+    __invert__ = compare.bitwise_not
+
+    def __pow__(self, exponent: Any) -> Any:
+        return arithmetic.pow(self, exponent)
+
+    def __rpow__(self, base: Any) -> Any:
+        return arithmetic.pow(base, self)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return arithmetic.mul(elementwise.reciprocal(self), other)
+
+    __rdiv__ = __rtruediv__
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return arithmetic.floor_divide(other, self)
+
+    def __rmod__(self, other: Any) -> Any:
+        return arithmetic.remainder(other, self)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return products.matmul(other, self)
+
+    __iadd__ = in_place(arithmetic.add, np.add)
+    __isub__ = in_place(arithmetic.sub, np.subtract)
+    __imul__ = in_place(arithmetic.mul, np.multiply)
+    __itruediv__ = __idiv__ = in_place(arithmetic.div, np.true_divide)
+    __ifloordiv__ = in_place(arithmetic.floor_divide)
+    __imod__ = in_place(arithmetic.remainder)
+    __ipow__ = in_place(arithmetic.pow)
+    __iand__ = in_place(compare.bitwise_and)
+    __ior__ = in_place(compare.bitwise_or)
+    __ixor__ = in_place(compare.bitwise_xor)
+    __ilshift__ = in_place(compare.bitwise_left_shift)
+    __irshift__ = in_place(compare.bitwise_right_shift)
+
+
+class Shapes:
+    """Views and rearrangements."""
+
+    permute_op = shape.permute
+    transpose = swapaxes = swapdims = shape.transpose
+    t = shape.t
+    unsqueeze = shape.unsqueeze
+    select = shape.select
+    narrow = shape.narrow
+    diagonal = shape.diagonal
+    contiguous = shape.contiguous
+    clone = shape.clone
+    expand = shape.expand
+    movedim = moveaxis = shape.movedim
+    flatten = shape.flatten
+    unflatten = shape.unflatten
+    as_strided = shape.as_strided
+    roll = shape.roll
+    unbind = joining.unbind
+    split = joining.split
+    split_with_sizes = joining.split
+    chunk = joining.chunk
+    tensor_split = joining.tensor_split
+    unfold = joining.unfold
+    repeat_interleave = joining.repeat_interleave
+    tile = joining.tile
+    rot90 = joining.rot90
+    hsplit, vsplit, dsplit = joining.hsplit, joining.vsplit, joining.dsplit
+
+    def view(self, *size: Any, **kwargs: Any) -> Any:
+        """The same memory in another shape, or read as another dtype."""
+        if kwargs:
+            size = tuple(kwargs.values())
+        if len(size) == 1 and isinstance(size[0], dtypes.dtype):
+            return joining.view_dtype(self, size[0])
+        return shape.view_op(self, size_of(size))
+
+    def reshape(self, *size: Any, **kwargs: Any) -> Any:
+        """The elements in another shape; a view where the strides allow it."""
+        return shape.reshape(self, size_of(size or tuple(kwargs.values())))
+
+    def view_as(self, other: Any) -> Any:
+        """A view in the shape of `other`."""
+        return shape.view_op(self, other._a.shape)
+
+    def reshape_as(self, other: Any) -> Any:
+        """`reshape` to the shape of `other`."""
+        return shape.reshape(self, other._a.shape)
+
+    def expand_as(self, other: Any) -> Any:
+        """`expand` to the shape of `other`."""
+        return shape.expand_op(self, other._a.shape)
+
+    def permute(self, *dims: Any) -> Any:
+        """The dimensions in another order."""
+        return shape.permute(self, size_of(dims))
+
+    def squeeze(self, dim: Any = None) -> Any:
+        """Without the dimensions of length 1, all or those named."""
+        return shape.squeeze_op(self, dim)
+
+    def flip(self, *dims: Any) -> Any:
+        """The order reversed along `dims`."""
+        return shape.flip(self, size_of(dims))
+
+    def repeat(self, *sizes: Any) -> Any:
+        """Copies laid side by side along each dimension."""
+        return joining.repeat(self, size_of(sizes))
+
+    def fliplr(self) -> Any:
+        """The order reversed along dimension 1."""
+        return joining.fliplr(self)
+
+    def flipud(self) -> Any:
+        """The order reversed along dimension 0."""
+        return joining.flipud(self)
+
+    @property
+    def T(self) -> Any:
+        """The dimensions in reverse order."""
+        return shape.permute(self, tuple(range(self._a.ndim - 1, -1, -1)))  # type: ignore[attr-defined]
+
+    @property
+    def mT(self) -> Any:
+        """The last two dimensions swapped."""
+        if self._a.ndim < 2:  # type: ignore[attr-defined]
+            raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+        return shape.transpose(self, -2, -1)
+
+    @property
+    def H(self) -> Any:
+        """The conjugate transpose of a matrix."""
+        if self._a.ndim not in (0, 2):  # type: ignore[attr-defined]
+            raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self._a.ndim}-D tensor.")  # type: ignore[attr-defined]
+        return self.conj().T  # type: ignore[attr-defined]
+
+    @property
+    def mH(self) -> Any:
+        """The conjugate transpose of matrices."""
+        return shape.transpose(self.conj(), -2, -1)  # type: ignore[attr-defined]
+
+    def adjoint(self) -> Any:
+        """The conjugate transpose of matrices."""
+        return self.mH
+
+
+class Reductions:
+    """Sums and their kin."""
+
+    def sum(self, *dim: Any, **kwargs: Any) -> Any:
+        """The sum over `dim`, or of all elements."""
+        return reduce.sum(self, *_dims(dim), **_named(kwargs))
+
+    def mean(self, *dim: Any, **kwargs: Any) -> Any:
+        """The mean over `dim`, or of all elements."""
+        return reduce.mean(self, *_dims(dim), **_named(kwargs))
+
+    def amax(self, *dim: Any, **kwargs: Any) -> Any:
+        """The largest element over `dim`."""
+        return reduce.amax(self, *_dims(dim), **_named(kwargs))
+
+    def amin(self, *dim: Any, **kwargs: Any) -> Any:
+        """The smallest element over `dim`."""
+        return reduce.amin(self, *_dims(dim), **_named(kwargs))
+
+    nansum = reduce.nansum
+    nanmean = reduce.nanmean
+    prod = reduce.prod
+    var, std = reduce.var, reduce.std
+    cumsum, cumprod = reduce.cumsum, reduce.cumprod
+    any, all = reduce.any, reduce.all
+    count_nonzero = reduce.count_nonzero
+    diff = joining.diff
+
+
+def _dims(dim: tuple) -> tuple:
+    """`sum(0, 1)` means `sum((0, 1))`, `sum(0, True)` means keepdim."""
+    if len(dim) > 1 and not isinstance(dim[1], bool):
+        return (tuple(dim),)
+    return dim
+
+
+def _named(kwargs: dict) -> dict:
+    if "axis" in kwargs:
+        kwargs["dim"] = kwargs.pop("axis")
+    if "keepdims" in kwargs:
+        kwargs["keepdim"] = kwargs.pop("keepdims")
+    return kwargs
+
+
+class Conversions:
+    """Other dtypes and devices."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """In another dtype or on another device; the tensor itself where it is so already and `copy` is false."""
+        d, copy = _to_arguments(args, kwargs)
+        if d is None or d is self.dtype:  # type: ignore[attr-defined]
+            return shape.clone(self) if copy else self
+        return shape.to_numpy_dtype(self, d.numpy)
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """The name of the legacy tensor type, or the tensor converted to it."""
+        from flambeau.tensor.formats import dtype_of_type, type_name
+
+        if dtype is None:
+            return type_name(self)
+        return self.to(dtype_of_type(dtype))
+
+    def type_as(self, other: Any) -> Any:
+        """In the dtype of `other`."""
+        return self.to(other.dtype)
+
+    def float(self, memory_format: Any = None) -> Any:
+        """In float32."""
+        return self.to(dtypes.float32)
+
+    def double(self, memory_format: Any = None) -> Any:
+        """In float64."""
+        return self.to(dtypes.float64)
+
+    def half(self, memory_format: Any = None) -> Any:
+        """In float16."""
+        return self.to(dtypes.float16)
+
+    def bfloat16(self, memory_format: Any = None) -> Any:
+        """In bfloat16."""
+        return self.to(dtypes.bfloat16)
+
+    def long(self, memory_format: Any = None) -> Any:
+        """In int64."""
+        return self.to(dtypes.int64)
+
+    def int(self, memory_format: Any = None) -> Any:
+        """In int32."""
+        return self.to(dtypes.int32)
+
+    def short(self, memory_format: Any = None) -> Any:
+        """In int16."""
+        return self.to(dtypes.int16)
+
+    def char(self, memory_format: Any = None) -> Any:
+        """In int8."""
+        return self.to(dtypes.int8)
+
+    def byte(self, memory_format: Any = None) -> Any:
+        """In uint8."""
+        return self.to(dtypes.uint8)
+
+    def bool(self, memory_format: Any = None) -> Any:
+        """In bool."""
+        return self.to(dtypes.bool_)
+
+    def cfloat(self, memory_format: Any = None) -> Any:
+        """In complex64."""
+        return self.to(dtypes.complex64)
+
+    def cdouble(self, memory_format: Any = None) -> Any:
+        """In complex128."""
+        return self.to(dtypes.complex128)
+
+    def cpu(self, memory_format: Any = None) -> Any:
+        """On the CPU."""
+        return self
+
+    def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
+        """On a GPU; a RuntimeError where there is none."""
+        require("cuda" if device is None else device_class(device))
+        return self
+
+    def pin_memory(self, device: Any = None) -> Any:
+        """The tensor: without an accelerator there is nothing to pin for."""
+        return self
+
+    def is_pinned(self, device: Any = None) -> Any:
+        """Whether the memory is pinned: never."""
+        return False
+
+    def share_memory_(self) -> Any:
+        """The tensor; memory is shared with processes when it is sent."""
+        return self
+
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Any:
+        """`torch.tensor(data)` in this tensor's dtype."""
+        from flambeau.tensor import creation
+
+        return creation.tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)  # type: ignore[attr-defined]
+
+    def new_zeros(self, *size: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Zeros of a shape in this tensor's dtype."""
+        return self._new("zeros", size, dtype, kwargs)
+
+    def new_ones(self, *size: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Ones of a shape in this tensor's dtype."""
+        return self._new("ones", size, dtype, kwargs)
+
+    def new_empty(self, *size: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        """Zeros of a shape in this tensor's dtype: no memory is left uninitialised."""
+        return self._new("empty", size, dtype, kwargs)
+
+    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None, **kwargs: Any) -> Any:
+        """A shape filled with a value in this tensor's dtype."""
+        from flambeau.tensor import creation
+
+        return creation.full(size, fill_value, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
+
+    def new(self, *args: Any, **kwargs: Any) -> Any:
+        """`Tensor(...)` in this tensor's dtype."""
+        return NS["Tensor"](*args, dtype=self.dtype, **kwargs)  # type: ignore[attr-defined]
+
+    def _new(self, name: str, size: tuple, dtype: Any, kwargs: dict) -> Any:
+        from flambeau.tensor import creation
+
+        if "size" in kwargs:
+            size = (kwargs.pop("size"),)
+        return getattr(creation, name)(*size, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
+
+
+def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:
+    d = kwargs.get("dtype")
+    copy = kwargs.get("copy", False)
+    if kwargs.get("device") is not None:
+        require(kwargs["device"])
+    if kwargs.get("other") is not None:
+        args = (kwargs["other"], *args)
+    rest = []
+    for a in args:
+        if isinstance(a, dtypes.dtype):
+            d = a
+        elif isinstance(a, NS["Tensor"]):
+            d = a.dtype
+        elif isinstance(a, (str, device_class)) or (isinstance(a, int) and not isinstance(a, bool)):
+            require(a if not isinstance(a, int) else device_class("cuda", a))
+        else:
+            rest.append(a)
+    unknown = set(kwargs) - {"dtype", "device", "other", "non_blocking", "copy", "memory_format"}
+    if unknown or any(not isinstance(a, bool) and a is not None for a in rest) or (d is not None and not isinstance(d, dtypes.dtype)):
+        raise TypeError(
+            f"to() received an invalid combination of arguments: got {tuple(type(a).__name__ for a in args)} and "
+            f"{sorted(kwargs)}; it takes a dtype, a device or another tensor"
+        )
+    if len(rest) > 1:
+        copy = rest[1]
+    return d, copy
+
+
+class Writes:
+    """In-place forms that have no other home."""
+
+    copy_ = inplace.copy_
+    fill_ = inplace.fill_
+    zero_ = inplace.zero_
+    bernoulli_, random_ = fillers.bernoulli_, fillers.random_
+    uniform_, normal_, log_normal_ = fillers.uniform_, fillers.normal_, fillers.log_normal_
+    exponential_, geometric_, cauchy_ = fillers.exponential_, fillers.geometric_, fillers.cauchy_
+    bernoulli, multinomial = random_ops.bernoulli, random_ops.multinomial
+
+
+class Functions:
+    """Functions of elements and products that need no special form."""
+
+    abs = absolute = elementwise.abs
+    neg = negative = elementwise.neg
+    sqrt, rsqrt, reciprocal, square = elementwise.sqrt, elementwise.rsqrt, elementwise.reciprocal, elementwise.square
+    exp, exp2, expm1 = elementwise.exp, elementwise.exp2, elementwise.expm1
+    log, log2, log10, log1p = elementwise.log, elementwise.log2, elementwise.log10, elementwise.log1p
+    sin, cos, tan = elementwise.sin, elementwise.cos, elementwise.tan
+    asin = arcsin = elementwise.asin
+    acos = arccos = elementwise.acos
+    atan = arctan = elementwise.atan
+    sinh, cosh, tanh = elementwise.sinh, elementwise.cosh, elementwise.tanh
+    asinh = arcsinh = elementwise.asinh
+    acosh = arccosh = elementwise.acosh
+    atanh = arctanh = elementwise.atanh
+    sigmoid = elementwise.sigmoid
+    sign, sgn = elementwise.sign, elementwise.sgn
+    floor, ceil, round, frac = elementwise.floor, elementwise.ceil, elementwise.round, elementwise.frac
+    trunc = fix = elementwise.trunc
+    positive = elementwise.positive
+    angle, conj_physical = elementwise.angle, elementwise.conj_physical
+    nan_to_num = elementwise.nan_to_num
+    deg2rad, rad2deg = elementwise.deg2rad, elementwise.rad2deg
+    add = arithmetic.scaled_add
+    sub = subtract = arithmetic.scaled_sub
+    mul = multiply = arithmetic.mul
+    div = divide = arithmetic.divide
+    true_divide = arithmetic.div
+    floor_divide, remainder, fmod = arithmetic.floor_divide, arithmetic.remainder, arithmetic.fmod
+    pow, float_power = arithmetic.pow, arithmetic.float_power
+    atan2 = arctan2 = arithmetic.atan2
+    maximum, minimum, fmax, fmin = arithmetic.maximum, arithmetic.minimum, arithmetic.fmax, arithmetic.fmin
+    hypot, copysign = arithmetic.hypot, arithmetic.copysign
+    logaddexp, logaddexp2, xlogy = arithmetic.logaddexp, arithmetic.logaddexp2, arithmetic.xlogy
+    lerp, addcmul, addcdiv = arithmetic.lerp, arithmetic.addcmul, arithmetic.addcdiv
+    clamp = clip = compare.clamp
+    clamp_min, clamp_max = compare.clamp_min, compare.clamp_max
+    eq, ne, lt, le, gt, ge = compare.eq, compare.ne, compare.lt, compare.le, compare.gt, compare.ge
+    not_equal, less, less_equal = compare.ne, compare.lt, compare.le
+    greater, greater_equal = compare.gt, compare.ge
+    logical_and, logical_or = compare.logical_and, compare.logical_or
+    logical_xor, logical_not = compare.logical_xor, compare.logical_not
+    bitwise_and, bitwise_or, bitwise_xor = compare.bitwise_and, compare.bitwise_or, compare.bitwise_xor
+    bitwise_not = compare.bitwise_not
+    bitwise_left_shift, bitwise_right_shift = compare.bitwise_left_shift, compare.bitwise_right_shift
+    isnan, isinf, isfinite = compare.isnan, compare.isinf, compare.isfinite
+    isposinf, isneginf, isreal, signbit = compare.isposinf, compare.isneginf, compare.isreal, compare.signbit
+    isclose, allclose, equal = compare.isclose, compare.allclose, compare.equal
+    masked_fill, where = compare.masked_fill, compare.where_method
+    matmul, mm, bmm, dot, vdot, mv = (
+        products.matmul, products.mm, products.bmm, products.dot, products.vdot, products.mv,
+    )
+    inner = products.inner
+    outer = ger = products.outer
+    addmm, addmv, addr = products.addmm, products.addmv, products.addr
+    baddbmm, addbmm = products.baddbmm, products.addbmm
+
+    def conj(self) -> Any:
+        """The complex conjugate; a real tensor itself."""
+        return elementwise.conj_physical(self) if self._a.dtype.kind == "c" else self  # type: ignore[attr-defined]
+
+    def resolve_conj(self) -> Any:
+        """The tensor: conjugates are never lazy."""
+        return self
+
+    resolve_neg = resolve_conj
+
+    @property
+    def real(self) -> Any:
+        """The real parts; of a real tensor itself."""
+        return elementwise.real(self) if self._a.dtype.kind == "c" else self  # type: ignore[attr-defined]
+
+    @property
+    def imag(self) -> Any:
+        """The imaginary parts of a complex tensor."""
+        return elementwise.imag(self)
+
+
+class Methods(Operators, Shapes, Reductions, Conversions, Functions, Writes):
+    """All of them."""
+
+
+for _name in (
+    "abs neg sqrt rsqrt reciprocal square exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh "
+    "asinh acosh atanh sigmoid sign sgn floor ceil round frac trunc nan_to_num deg2rad rad2deg add sub mul div "
+    "floor_divide remainder fmod pow float_power atan2 hypot copysign xlogy lerp addcmul addcdiv clamp clip clamp_min "
+    "clamp_max eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor "
+    "bitwise_not bitwise_left_shift bitwise_right_shift masked_fill addmm addmv addr baddbmm addbmm cumsum cumprod "
+    "absolute negative true_divide multiply subtract divide arcsin arccos arctan arcsinh arccosh arctanh fix conj_physical"
+).split():
+    _ufunc = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}.get(_name)
+    setattr(Methods, _name + "_", in_place(getattr(Methods, _name), _ufunc))
+
+
+def add_methods(cls: type, module: Any, names: str) -> None:
+    """Binds functions of `module` as methods of `cls`: 'name' as it is, 'name_' in place."""
+    for name in names.split():
+        if name.endswith("_") and not name.startswith("__"):
+            setattr(cls, name, in_place(getattr(module, name[:-1])))
+        else:
+            setattr(cls, name, getattr(module, name))
