@@ -212,7 +212,7 @@ def test_dropout(name, shape, d):
             assert getattr(lib.nn.functional, name)(x, p, False) is x or name == "dropout1d" or name == "dropout3d"
         same(results[0][0], results[1][0], f"{name} {p}")
         same(results[0][1], results[1][1], f"{name} {p} gradient")
-        if p < 1:
+        if p < 1 and len(shape) != {"dropout1d": 2, "dropout3d": 4}.get(name):
             assert results[0][0].grad_fn is None or results[0][0].grad_fn.name() == results[1][0].grad_fn.name()
         in_step(name)
         both(f"torch.nn.functional.{name}(torch.rand{shape}.to(torch.{d}), {p}, True, inplace=True)")

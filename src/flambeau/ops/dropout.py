@@ -39,7 +39,7 @@ def _(k, g, noise):
     return k.mul(g, noise)
 
 
-@op(name="drop_and_shift", grad_name="AddBackward0")
+@op(name="drop_and_shift", grad_name="AddBackward0", upcast=False)  # 16-bit types round the product before the sum
 def _drop_and_shift(k, input: Tensor, noise: Index, shift: Index):
     """Each element times its noise, plus its shift."""
     return k.add(k.mul(input, noise), shift)
