@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+from flambeau.autograd.runtime import NS
 from flambeau.nn._core import Tensor, empty, no_grad
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter"]
@@ -61,9 +62,14 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
+    __str__ = __repr__
+
     def __reduce_ex__(self, proto: Any) -> tuple:
         state = {k: v for k, v in getattr(self, "__dict__", {}).items() if not k.startswith("_")}
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict(), state)
+
+
+NS["Parameter"] = Parameter  # operations take parameters on their straight path
 
 
 def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any, state: dict | None = None) -> Parameter:

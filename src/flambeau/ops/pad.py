@@ -108,7 +108,9 @@ def _check_edges(shape: tuple[int, ...], pad: Sequence[int], mode: str) -> None:
         if mode == "reflect" and (b >= n or e >= n):
             raise RuntimeError(f"pad: reflection over {b} and {e} needs a longer dimension than {n}, shape {shape}")
         if mode == "circular" and (b > n or e > n):
-            raise RuntimeError(f"pad: circular padding by {b} and {e} of a dimension of length {n} wraps more than once")
+            raise RuntimeError(
+                f"pad: circular padding by {b} and {e} of a dimension of length {n} wraps more than once"
+            )
         if n + b + e < (0 if mode == "circular" else 1):
             raise RuntimeError(f"pad: padding by {b} and {e} leaves nothing of a dimension of length {n}")
 

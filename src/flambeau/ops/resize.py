@@ -116,7 +116,9 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 
 
 @lru_cache(512)
-def antialias_map(n_in: int, n_out: int, align_corners: bool, factor: float | None, cubic: bool, kind: Any) -> Taps | None:
+def antialias_map(
+    n_in: int, n_out: int, align_corners: bool, factor: float | None, cubic: bool, kind: Any
+) -> Taps | None:
     """Like the linear and cubic (a = -0.5) maps, with the filter widened when shrinking, so that no input is lost."""
     if n_in == n_out and (factor is None or factor == 1):
         return None

@@ -27,6 +27,7 @@ _MODULES = (
     "embedding",
     "sorting",
     "linalg",
+    "image",
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flambeau.nn import functional as F
-from flambeau.nn._core import Tensor, argmax, cat
+from flambeau.nn._core import Tensor, cat
 from flambeau.nn.modules.container import ModuleList, Sequential
 from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
@@ -131,4 +131,4 @@ class AdaptiveLogSoftmaxWithLoss(Module):
 
     def predict(self, input):
         """The most likely class of each row: (N, in_features) to (N)."""
-        return argmax(self.log_prob(input), dim=1)
+        return self.log_prob(input).argmax(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flambeau.nn import _core, init
+from flambeau.nn import init
 from flambeau.nn._core import Tensor, empty, zeros
 from flambeau.nn.modules._rnnbase import RNNBase
 from flambeau.nn.modules.module import Module
@@ -13,6 +13,13 @@ from flambeau.nn.parameter import Parameter
 from flambeau.nn.utils.rnn import PackedSequence
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
+
+
+def _recurrent() -> Any:
+    """The recurrent operations, imported when first needed."""
+    from flambeau.ops import rnn
+
+    return rnn
 
 
 def apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tensor:
@@ -80,7 +87,7 @@ class RNN(_OneState):
         super().__init__(modes[self.nonlinearity], *args, **kwargs)
 
     def _function(self) -> Any:
-        return _core.rnn_tanh if self.mode == "RNN_TANH" else _core.rnn_relu
+        return _recurrent().rnn_tanh if self.mode == "RNN_TANH" else _recurrent().rnn_relu
 
 
 class GRU(_OneState):
@@ -96,7 +103,7 @@ class GRU(_OneState):
         super().__init__("GRU", *args, **kwargs)
 
     def _function(self) -> Any:
-        return _core.gru
+        return _recurrent().gru
 
 
 class LSTM(RNNBase):
@@ -146,7 +153,7 @@ class LSTM(RNNBase):
             data, batch_sizes, order, back = input
             hx = self._zeros(data, batch_sizes) if hx is None else self.permute_hidden(hx, order)
             self.check_forward_args(data, hx, batch_sizes)
-            output, h, c = _core.lstm(data, batch_sizes, hx, self._flat_weights, *settings)
+            output, h, c = _recurrent().lstm(data, batch_sizes, hx, self._flat_weights, *settings)
             return PackedSequence(output, batch_sizes, order, back), self.permute_hidden((h, c), back)
         batched = self._dims_checked(input)
         if not batched:
@@ -156,7 +163,7 @@ class LSTM(RNNBase):
         else:
             hx = (self._state_dims(hx[0], batched, "hx[0]"), self._state_dims(hx[1], batched, "hx[1]"))
         self.check_forward_args(input, hx, None)
-        output, h, c = _core.lstm(input, hx, self._flat_weights, *settings, self.batch_first)
+        output, h, c = _recurrent().lstm(input, hx, self._flat_weights, *settings, self.batch_first)
         if batched:
             return output, (h, c)
         return output.squeeze(0 if self.batch_first else 1), (h.squeeze(1), c.squeeze(1))
@@ -232,7 +239,9 @@ class RNNCell(RNNCellBase):
         """The next hidden state. RuntimeError for an unknown nonlinearity."""
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"RNNCell: nonlinearity must be 'tanh' or 'relu', got {self.nonlinearity!r}")
-        return self._step(_core.rnn_tanh_cell if self.nonlinearity == "tanh" else _core.rnn_relu_cell, input, hx)
+        return self._step(
+            _recurrent().rnn_tanh_cell if self.nonlinearity == "tanh" else _recurrent().rnn_relu_cell, input, hx
+        )
 
 
 class GRUCell(RNNCellBase):
@@ -243,7 +252,7 @@ class GRUCell(RNNCellBase):
 
     def forward(self, input, hx=None):
         """The next hidden state."""
-        return self._step(_core.gru_cell, input, hx)
+        return self._step(_recurrent().gru_cell, input, hx)
 
 
 class LSTMCell(RNNCellBase):
@@ -266,5 +275,5 @@ class LSTMCell(RNNCellBase):
             hx = (state, state)
         elif not batched:
             hx = (hx[0].unsqueeze(0), hx[1].unsqueeze(0))
-        h, c = _core.lstm_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        h, c = _recurrent().lstm_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return (h, c) if batched else (h.squeeze(0), c.squeeze(0))

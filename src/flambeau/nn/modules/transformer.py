@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.nn import functional as F
-from flambeau.nn._core import Tensor, full, triu
+from flambeau.nn._core import Tensor, full
 from flambeau.nn.init import xavier_uniform_
 from flambeau.nn.modules.activation import MultiheadAttention
 from flambeau.nn.modules.container import ModuleList
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def _generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
-    return triu(full((sz, sz), float("-inf"), dtype=dtype, device=device), diagonal=1)
+    return full((sz, sz), float("-inf"), dtype=dtype, device=device).triu(1)
 
 
 def _get_seq_len(src: Tensor, batch_first: bool) -> int | None:

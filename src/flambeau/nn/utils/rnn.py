@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flambeau.nn import functional as F
-from flambeau.nn._core import Tensor, as_tensor, cat, full, int64, no_grad, sort, stack, tensor
+from flambeau.nn._core import Tensor, as_tensor, cat, full, int64, no_grad, stack, tensor
 
 __all__ = [
     "PackedSequence",
@@ -127,7 +127,7 @@ def pack_padded_sequence(
     lengths = _lengths(lengths)
     order = None
     if not enforce_sorted:
-        lengths, order = sort(lengths, descending=True)
+        lengths, order = lengths.sort(descending=True)
         input = input.index_select(0 if batch_first else 1, order)
     if batch_first:
         input = input.transpose(0, 1)

@@ -1,0 +1,104 @@
+"""Distances and similarities of vectors, normalisation to unit length, and products of pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
+    """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along `dim`, of shapes that broadcast.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([0.6000])
+    """
+    if not (x1.is_floating_point() or x1.is_complex()) or not (x2.is_floating_point() or x2.is_complex()):
+        raise RuntimeError(f"cosine_similarity: expected floating point tensors, got {x1.dtype} and {x2.dtype}")
+    from flambeau.ops.joining import broadcast_tensors
+
+    x1, x2 = broadcast_tensors(x1, x2)
+    n1 = x1.norm(2, dim, True).clamp_min(eps)
+    n2 = x2.norm(2, dim, True).clamp_min(eps)
+    return ((x1 / n1) * (x2 / n2)).sum(dim)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
+    """The p-norm of x1 - x2 + eps along the last dimension."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
+
+
+def pdist(input: Any, p: float = 2.0) -> Any:
+    """The p-norms of the differences of all pairs of rows: (N, M) to (N * (N - 1) / 2).
+
+    RuntimeError unless the input is a floating point matrix and p is not negative.
+    """
+    from flambeau.tensor.creation import from_numpy
+
+    if input.dim() != 2:
+        raise RuntimeError(f"pdist: expected 2 dimensions, got {input.dim()}")
+    if not input.is_floating_point() or p < 0:
+        raise RuntimeError(f"pdist: expected a floating point tensor and p >= 0, got {input.dtype} and p={p}")
+    import numpy as np
+
+    first, second = (from_numpy(i) for i in np.triu_indices(input.shape[0], 1))
+    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
+
+
+def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:
+    """Divide by the p-norm along `dim`, or by `eps` where that is larger."""
+    length = input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
+    if out is None:
+        return input / length
+    from flambeau.ops.arithmetic import div
+
+    return div(input, length, out=out)
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """Rows of zeros with a 1 at the class: int64 (*) to int64 (*, num_classes); -1 takes the largest class + 1.
+
+    RuntimeError for another dtype, negative classes, classes that are too large, or an empty input without num_classes.
+
+    >>> import flambeau as torch
+    >>> torch.nn.functional.one_hot(torch.tensor([0, 2]))
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    from flambeau.tensor.creation import zeros
+
+    if str(tensor.dtype) != "torch.int64":
+        raise RuntimeError(f"one_hot: expected int64 classes, got {tensor.dtype}: convert with .long()")
+    if tensor.numel() == 0:
+        if num_classes <= 0:
+            raise RuntimeError("one_hot: an empty tensor does not tell the number of classes: give num_classes")
+        return zeros((*tensor.shape, num_classes), dtype=tensor.dtype)
+    low, high = int(tensor.min()), int(tensor.max())
+    if low < 0:
+        raise RuntimeError(f"one_hot: classes must not be negative, got {low}")
+    if num_classes == -1:
+        num_classes = high + 1
+    elif num_classes < 1 or high >= num_classes:
+        raise RuntimeError(f"one_hot: num_classes must be positive and above every class, got {num_classes} for {high}")
+    return zeros((*tensor.shape, num_classes), dtype=tensor.dtype).scatter_(-1, tensor.unsqueeze(-1), 1)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """y_k = x1 @ weight_k @ x2 + bias_k: (*, I) and (*, J) with weight (K, I, J) to (*, K).
+
+    RuntimeError for shapes that do not fit.
+    """
+    if weight.dim() != 3 or input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            f"bilinear: expected inputs (*, I) and (*, J) and a weight (K, I, J), got {tuple(input1.shape)}, "
+            f"{tuple(input2.shape)} and {tuple(weight.shape)}"
+        )
+    k, i, j = weight.shape
+    if input1.shape[-1] != i or input2.shape[-1] != j or (bias is not None and tuple(bias.shape) != (k,)):
+        raise RuntimeError(
+            f"bilinear: a weight {tuple(weight.shape)} takes inputs (*, {i}) and (*, {j}) and a bias ({k},), got "
+            f"{tuple(input1.shape)} and {tuple(input2.shape)}"
+        )
+    batch = tuple(input1.shape[:-1])
+    rows = input1.reshape(-1, i).matmul(weight.permute(1, 0, 2).reshape(i, k * j)).reshape(-1, k, j)
+    result = rows.bmm(input2.reshape(-1, j, 1)).reshape(*batch, k)
+    return result if bias is None else result + bias
