@@ -1,4 +1,4 @@
-"""Cases of printing: arrays made from a few numbers, with print options. Shared by the tests with and without PyTorch."""
+"""Cases of printing: arrays made from a few numbers, with print options, for the tests with and without PyTorch."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,12 @@ def random_case(rng, largest=60):
     count = min(max(int(np.prod(shape)), 1), largest)
     options = {}
     if rng.random() < 0.5:
-        for name, low, high in (("precision", 0, 9), ("threshold", 0, 300), ("edgeitems", 0, 5), ("linewidth", 10, 150)):
+        for name, low, high in (
+            ("precision", 0, 9),
+            ("threshold", 0, 300),
+            ("edgeitems", 0, 5),
+            ("linewidth", 10, 150),
+        ):
             if rng.random() < 0.5:
                 options[name] = int(rng.integers(low, high))
         if rng.random() < 0.3:

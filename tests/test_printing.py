@@ -48,7 +48,9 @@ def test_empty_tensors_tell_their_size_and_dtype():
 
 def test_suffixes_move_to_a_new_line_at_the_line_width():
     array = np.zeros(11, np.float64)
-    expected = "tensor([0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0.], dtype=torch.float64,\n       grad_fn=<MulBackward0>)"
+    expected = (
+        "tensor([0., 0., 0., 0., 0., 0., 0., 0., 0., 0., 0.], dtype=torch.float64,\n       grad_fn=<MulBackward0>)"
+    )
     assert show(array, grad_fn="MulBackward0") == expected
 
 

@@ -64,7 +64,13 @@ def test_recorded_text_is_the_oracles():
 
 
 def test_options_have_the_oracles_names_and_values():
-    for arguments in ({}, {"profile": "short"}, {"profile": "full"}, {"precision": 2, "sci_mode": True}, {"linewidth": 7}):
+    for arguments in (
+        {},
+        {"profile": "short"},
+        {"profile": "full"},
+        {"precision": 2, "sci_mode": True},
+        {"linewidth": 7},
+    ):
         torch.set_printoptions(**arguments)
         with printing.printoptions(profile="default"):
             printing.set_printoptions(**arguments)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from flambeau.ops.random_ops import randperm
 from flambeau.random import Generator, default_generator
-from flambeau.tensor import Tensor
+from flambeau.tensor.tensor import Tensor
 
 __all__ = [
     "ChainDataset",

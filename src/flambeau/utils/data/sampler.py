@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from flambeau import dtypes
+from flambeau.ops.fillers import random_
 from flambeau.ops.random_ops import multinomial, randint, randperm
 from flambeau.random import Generator
-from flambeau.tensor import Tensor, as_tensor, empty
+from flambeau.tensor.creation import as_tensor, empty
+from flambeau.tensor.tensor import Tensor
 
 __all__ = [
     "BatchSampler",
@@ -26,7 +28,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 def draw_seed(generator: Any = None) -> int:
     """A seed of 63 bits from a generator, by default the global one; takes as much of its stream as PyTorch does."""
-    return int(empty((), dtype=dtypes.int64).random_(generator=generator).item())
+    return int(random_(empty((), dtype=dtypes.int64), generator=generator).item())
 
 
 def _positive(name: str, value: Any) -> int:

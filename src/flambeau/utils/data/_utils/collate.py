@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.ops.dispatch import wrap
 from flambeau.ops.joining import stack
-from flambeau.tensor import Tensor, as_tensor, tensor
+from flambeau.tensor.creation import as_tensor, tensor
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["collate", "default_collate", "default_collate_fn_map", "default_convert"]
 
@@ -108,7 +110,19 @@ def collate(batch: Any, *, collate_fn_map: dict[Any, Callable] | None = None) ->
 
 def collate_tensor_fn(batch: Any, *, collate_fn_map: Any = None) -> Any:
     """Stack tensors along a new first dimension."""
+    if all(type(t) is Tensor and t._node is None for t in batch):
+        joined = _join([t._a for t in batch])
+        if joined is not None:
+            return wrap(joined)
     return stack(batch, 0)
+
+
+def _join(arrays: list[np.ndarray]) -> np.ndarray | None:
+    """The arrays along a new first dimension, several times as fast as `stack`; None unless they are all alike."""
+    shape, dtype = arrays[0].shape, arrays[0].dtype
+    if not shape or any(a.shape != shape or a.dtype != dtype for a in arrays):
+        return None
+    return np.concatenate(arrays).reshape(len(arrays), *shape)
 
 
 def collate_numpy_array_fn(batch: Any, *, collate_fn_map: Any = None) -> Any:
@@ -118,6 +132,10 @@ def collate_numpy_array_fn(batch: Any, *, collate_fn_map: Any = None) -> Any:
             f"default_collate: a batch can't hold NumPy arrays of {batch[0].dtype}; convert them to numbers, or "
             "give the DataLoader a collate_fn of its own"
         )
+    if collate_fn_map is not None and collate_fn_map.get(Tensor) is collate_tensor_fn:
+        joined = _join(batch)
+        if joined is not None:
+            return as_tensor(joined)
     return collate([as_tensor(b) for b in batch], collate_fn_map=collate_fn_map)
 
 

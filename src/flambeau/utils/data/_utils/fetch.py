@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.ops.dispatch import wrap
-from flambeau.tensor import Tensor
+from flambeau.tensor.tensor import Tensor
 from flambeau.utils.data._utils.collate import collate_tensor_fn, default_collate, default_collate_fn_map
 from flambeau.utils.data.dataset import Subset, TensorDataset
 
