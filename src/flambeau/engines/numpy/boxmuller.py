@@ -1,14 +1,16 @@
-"""Normal numbers from words, 16 at a time: the Box-Muller transform (1958, doi:10.1214/aoms/1177706645) in PyTorch's
-rounding.
+"""Normal numbers from words, 16 at a time: the Box-Muller transform in PyTorch's rounding.
 
-PyTorch's CPU kernel computes it in float32 with eight lanes of AVX2: logarithm, sine and cosine by Cephes'
-polynomials, with every product that feeds a sum fused (one rounding). Here the fused steps are float64 products and
-sums, which are exact enough to round once, and the rest is float32. So the numbers are PyTorch's to the last bit;
-over all 2**24 arguments.
+Box and Muller 1958, doi:10.1214/aoms/1177706645. PyTorch's CPU kernel computes it in float32 with eight lanes of AVX2:
+logarithm, sine and cosine by Cephes' polynomials, with every product that feeds a sum fused (rounded once together).
+
+NumPy has no fused multiply-add. But in its product of complex numbers the real part, ar * br - ai * bi, is one where the
+processor has the instruction: with bi = -1 it is fma(ar, br, ai). Where a probe finds that it isn't, the fused steps are
+products and sums in float64, rounded to float32. Either way the numbers are PyTorch's to the last bit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,18 +19,18 @@ from .parallel import parallel_for, scratch
 
 __all__ = ["box_muller32", "fused64"]
 
-_F, _D, _I = np.float32, np.float64, np.int32
+_F, _D, _I, _C = np.float32, np.float64, np.int32, np.complex64
 
 # Constants are 0-dim arrays of their operands' type: ufuncs take those at no extra cost, unlike Python's numbers.
-_LOW24 = np.array(0xFFFFFF, np.uint32)
+_LOW24 = np.array(0xFFFFFF, _I)
 _TOP = np.array(1 << 24, _I)
 _SCALE24 = np.array(24 << 23, _I)
 _SQRT_HALF_BITS = np.array(0x3F3504F3, _I)
 _BITS23 = np.array(23, _I)
-_LOG_FIRST = np.array(_F(7.0376836292e-2), _D)
 _LOG = [
-    np.array(_F(c), _D)
+    np.array(c, _F)
     for c in (
+        7.0376836292e-2,
         -1.1514610310e-1,
         1.1676998740e-1,
         -1.2420140846e-1,
@@ -44,49 +46,110 @@ _TURN = np.array(_F(2 * np.pi) * _F(2.0**-24), _F)
 _EIGHTH, _BITS22 = np.array(1 << 21, _I), np.array(22, _I)
 # minus a quarter turn, as the exact sum of the three pieces that Cephes subtracts one after another
 _QUARTER = np.array(2 * (_D(_F(-0.78515625)) + _D(_F(-2.4187564849853515625e-4)) + _D(_F(-3.77489497744594108e-8))), _D)
-_SIN = [np.array(_F(c), _D) for c in (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)]
-_COS = [np.array(_F(c), _D) for c in (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)]
-_ONE, _HALF, _TWO, _MINUS_TWO = (np.array(v, _F) for v in (1, 0.5, 2, -2))
+_SIN = [np.array(c, _F) for c in (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)]
+_COS = [np.array(c, _F) for c in (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)]
+_ONE, _TWO, _MINUS_TWO, _MINUS_HALF = (np.array(v, _F) for v in (1, 2, -2, -0.5))
 
 _PAIRS = 16384  # pairs worked on at a time: the temporaries stay in the second-level cache
 _EIGHT = np.dtype("V32")  # eight float32 at once
 
 
+class _ByComplex:
+    """Fused steps on float32 arrays of one length, as real parts of complex products."""
+
+    def __init__(self, n: int) -> None:
+        self.left, self.right = scratch("box_muller_c", (2, n), _C)
+        self.value, self.addend = self.left.real, self.left.imag
+        self.factor = self.right.real
+        self.right.imag.fill(-1)
+
+    def polynomial(self, x: np.ndarray, coefficients: Sequence[np.ndarray], out: np.ndarray) -> None:
+        """Horner's scheme, from the highest coefficient down."""
+        left, right, addend = self.left, self.right, self.addend
+        np.copyto(self.factor, x)
+        self.value.fill(coefficients[0])
+        for c in coefficients[1:]:
+            addend.fill(c)
+            np.multiply(left, right, left)
+        np.copyto(out, self.value)
+
+    def fused(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray) -> None:
+        """a * b + c, rounded once."""
+        np.copyto(self.value, a)
+        np.copyto(self.factor, b)
+        np.copyto(self.addend, c)
+        np.multiply(self.left, self.right, self.left)
+        np.copyto(out, self.value)
+
+
+class _ByDouble:
+    """The same in float64, which holds the products exactly."""
+
+    def __init__(self, n: int) -> None:
+        self.x, self.y = scratch("box_muller_d", (2, n), _D)
+
+    def polynomial(self, x: np.ndarray, coefficients: Sequence[np.ndarray], out: np.ndarray) -> None:
+        np.copyto(self.x, x)
+        out.fill(coefficients[0])
+        for c in coefficients[1:]:
+            np.multiply(out, self.x, self.y)
+            np.add(self.y, c, out, casting="same_kind")
+
+    def fused(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray) -> None:
+        np.multiply(a, b, self.y, dtype=_D)
+        np.add(self.y, c, out, casting="same_kind")
+
+
+def _probe() -> type[_ByComplex] | type[_ByDouble]:
+    """The quicker of the two, if complex products are fused: tried on all lengths that vector loops treat apart."""
+    rng = np.random.default_rng(0)
+    for n in (*range(1, 40), 4096):
+        a, b, c = rng.standard_normal((3, n)).astype(_F)
+        found, exact = np.empty((2, n), _F)
+        _ByComplex(n).fused(a, b, c, found)
+        _ByDouble(n).fused(a, b, c, exact)
+        if not np.array_equal(found, exact):
+            return _ByDouble
+    return _ByComplex
+
+
+_steps: Any = None
+
+
 def box_muller32(words: np.ndarray, out: np.ndarray, mean: float, std: float) -> None:
-    """Fill `out`, float32 of a length divisible by 16, from as many words: of each 16, the first 8 make radii, the
-    others angles.
+    """Fill `out`, float32 of a length divisible by 16, from as many words.
+
+    Of each 16 words, the first 8 make radii, the others angles.
     """
+    global _steps
+    if _steps is None:
+        _steps = _probe()
+    steps_class = _steps
     source, target = words.view(_EIGHT).reshape(-1, 2), out.view(_EIGHT).reshape(-1, 2)
-    mean32, std32 = np.array(mean, _F), np.array(std, _F)
 
     def block(start: int, stop: int) -> None:
-        rows, n = slice(start, stop), (stop - start) * 8
+        n = (stop - start) * 8
         ints = scratch("box_muller_i", (2, n), _I)
-        radii, angles = ints[0], ints[1]
-        radii.view(_EIGHT)[:] = source[rows, 0]
-        angles.view(_EIGHT)[:] = source[rows, 1]
+        ints.view(_EIGHT)[...] = source[start:stop].T
+        np.bitwise_and(ints, _LOW24, ints)
         singles = scratch("box_muller_f", (7, n), _F)
-        doubles = scratch("box_muller_d", (2, n), _D)
-        radius = _radius(radii, singles, doubles)
-        first, second = _rotate(radius, angles, singles, doubles)
-        for values, side in ((first, 0), (second, 1)):
-            if mean:
-                np.multiply(values, std32.astype(_D), doubles[0])
-                np.add(doubles[0], mean32.astype(_D), values, casting="same_kind")
-            elif std != 1:
-                np.multiply(values, std32, values)
-            target[rows, side] = values.view(_EIGHT)
+        steps = steps_class(n)
+        radius = _radius(ints[0], singles, steps)
+        sides = _rotate(radius, ints[1], singles, steps)
+        if mean:
+            np.add(np.multiply(sides, _F(std), dtype=_D), _D(_F(mean)), sides, casting="same_kind")
+        elif std != 1:
+            np.multiply(sides, _F(std), sides)
+        target[start:stop] = sides.view(_EIGHT).T
 
-    parallel_for(len(source), block, grain=_PAIRS // 4, block=_PAIRS // 8)
+    parallel_for(len(source), block, grain=len(source), block=_PAIRS // 8)
 
 
-def _radius(k: np.ndarray, singles: np.ndarray, doubles: np.ndarray) -> np.ndarray:
-    """sqrt(-2 log(1 - k / 2**24)) for the low 24 bits of each word; the result is the last row of `singles`."""
+def _radius(k: np.ndarray, singles: np.ndarray, steps: Any) -> np.ndarray:
+    """sqrt(-2 log(1 - k / 2**24)); the result is the last row of `singles`."""
     mul, add, sub = np.multiply, np.add, np.subtract
     x, e, z, y, t, _, out = singles
-    x64, y64 = doubles
     bits = x.view(_I)
-    np.bitwise_and(k, _LOW24.view(_I), k)
     sub(_TOP, k, k)
     np.copyto(x, k, casting="same_kind")
     sub(bits, _SCALE24, bits)  # 1 - k / 2**24, exactly
@@ -98,18 +161,12 @@ def _radius(k: np.ndarray, singles: np.ndarray, doubles: np.ndarray) -> np.ndarr
     sub(bits, k, bits)
     sub(x, _ONE, x)
     mul(x, x, z)
-    np.copyto(x64, x)
-    mul(x64, _LOG_FIRST, y64)
-    for c in _LOG[:-1]:
-        add(y64, c, y, casting="same_kind")
-        mul(y, x64, y64)
-    add(y64, _LOG[-1], y, casting="same_kind")
+    steps.polynomial(x, _LOG, y)
     mul(y, x, y)
-    mul(y, z, y64, dtype=_D)
     mul(e, _LN2_LOW, t)
-    add(y64, t, y, casting="same_kind")
-    mul(z, _HALF, z)
-    sub(y, z, y)
+    steps.fused(y, z, t, y)
+    mul(z, _MINUS_HALF, z)
+    add(y, z, y)
     add(x, y, x)
     mul(e, _LN2_HIGH, e)
     add(x, e, x)
@@ -117,37 +174,25 @@ def _radius(k: np.ndarray, singles: np.ndarray, doubles: np.ndarray) -> np.ndarr
     return np.sqrt(x, out)
 
 
-def _rotate(r: np.ndarray, k: np.ndarray, singles: np.ndarray, doubles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """r times the cosine and the sine of k / 2**24 turns."""
+def _rotate(r: np.ndarray, k: np.ndarray, singles: np.ndarray, steps: Any) -> np.ndarray:
+    """r times the cosine and the sine of k / 2**24 turns, as two rows."""
     mul, add, sub = np.multiply, np.add, np.subtract
-    x, z, c, s, t, quarter = singles[:6]
-    z64, y64 = doubles
-    np.bitwise_and(k, _LOW24.view(_I), k)
+    c, s, x, z, t, quarter = singles[:6]
     np.copyto(x, k, casting="same_kind")
     mul(x, _TURN, x)
     add(k, _EIGHTH, k)
     np.right_shift(k, _BITS22, k)  # the nearest quarter turn, 0 to 4
     np.copyto(quarter, k, casting="same_kind")
-    mul(quarter, _QUARTER, y64)
-    add(y64, x, x, casting="same_kind")  # what remains, within an eighth of a turn
+    add(mul(quarter, _QUARTER), x, x, casting="same_kind")  # what remains, within an eighth of a turn
     mul(x, x, z)
-    np.copyto(z64, z)
-    mul(z64, _COS[0], y64)
-    add(y64, _COS[1], c, casting="same_kind")
-    mul(c, z64, y64)
-    add(y64, _COS[2], c, casting="same_kind")
+    steps.polynomial(z, _COS, c)
+    steps.polynomial(z, _SIN, s)
     mul(c, z, c)
-    mul(c, z64, y64)
-    mul(z, _HALF, t)
-    sub(y64, t, c, casting="same_kind")
-    add(c, _ONE, c)
-    mul(z64, _SIN[0], y64)
-    add(y64, _SIN[1], s, casting="same_kind")
-    mul(s, z64, y64)
-    add(y64, _SIN[2], s, casting="same_kind")
     mul(s, z, s)
-    mul(s, x, y64, dtype=_D)
-    add(y64, x, s, casting="same_kind")
+    mul(z, _MINUS_HALF, t)
+    steps.fused(c, z, t, c)
+    add(c, _ONE, c)
+    steps.fused(s, x, x, s)
     # turn by whole quarters: by (1, 0), (0, 1), (-1, 0), (0, -1), (1, 0), times r; each product below is exact or zero
     sub(_TWO, quarter, t)
     np.abs(t, z)
@@ -158,11 +203,11 @@ def _rotate(r: np.ndarray, k: np.ndarray, singles: np.ndarray, doubles: np.ndarr
     mul(z, r, z)
     mul(c, x, t)
     mul(s, z, quarter)
-    sub(t, quarter, t)
     mul(c, z, c)
     mul(s, x, s)
-    add(c, s, c)
-    return t, c
+    add(c, s, s)
+    sub(t, quarter, c)
+    return singles[:2]
 
 
 def fused64(a: np.ndarray, b: float, c: float) -> np.ndarray:

@@ -161,13 +161,22 @@ def normal(
         if rest:
             _box_muller64(doubles(generator, 16), out[-16:], mean, std)
         return out
-    single = np.empty(n, np.float32)
     # PyTorch draws a uniform for every float32 element first; for the 16-bit types only for whole blocks
-    words = generator.words(n if dtype == _F32 else whole)
-    box_muller32(words[:whole], single[:whole], mean, std)
+    words = generator.words((n if dtype == _F32 else whole) + (16 if rest else 0))
     if rest:
+        words[whole : whole + 16] = words[-16:]
+    # the last 16 values come from 16 words more, and overwrite
+    single = np.empty(n, np.float32)
+    if not rest:
+        box_muller32(words, single, mean, std)
+    elif n < _BLOCK:
+        blocked = np.empty(whole + 16, np.float32)
+        box_muller32(words[: whole + 16], blocked, mean, std)
+        single[:whole], single[-16:] = blocked[:whole], blocked[whole:]
+    else:
         last = np.empty(16, np.float32)
-        box_muller32(generator.words(16), last, mean, std)
+        box_muller32(words[:whole], single[:whole], mean, std)
+        box_muller32(words[whole : whole + 16], last, mean, std)
         single[-16:] = last
     return single if dtype == _F32 else single.astype(dtype)
 
