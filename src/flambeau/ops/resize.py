@@ -168,8 +168,8 @@ def interpolate(
 ) -> Any:
     """Resize the spatial dimensions of (N, C, L), (N, C, H, W) or (N, C, D, H, W) to `size` or by `scale_factor`.
 
-    Modes: 'nearest', 'nearest-exact', 'area' for any, 'linear' for one, 'bilinear' and 'bicubic' for two, 'trilinear' for
-    three dimensions. `align_corners` maps corners onto corners instead of edges onto edges. With
+    Modes: 'nearest', 'nearest-exact', 'area' for any, 'linear' for one, 'bilinear' and 'bicubic' for two, 'trilinear'
+    for three dimensions. `align_corners` maps corners onto corners instead of edges onto edges. With
     `recompute_scale_factor` only the resulting sizes count. `antialias` (bilinear, bicubic) filters when shrinking.
 
     ValueError for sizes or options that do not fit, NotImplementedError for a mode that the dimensions do not have.
@@ -195,7 +195,8 @@ def interpolate(
     function = _OPS.get((mode, -n if antialias else n))
     if function is None:
         raise NotImplementedError(
-            f"interpolate: mode '{mode}' does not exist for {len(shape)} dimensions: nearest, nearest-exact and area take 3 "
+            f"interpolate: mode '{mode}' does not exist for {len(shape)} dimensions: nearest, nearest-exact and "
+            f"area take 3 "
             "to 5, linear 3, bilinear and bicubic 4, trilinear 5"
         )
     if any(s <= 0 for s in sizes) or any(s == 0 for s in shape[2:]):

@@ -21,7 +21,7 @@ def im2col(k, input: Tensor, kernel_size, dilation, padding, stride):
 
 @im2col.derivative("input")
 def _(k, g, input_shape, kernel_size, dilation, padding, stride):
-    return k.col2im(g, input_shape[2:], kernel_size, dilation, padding, stride)
+    return k.col2im(g, input_shape[-2:], kernel_size, dilation, padding, stride)
 
 
 @op(grad_name="Col2ImBackward0")
@@ -71,17 +71,18 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     """
     settings = _window_settings("unfold", kernel_size, dilation, padding, stride)
     shape = tuple(input.shape)
-    if len(shape) not in (3, 4) or any(n == 0 for n in shape[-3:]):
+    if len(shape) not in (3, 4):
+        raise IndexError(f"unfold: expected (N, C, H, W) or (C, H, W), got {shape}")
+    if 0 in shape[-3:]:
         raise RuntimeError(f"unfold: expected (N, C, H, W) or (C, H, W) that is not empty, got {shape}")
     if min(_window_counts(shape[-2:], *settings)) <= 0:
         raise RuntimeError(f"unfold: kernel_size={settings[0]} and dilation={settings[1]} do not fit in {shape}")
-    if len(shape) == 3:
-        return im2col(input.unsqueeze(0), *settings).squeeze(0)
     return im2col(input, *settings)
 
 
 def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
-    """Add up columns (N, C * kh * kw, windows) where their windows lie in images (N, C, *output_size); without N likewise.
+    """Add up columns (N, C * kh * kw, windows) where their windows lie in images (N, C, *output_size); without N
+    likewise.
 
     RuntimeError for shapes that do not fit.
     """
@@ -96,8 +97,6 @@ def fold(input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padd
     counts = _window_counts(size, *settings)
     if min(counts) <= 0 or counts[0] * counts[1] != shape[-1]:
         raise RuntimeError(f"fold: images of {size} have {counts[0]} x {counts[1]} windows, got {shape[-1]} columns")
-    if len(shape) == 2:
-        return col2im(input.unsqueeze(0), size, *settings).squeeze(0)
     return col2im(input, size, *settings)
 
 
@@ -155,16 +154,18 @@ def _check_shuffle(name: str, shape: tuple[int, ...], factor: int) -> None:
         raise RuntimeError(f"{name}: the factor must be positive, got {factor}")
 
 
-@op(any_dtype=True, grad_name="NativeChannelShuffleBackward0")
+@op(any_dtype=True, grad_name="ChannelShuffleBackward0")
 def channel_shuffle(k, input: Tensor, groups):
-    """Reorder channels (N, C, *): of `groups` groups, first each one's first channel, then each one's second, and so on.
+    """Reorder channels (N, C, *): of `groups` groups, first each one's first channel, then each one's second, and so
+    on.
 
     RuntimeError for fewer than 3 dimensions or channels that `groups` does not divide.
     """
     shape = input.shape
     if len(shape) < 3 or groups <= 0 or shape[1] % groups:
         raise RuntimeError(
-            f"channel_shuffle: expected (N, C, *) with groups={groups} dividing C and at least 3 dimensions, got {shape}"
+            f"channel_shuffle: expected (N, C, *) with groups={groups} dividing C and at least 3 dimensions, got "
+            f"{shape}"
         )
     split = k.reshape(input, (shape[0], groups, shape[1] // groups, *shape[2:]))
     return k.reshape(k.transpose(split, 1, 2), shape)
@@ -182,7 +183,8 @@ native_channel_shuffle = channel_shuffle
 
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any:
-    """Where `grid_sample` finds the points of an affinely moved image: theta (N, 2, 3), size (N, C, H, W) to (N, H, W, 2).
+    """Where `grid_sample` finds the points of an affinely moved image: theta (N, 2, 3), size (N, C, H, W) to (N, H,
+    W, 2).
 
     Coordinates run from -1 to 1 from edge to edge, with `align_corners` from corner to corner. Volumes take theta
     (N, 3, 4) and size (N, C, D, H, W). ValueError, NotImplementedError for shapes that do not fit.
@@ -221,8 +223,8 @@ def grid_sample(
     """Take from (N, C, H, W) at the points of `grid` (N, h, w, 2), or from volumes at (N, d, h, w, 3): (N, C, h, w).
 
     Points are (x, y) from -1 to 1, edge to edge, with `align_corners` corner to corner. Between pixels `mode` is
-    'bilinear', 'nearest' or (images only) 'bicubic'; outside `padding_mode` gives 'zeros', the 'border' or a 'reflection'.
-    Jaderberg et al. 2015. ValueError, RuntimeError for unknown modes and shapes that do not fit.
+    'bilinear', 'nearest' or (images only) 'bicubic'; outside `padding_mode` gives 'zeros', the 'border' or a
+    'reflection'. Jaderberg et al. 2015. ValueError, RuntimeError for unknown modes and shapes that do not fit.
     """
     if mode not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(f"grid_sample: mode must be 'bilinear', 'nearest' or 'bicubic', got {mode!r}")

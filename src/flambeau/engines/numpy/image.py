@@ -36,9 +36,17 @@ def _margins(before: int, n: int, after: int) -> list[slice]:
     return [s for s in (slice(0, before), slice(before + n, before + n + after)) if s.stop > s.start]
 
 
+def _split_signs(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """The negative widths alone, and the positive ones."""
+    return tuple((min(b, 0), min(e, 0)) for b, e in pairs), tuple((max(b, 0), max(e, 0)) for b, e in pairs)
+
+
 def edge_pad(a: np.ndarray, pairs: Pairs, mode: str) -> np.ndarray:
     """`a` continued over its borders: 'reflect', 'replicate' or 'circular'; a negative width cuts off."""
     if any(b < 0 or e < 0 for b, e in pairs):
+        if mode == "circular":  # what is cut off does not come back on the other side
+            cut, pairs = _split_signs(pairs)
+            return edge_pad(constant_pad(a, cut), pairs, mode)
         for d, (b, e) in enumerate(pairs):
             if b or e:
                 a = a.take(edge_index(a.shape[d], b, e, mode), d)
@@ -61,6 +69,9 @@ def edge_pad(a: np.ndarray, pairs: Pairs, mode: str) -> np.ndarray:
 
 def edge_fold(g: np.ndarray, pairs: Pairs, mode: str) -> np.ndarray:
     """The transpose of `edge_pad`: every margin is added to where it came from."""
+    if mode == "circular" and any(b < 0 or e < 0 for b, e in pairs):
+        cut, pairs = _split_signs(pairs)
+        return constant_pad(edge_fold(g, pairs, mode), tuple((-b, -e) for b, e in cut))
     for d in reversed(range(g.ndim)):
         b, e = pairs[d]
         if not (b or e):
@@ -153,7 +164,9 @@ def _window_slices(size: tuple[int, int], kernel: Any, dilation: Any, padding: A
 
 
 def im2col(a: np.ndarray, kernel: Any, dilation: Any, padding: Any, stride: Any) -> np.ndarray:
-    """(N, C, H, W) to (N, C * kh * kw, windows): every window as a column."""
+    """(N, C, H, W) to (N, C * kh * kw, windows): every window as a column; without N likewise."""
+    if a.ndim == 3:
+        return im2col(a[None], kernel, dilation, padding, stride)[0]
     n, c, h, w = a.shape
     oh, ow = _window_slices((h, w), kernel, dilation, padding, stride)
     ph, pw = padding
@@ -170,6 +183,8 @@ def im2col(a: np.ndarray, kernel: Any, dilation: Any, padding: Any, stride: Any)
 
 def col2im(g: np.ndarray, size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> np.ndarray:
     """The transpose of `im2col`: columns are added up where their windows lie in images of `size`."""
+    if g.ndim == 2:
+        return col2im(g[None], size, kernel, dilation, padding, stride)[0]
     h, w = size
     oh, ow = _window_slices((h, w), kernel, dilation, padding, stride)
     n = g.shape[0]
