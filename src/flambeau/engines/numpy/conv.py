@@ -17,7 +17,7 @@ from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
 from .conv_blocks import Geometry, Operand, blocks, images_of
 from .parallel import get_num_threads, run_tasks, scratch
 
-__all__ = ["conv", "conv_input", "conv_weight"]
+__all__ = ["conv", "conv_bias_grad", "conv_input", "conv_weight"]
 
 Sizes = tuple[int, ...]
 
@@ -170,9 +170,6 @@ def conv(
     x: np.ndarray, w: np.ndarray, bias: Any, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> np.ndarray:
     """Cross-correlation of `x` `[N, C, ...]` with `w` `[Co, C / groups, ...]`, plus `bias` `[Co]` unless None."""
-    if x.dtype.kind in "fV" and (x.dtype.itemsize < 4 or x.dtype.kind == "V"):
-        wide = [None if a is None else a.astype(np.float32) for a in (x, w, bias)]
-        return conv(wide[0], wide[1], wide[2], stride, padding, dilation, groups).astype(x.dtype)  # type: ignore
     nd = x.ndim - 2
     xs, ws = _spatial(x), _spatial(w)
     geo = _geometry(xs, ws, stride, padding, dilation)
@@ -203,26 +200,29 @@ def conv(
 
 
 def conv_input(
-    g: np.ndarray, w: np.ndarray, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+    g: np.ndarray, w: np.ndarray, bias: Any, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> np.ndarray:
-    """The gradient of `conv` with respect to its input of shape `x_shape`: the transposed convolution of `g`."""
-    if g.dtype.kind in "fV" and (g.dtype.itemsize < 4 or g.dtype.kind == "V"):
-        wide = conv_input(g.astype(np.float32), w.astype(np.float32), x_shape, stride, padding, dilation, groups)
-        return wide.astype(g.dtype)
+    """The gradient of `conv` with respect to its input of shape `x_shape`: the transposed convolution of `g`.
+
+    Plus `bias`, one per channel of the result, unless it is None.
+    """
     gs, ws = _spatial(g), _spatial(w)
     shape = tuple(x_shape[:2]) + _three(tuple(x_shape[2:]), 1)
     geo = Geometry(
         shape[0], ws.shape[1], shape[2:], ws.shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
     )
+    geo.out = gs.shape[2:]  # output padding beyond the stride makes the result larger than the formula says
     result = np.empty(shape, g.dtype)
     co, ci = w.shape[0] // groups, ws.shape[1]
-    if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * w.size == 0):
+    if _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * w.size * result.size == 0):
+        for i in range(groups):
+            part = ws[i * co : (i + 1) * co]
+            _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
+    else:
         geo.c = shape[1]
         conv_plain.backward_input(gs, ws, geo, groups, result)
-        return result.reshape(x_shape)
-    for i in range(groups):
-        part = ws[i * co : (i + 1) * co]
-        _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
+    if bias is not None:
+        np.add(result, bias.reshape(-1, 1, 1, 1), out=result)
     return result.reshape(x_shape)
 
 
@@ -230,6 +230,7 @@ def _input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarray
     back = tuple(d * (k - 1) - p for d, k, p in zip(geo.dilation, geo.kernel, geo.pad, strict=True))
     if geo.stride == (1, 1, 1) and min(back) >= 0:
         mirror = Geometry(geo.n, w.shape[0], geo.out, geo.kernel, geo.stride, back, geo.dilation)
+        mirror.out = geo.size
         full = _full_layout(mirror, geo.c)
         if not (full and geo.taps > 1 and w.size > (1 << 18)):
             order = (0, 2, 3, 4, 1) if full else (2, 3, 0, 4, 1)
@@ -288,14 +289,12 @@ def conv_weight(
     g: np.ndarray, x: np.ndarray, w_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> np.ndarray:
     """The gradient of `conv` with respect to its weight of shape `w_shape`."""
-    if g.dtype.kind in "fV" and (g.dtype.itemsize < 4 or g.dtype.kind == "V"):
-        wide = conv_weight(g.astype(np.float32), x.astype(np.float32), w_shape, stride, padding, dilation, groups)
-        return wide.astype(g.dtype)
     gs, xs = _spatial(g), _spatial(x)
     shape = tuple(w_shape[:2]) + _three(tuple(w_shape[2:]), 1)
     geo = Geometry(
         xs.shape[0], shape[1], xs.shape[2:], shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
     )
+    geo.out = gs.shape[2:]
     result = np.empty(shape, g.dtype)
     co, ci = shape[0] // groups, shape[1]
     if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * x.size * result.size == 0):
@@ -308,6 +307,14 @@ def conv_weight(
             gs[:, i * co : (i + 1) * co], xs[:, i * ci : (i + 1) * ci], geo, result[i * co : (i + 1) * co]
         )
     return result.reshape(w_shape)
+
+
+def conv_bias_grad(g: np.ndarray) -> np.ndarray:
+    """The gradient of a convolution's bias: the sum over all but the channels."""
+    if g.dtype.kind != "f" or not g.size:
+        return g.sum(axis=(0, *range(2, g.ndim)))
+    flat = g.reshape(g.shape[0], g.shape[1], -1)
+    return np.matmul(flat, np.ones(flat.shape[2], g.dtype)).sum(axis=0)
 
 
 def _weight_gradient(g: np.ndarray, x: np.ndarray, geo: Geometry, out: np.ndarray) -> None:

@@ -36,10 +36,12 @@ class Geometry:
 
     __slots__ = ("c", "dilation", "kernel", "n", "out", "pad", "size", "stride")
 
-    def __init__(self, n: int, c: int, size: Any, kernel: Any, stride: Any, pad: Any, dilation: Any) -> None:
+    def __init__(
+        self, n: int, c: int, size: Any, kernel: Any, stride: Any, pad: Any, dilation: Any, out: Any = None
+    ) -> None:
         self.n, self.c = n, c
         self.size, self.kernel, self.stride, self.pad, self.dilation = size, kernel, stride, pad, dilation
-        self.out = tuple(
+        self.out = out or tuple(
             (s + 2 * p - d * (k - 1) - 1) // st + 1
             for s, k, st, p, d in zip(size, kernel, stride, pad, dilation, strict=True)
         )
@@ -56,7 +58,7 @@ class Geometry:
 
     def key(self) -> tuple[Any, ...]:
         """All but the number of images."""
-        return self.c, self.size, self.kernel, self.stride, self.pad, self.dilation
+        return self.c, self.size, self.kernel, self.stride, self.pad, self.dilation, self.out
 
     def plain(self) -> bool:
         """Whether the input itself is the operand: a kernel of one element that visits every position."""
