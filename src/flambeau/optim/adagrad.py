@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
-from .optimizer import (
+from flambeau.optim.optimizer import (
     ParamsT,
     RuleOptimizer,
     advance,
@@ -19,6 +18,7 @@ from .optimizer import (
     number,
     tensor_of,
 )
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["Adagrad", "adagrad"]
 
@@ -36,9 +36,9 @@ def adagrad(k, param, grad, state_sum, lr, lr_decay, weight_decay, eps, maximize
 class Adagrad(RuleOptimizer):
     """Adagrad: gradients divided by the root of the sum of all their squares so far.
 
-    `s += g**2`, then `p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)`; `s` starts at `initial_accumulator_value`.
-    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011).
-    `weight_decay` adds `weight_decay * p` to the gradient.
+    `s += g**2`, then `p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)`; `s` starts at
+    `initial_accumulator_value`. Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+    stochastic optimization" (2011). `weight_decay` adds `weight_decay * p` to the gradient.
 
     `foreach` and `fused` are accepted and make no difference here. Raises ValueError for negative options.
     """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensor import Tensor
-from .optimizer import (
+from flambeau.optim.optimizer import (
     ParamsT,
     RuleOptimizer,
     advance,
@@ -18,11 +17,14 @@ from .optimizer import (
     number,
     zeros_for,
 )
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["Adam", "AdamW", "adam"]
 
 
-def adam(k, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step):
+def adam(
+    k, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step
+):
     """One parameter's update, in place; `step` counts from 1."""
     if maximize:
         grad = k.neg(grad)
@@ -41,13 +43,14 @@ def adam(k, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, lr, beta1, beta2, 
 class Adam(RuleOptimizer):
     """Adam: steps of about `lr`, scaled by running means of each gradient and its square.
 
-    `m = beta1 * m + (1 - beta1) * g`, `v = beta2 * v + (1 - beta2) * g**2`, and with the bias of the young means taken out
-    (`m / (1 - beta1**t)`, `v / (1 - beta2**t)`), `p -= lr * m / (sqrt(v) + eps)`. Kingma and Ba, "Adam: a method for stochastic
-    optimization" (2015). `amsgrad` divides by the largest `v` so far (Reddi et al., 2018). `weight_decay` adds
-    `weight_decay * p` to the gradient or, with `decoupled_weight_decay`, shrinks `p` directly as `AdamW` does.
+    `m = beta1 * m + (1 - beta1) * g`, `v = beta2 * v + (1 - beta2) * g**2`, and with the bias of the young means taken
+    out (`m / (1 - beta1**t)`, `v / (1 - beta2**t)`), `p -= lr * m / (sqrt(v) + eps)`. Kingma and Ba, "Adam: a method
+    for stochastic optimization" (2015). `amsgrad` divides by the largest `v` so far (Reddi et al., 2018).
+    `weight_decay` adds `weight_decay * p` to the gradient or, with `decoupled_weight_decay`, shrinks `p` directly as
+    `AdamW` does.
 
-    `foreach`, `fused` and `capturable` are accepted and make no difference here. `differentiable=True` records the step.
-    Raises ValueError for options out of range.
+    `foreach`, `fused` and `capturable` are accepted and make no difference here. `differentiable=True` records the
+    step. Raises ValueError for options out of range.
 
     >>> import flambeau as torch
     >>> w = torch.nn.Parameter(torch.ones(2))

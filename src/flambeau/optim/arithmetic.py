@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.numpy.parallel import parallel_for
+from flambeau.engines.numpy.parallel import parallel_for
 
 __all__ = ["Exact", "Plain", "Recorded", "Wide", "run"]
 
 _EXACT_SIZE = 4096  # up to here float32 updates round like fused multiply-adds, beyond they run at full speed
-_BLOCK = 131072  # elements of each array worked on at a time: in cache, and few enough calls for threads to run side by side
+_BLOCK = (
+    131072  # elements of each array worked on at a time: in cache, and few enough calls for threads to run side by side
+)
 
 _float32, _float64 = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -153,8 +155,8 @@ _c32, _c64 = _Constants(_float32), _Constants(_float64)
 class Exact(Plain):
     """`Plain` for small float32 arrays, with the single rounding of a processor's fused multiply-add.
 
-    PyTorch's CPU kernels for `lerp`, `addcmul` and `add(alpha=)` compile to fused multiply-adds. Following them to the last
-    bit costs little on small arrays, and lets short programs print the same numbers.
+    PyTorch's CPU kernels for `lerp`, `addcmul` and `add(alpha=)` compile to fused multiply-adds. Following them to the
+    last bit costs little on small arrays, and lets short programs print the same numbers.
     """
 
     @staticmethod
@@ -260,7 +262,8 @@ def _real(a):
 
 
 def run(update: Callable, arrays: tuple, hyper: tuple) -> None:
-    """Call `update(k, *arrays, *hyper)` in the way that suits the arrays; the first is the parameter, `None`s pass through.
+    """Call `update(k, *arrays, *hyper)` in the way that suits the arrays; the first is the parameter, `None`s pass
+    through.
 
     Small arrays go in one call, large ones in blocks that stay in cache, on all cores.
     """

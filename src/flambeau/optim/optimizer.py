@@ -1,4 +1,7 @@
-"""`Optimizer`: parameter groups, per-parameter state, saving and loading, hooks. `RuleOptimizer`: one update rule for every parameter."""
+"""`Optimizer`.
+
+Parameter groups, per-parameter state, saving and loading, hooks. `RuleOptimizer`: one update rule for every parameter.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..autograd.graph import RemovableHandle
-from ..autograd.runtime import enable_grad, no_grad, set_grad_enabled
-from ..autograd.views import bump
-from ..dtypes import float32, float64, get_default_dtype
-from ..tensor import Tensor
-from .arithmetic import Recorded, run
+from flambeau.autograd.graph import RemovableHandle
+from flambeau.autograd.runtime import enable_grad, no_grad, set_grad_enabled
+from flambeau.autograd.views import bump
+from flambeau.dtypes import float64, get_default_dtype
+from flambeau.ops.dispatch import wrap as tensor_of
+from flambeau.optim.arithmetic import Recorded, run
+from flambeau.tensor.tensor import Tensor
 
 __all__ = [
     "Optimizer",
@@ -61,7 +65,9 @@ def _hooked(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        if not (self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks):
+        if not (
+            self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks
+        ):
             return step(self, *args, **kwargs)
         args = (self, *args)
         for hook in chain(_global_pre_hooks.values(), self._optimizer_step_pre_hooks.values()):
@@ -250,7 +256,10 @@ class Optimizer:
                     grad.zero_()
 
     def step(self, closure: Callable | None = None) -> Any:
-        """Update every parameter once. `closure`, if given, computes the loss and its gradients anew and returns the loss."""
+        """Update every parameter once.
+
+        `closure`, if given, computes the loss and its gradients anew and returns the loss.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no step()")
 
     # --- saving and loading --------------------------------------------------------------------------------------
@@ -346,8 +355,8 @@ class RuleOptimizer(Optimizer):
     def step(self, closure: Callable | None = None) -> Any:
         """Update every parameter that has a gradient.
 
-        `closure`, if given, is called first, with gradients on: it clears the gradients, computes the loss, calls `backward()`
-        and returns the loss, which is what `step` then returns (else None).
+        `closure`, if given, is called first, with gradients on: it clears the gradients, computes the loss, calls
+        `backward()` and returns the loss, which is what `step` then returns (else None).
         """
         if self.defaults.get("differentiable"):
             with set_grad_enabled(True):
@@ -366,7 +375,7 @@ class RuleOptimizer(Optimizer):
         for group in self.param_groups:
             hyper = self.prepare(group)
             for p in group["params"]:
-                grad = p.grad
+                grad = p._grad
                 if grad is None:
                     continue
                 state = states[p]
@@ -404,8 +413,7 @@ class RuleOptimizer(Optimizer):
 
 def counter(value: float = 0.0) -> Any:
     """A step count as PyTorch keeps it: a 0-dim floating-point tensor."""
-    dtype = float64 if get_default_dtype() == float64 else float32
-    return tensor_of(np.array(value, np.float64 if dtype is float64 else np.float32))
+    return tensor_of(np.array(value, np.float64 if get_default_dtype() == float64 else np.float32))
 
 
 def advance(step: Any) -> float:
@@ -422,7 +430,10 @@ def zeros_for(param: Any) -> Any:
 
 
 def apply(update: Callable, group: dict[str, Any], tensors: tuple, hyper: tuple) -> None:
-    """Run an update rule on a parameter, its gradient and state (tensors or None), in place: on their arrays, or recorded."""
+    """Run an update rule on a parameter, its gradient and state (tensors or None), in place.
+
+    On their arrays, or recorded.
+    """
     if group["differentiable"]:
         update(Recorded, *tensors, *hyper)
         return
@@ -467,8 +478,3 @@ def check_fused(fused: bool | None, foreach: bool | None, differentiable: bool) 
         raise RuntimeError("fused=True and differentiable=True exclude each other")
     if fused and foreach:
         raise RuntimeError("fused=True and foreach=True exclude each other")
-
-
-def tensor_of(array: np.ndarray) -> Any:
-    """A tensor that holds `array` itself."""
-    raise NotImplementedError

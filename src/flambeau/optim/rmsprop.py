@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensor import Tensor
-from .optimizer import (
+from flambeau.optim.optimizer import (
     ParamsT,
     RuleOptimizer,
     advance,
@@ -16,6 +15,7 @@ from .optimizer import (
     number,
     zeros_for,
 )
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["RMSprop", "rmsprop"]
 
@@ -43,9 +43,10 @@ def rmsprop(k, param, grad, square_avg, grad_avg, momentum_buffer, lr, alpha, ep
 class RMSprop(RuleOptimizer):
     """RMSprop: gradients divided by the root of the running mean of their squares.
 
-    `v = alpha * v + (1 - alpha) * g**2`, then `p -= lr * g / (sqrt(v) + eps)`. Hinton, lecture 6 of "Neural networks for
-    machine learning" (2012). `centered` subtracts the squared running mean of the gradient from `v` (Graves, 2013);
-    `momentum` accumulates the quotient in a buffer first. `weight_decay` adds `weight_decay * p` to the gradient.
+    `v = alpha * v + (1 - alpha) * g**2`, then `p -= lr * g / (sqrt(v) + eps)`. Hinton, lecture 6 of "Neural networks
+    for machine learning" (2012). `centered` subtracts the squared running mean of the gradient from `v` (Graves,
+    2013); `momentum` accumulates the quotient in a buffer first. `weight_decay` adds `weight_decay * p` to the
+    gradient.
 
     `foreach` and `capturable` are accepted and make no difference here. Raises ValueError for negative options.
     """

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..tensor import Tensor
-from .optimizer import ParamsT, RuleOptimizer, apply, check_at_least_zero, check_fused, check_lr, number, tensor_of
+from flambeau.optim.optimizer import (
+    ParamsT,
+    RuleOptimizer,
+    apply,
+    check_at_least_zero,
+    check_fused,
+    check_lr,
+    number,
+    tensor_of,
+)
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["SGD", "sgd"]
 
@@ -29,9 +38,9 @@ class SGD(RuleOptimizer):
     """Stochastic gradient descent: `p -= lr * g`.
 
     With `momentum`, `g` is replaced by the buffer `b = momentum * b + (1 - dampening) * g` (by `g + momentum * b` if
-    `nesterov`), which starts as the first gradient. `weight_decay` adds `weight_decay * p` to the gradient; `maximize` climbs
-    instead of descending. Momentum after Sutskever et al., "On the importance of initialization and momentum in deep
-    learning" (2013), with the learning rate applied to the buffer, not within it.
+    `nesterov`), which starts as the first gradient. `weight_decay` adds `weight_decay * p` to the gradient; `maximize`
+    climbs instead of descending. Momentum after Sutskever et al., "On the importance of initialization and momentum in
+    deep learning" (2013), with the learning rate applied to the buffer, not within it.
 
     `foreach` and `fused` are accepted and make no difference here. `differentiable=True` records the step on the tape.
     Raises ValueError for negative options, or `nesterov` without momentum or with dampening.

@@ -1,7 +1,8 @@
 """Attention: softmax(q k^T) v and its gradients in blocks of heads and rows, never all scores at once.
 
 Blocks are sized to stay in cache and spread over the cores. Forward keeps two numbers for each row, from which
-backward makes the probabilities of a block again. With `causal`, columns that a block of rows cannot see are not computed.
+backward makes the probabilities of a block again. With `causal`, columns that a block of rows cannot see are not
+computed.
 """
 
 from __future__ import annotations
@@ -88,46 +89,64 @@ def _future(rows: int, dtype: Any) -> np.ndarray:
     return _hidden[key]
 
 
-def _hide(s: np.ndarray, rows: tuple[int, int], columns: int) -> None:
-    """Causal masking of a block of rows whose columns are cut off at its last row."""
-    start, stop = rows
-    width = columns - start
-    if width > 0:
-        s[..., start:] += _future(stop - start, s.dtype)[:, :width]
-
-
-def _scores(q: Any, keys_t: Any, bias: Any, b: slice, h: slice, rows: tuple[int, int], columns: int, causal: bool) -> Any:
-    """The masked scores of a block, in scratch memory; `q` comes scaled, the keys transposed."""
-    block = q[b, h, rows[0] : rows[1]]
-    s = scratch("scores", (*block.shape[:3], columns), q.dtype)
-    np.matmul(block, keys_t[b, h, :, :columns], out=s)
-    if bias is not None:
-        s += _part(bias, b, h, rows, columns)
-    if causal:
-        _hide(s, rows, columns)
-    return s
-
-
 def _like_torch(batch: int, heads: int, rows: int, features: int, dtype: Any) -> np.ndarray:
     """Memory in which heads lie side by side: joining them later moves nothing."""
     return np.empty((batch, rows, heads, features), dtype).swapaxes(1, 2)
 
 
-def _transposed(a: np.ndarray, extra: int = 0) -> np.ndarray:
-    """(batch, heads, features + extra, rows) in memory of its own: BLAS is faster on it; rows beyond the features are ones."""
+def _transposed(key: str, a: np.ndarray, extra: int = 0) -> np.ndarray:
+    """(batch, heads, features + extra, rows) in scratch memory.
+
+    BLAS is faster on it; rows beyond the features are ones.
+    """
     batch, heads, rows, features = a.shape
-    out = np.empty((batch, heads, features + extra, rows), a.dtype)
+    out = scratch(key, (batch, heads, features + extra, rows), a.dtype)
     np.copyto(out[:, :, :features], a.swapaxes(2, 3))
-    out[:, :, features:] = 1
+    if extra:
+        out[:, :, features:] = 1
     return out
 
 
-def _tame(q: np.ndarray, keys: np.ndarray, bias: Any) -> bool:
-    """Whether no score can be so large that its exponential overflows: then rows need not be shifted by their largest."""
-    if bias is not None or q.size == 0 or keys.size == 0:
+def _scaled(q: np.ndarray, factor: Any) -> np.ndarray:
+    out = scratch("query", q.shape, q.dtype)
+    return np.multiply(q, factor, out)
+
+
+def _tame(q: np.ndarray, keys: np.ndarray) -> bool:
+    """Whether no score can be so large that its exponential overflows.
+
+    Then rows need not be shifted by their largest.
+    """
+    if q.size == 0 or keys.size == 0:
         return False
     longest = float(np.vecdot(q, q).max()) * float(np.vecdot(keys, keys).max())
     return longest < 2500.0  # scores within 50 of zero
+
+
+class _Block:
+    """A task's queries, scaled, and keys, transposed; makes the scores of its blocks of rows."""
+
+    def __init__(self, q: Any, keys: Any, bias: Any, b: slice, h: slice, factor: Any, causal: bool) -> None:
+        self.q = _scaled(q[b, h], factor)
+        self.keys_t = _transposed("keys", keys[b, h])
+        self.bias, self.b, self.h, self.causal = bias, b, h, causal
+
+    def width(self, stop: int) -> int:
+        """How many columns the rows before `stop` can see."""
+        columns = self.keys_t.shape[3]
+        return min(stop, columns) if self.causal else columns
+
+    def scores(self, rows: tuple[int, int]) -> np.ndarray:
+        """The masked scores of some rows, in scratch memory."""
+        start, stop = rows
+        columns = self.width(stop)
+        s = scratch("scores", (*self.q.shape[:2], stop - start, columns), self.q.dtype)
+        np.matmul(self.q[:, :, start:stop], self.keys_t[:, :, :, :columns], out=s)
+        if self.bias is not None:
+            s += _part(self.bias, self.b, self.h, rows, columns)
+        if self.causal and columns > start:
+            s[..., start:] += _future(stop - start, s.dtype)[:, : columns - start]
+        return s
 
 
 def attention(query, key, value, mask=None, causal=False, scale=1.0):
@@ -142,19 +161,18 @@ def attention(query, key, value, mask=None, causal=False, scale=1.0):
     batch, heads, rows, _ = q.shape
     columns, dtype = keys.shape[2], q.dtype
     bias = _bias(mask, (*query.shape[:-1], columns), dtype)
-    q = q * dtype.type(scale)
-    tame = _tame(q, keys, bias)
-    keys = _transposed(keys)
+    factor = np.array(scale, dtype)
     out = _like_torch(batch, heads, rows, values.shape[3], dtype)
     stats = np.zeros((2, batch, heads, rows, 1), dtype)
     shifts, totals = stats
     ones = np.ones((columns, 1), dtype)
 
     def task(b: slice, h: slice, ranges: list[tuple[int, int]]) -> None:
+        block = _Block(q, keys, bias, b, h, factor, causal)
+        tame = bias is None and _tame(block.q, keys[b, h])
         for part in ranges:
-            r = slice(*part)
-            width = min(part[1], columns) if causal else columns
-            s = _scores(q, keys, bias, b, h, part, width, causal)
+            r, width = slice(*part), block.width(part[1])
+            s = block.scores(part)
             if not tame:
                 top = s.max(axis=3, keepdims=True, initial=-np.inf)
                 top[np.isneginf(top)] = 0
@@ -163,7 +181,8 @@ def attention(query, key, value, mask=None, causal=False, scale=1.0):
             np.exp(s, s)
             total = totals[b, h, r]
             np.matmul(s, ones[:width], out=total)
-            total[total == 0] = np.inf
+            if bias is not None:
+                total[total == 0] = np.inf
             o = out[b, h, r]
             np.matmul(s, values[b, h, :width], out=o)
             np.divide(o, total, o)
@@ -178,47 +197,46 @@ def attention_backward(g, query, key, value, out, stats, mask=None, causal=False
     kind = query.dtype
     if kind.char not in "fd":
         g, query, key, value, out = (a.astype(np.float32) for a in (g, query, key, value, out))
-    q, keys, values, go = _heads(query), _heads(key), _heads(value), _heads(g)
+    q, keys, values, go, o = map(_heads, (query, key, value, g, out))
     batch, heads, rows, features = q.shape
-    columns, dtype, width_v = keys.shape[2], q.dtype, values.shape[3]
+    columns, dtype, size = keys.shape[2], q.dtype, values.shape[3]
     bias = _bias(mask, (*query.shape[:-1], columns), dtype)
-    factor = dtype.type(scale)
-    q = q * factor
-    keys_t, values_t = _transposed(keys), _transposed(values, 1)
+    factor = np.array(scale, dtype)
     shifts, totals = stats
     shifted = bool(shifts.any())
-    # with P = E / total and a further column -delta beside g: dS = E * ([g, -delta] / total) [v, 1]^T
-    wide = np.empty((batch, heads, rows, width_v + 1), dtype)
-    np.divide(go, totals, out=wide[..., :width_v])
-    np.negative(np.vecdot(wide[..., :width_v], _heads(out)), out=wide[..., width_v])
-    scaled = wide[..., :width_v]
     gq = _like_torch(batch, heads, rows, features, dtype)
     gk = _like_torch(batch, heads, columns, features, dtype)
-    gv = _like_torch(batch, heads, columns, width_v, dtype)
+    gv = _like_torch(batch, heads, columns, size, dtype)
 
     def task(b: slice, h: slice, ranges: list[tuple[int, int]]) -> None:
-        whole = len(ranges) == 1 and not (causal and rows < columns)
+        block = _Block(q, keys, bias, b, h, factor, causal)
+        values_t = _transposed("values", values[b, h], 1)
+        # with P = E / total and a further column -delta beside g: dS = E * ([g, -delta] / total) [v, 1]^T
+        wide = scratch("wide", (*block.q.shape[:3], size + 1), dtype)
+        g_scaled = wide[..., :size]
+        np.divide(go[b, h], totals[b, h], out=g_scaled)
+        np.negative(np.vecdot(g_scaled, o[b, h]), out=wide[..., size])
+        whole = len(ranges) == 1 and block.width(rows) == columns
         if not whole:
             gk[b, h] = 0
             gv[b, h] = 0
         for part in ranges:
-            r = slice(*part)
-            width = min(part[1], columns) if causal else columns
-            p = _scores(q, keys_t, bias, b, h, part, width, causal)
+            r, width = slice(*part), block.width(part[1])
+            p = block.scores(part)
             if shifted:
                 np.subtract(p, shifts[b, h, r], p)
             np.exp(p, p)
             d = scratch("scores.grad", p.shape, dtype)
-            np.matmul(wide[b, h, r], values_t[b, h, :, :width], out=d)
+            np.matmul(wide[:, :, r], values_t[:, :, :, :width], out=d)
             np.multiply(d, p, d)
             np.matmul(d, keys[b, h, :width], out=gq[b, h, r])
             p, d = p.swapaxes(2, 3), d.swapaxes(2, 3)
             if whole:
-                np.matmul(p, scaled[b, h, r], out=gv[b, h])
-                np.matmul(d, q[b, h, r], out=gk[b, h])
+                np.matmul(p, g_scaled[:, :, r], out=gv[b, h])
+                np.matmul(d, block.q[:, :, r], out=gk[b, h])
             else:
-                gv[b, h, :width] += np.matmul(p, scaled[b, h, r])
-                gk[b, h, :width] += np.matmul(d, q[b, h, r])
+                gv[b, h, :width] += np.matmul(p, g_scaled[:, :, r])
+                gk[b, h, :width] += np.matmul(d, block.q[:, :, r])
         gq[b, h] *= factor
 
     _run(task, _tasks(batch, heads, rows, columns), batch * heads * rows * columns)

@@ -1,9 +1,10 @@
 """Kernels of LSTM: one layer and direction over a whole sequence, forward and backward through time.
 
-Everything inside runs feature-major: a step's state is a matrix (features, batch), so that the gates are contiguous blocks of
-rows, and BLAS gets its products in the shape it is fastest at. Sigmoids are computed as `(1 + tanh(z / 2)) / 2`, with the halving
-folded into the weights, so that one call of tanh serves all gates. What backward needs elementwise is prepared
-for a few steps at once; the loop over time keeps one product and a handful of small calls per step.
+Everything inside runs feature-major: a step's state is a matrix (features, batch), so that the gates are contiguous
+blocks of rows, and BLAS gets its products in the shape it is fastest at. Sigmoids are computed as `(1 + tanh(z / 2)) /
+2`, with the halving folded into the weights, so that one call of tanh serves all gates. What backward needs
+elementwise is prepared for a few steps at once; the loop over time keeps one product and a handful of small calls per
+step.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _JOINT = 128  # inputs up to this wide join the recurrent product; wider ones ar
 
 # --- LSTM -----------------------------------------------------------------------------------------------------------
 #
-# Each step has a block of six rows of (hidden, batch) matrices: tanh(cell), o, i, f, g, and the cell it started from. In this
-# order what is done alike lies side by side, and one call does it. The sigmoid gates o, i, f are kept as t = tanh(z / 2):
-# the sigmoid is (1 + t) / 2, its derivative (1 - t^2) / 4. Halves are folded into weights wherever they can be.
+# Each step has a block of six rows of (hidden, batch) matrices: tanh(cell), o, i, f, g, and the cell it started from.
+# In this order what is done alike lies side by side, and one call does it. The sigmoid gates o, i, f are kept as t =
+# tanh(z / 2): the sigmoid is (1 + t) / 2, its derivative (1 - t^2) / 4. Halves are folded into weights wherever they
+# can be.
 
 
 def _gate_order(size: int) -> list[tuple[slice, slice, float]]:
@@ -174,8 +176,8 @@ def lstm_layer_backward(gy, gh, gc, x, h0, w_ih, w_hh, b_ih, w_hr, y, tape, leng
 
 
 def _lstm_factors(tape, p, u, keep):
-    """For a few steps at once: what d(h) or d(cell) is multiplied by to give, in `p`, the gradients of the cell through the output
-    and of o, i, f, g; and in `keep`, of the cell before. The gates' are left to be scaled.
+    """For a few steps at once: what d(h) or d(cell) is multiplied by to give, in `p`, the gradients of the cell
+    through the output and of o, i, f, g; and in `keep`, of the cell before. The gates' are left to be scaled.
     """
     size = keep.shape[1]
     one, half = np.array(1, p.dtype), np.array(0.5, p.dtype)
@@ -214,7 +216,10 @@ def _lstm_back_steps(tape, dy, gc, back, w_hr, lengths, flat):
     chunk = max(1, min(steps, _CHUNK // (4 * size * batch)))
     p = np.empty((chunk, 5 * size, batch), dtype)
     u, keep = np.empty((chunk, 3 * size, batch), dtype), np.empty((chunk, size, batch), dtype)
-    by_output, by_cell = p[:, : 2 * size].reshape(chunk, 2, size, batch), p[:, 2 * size :].reshape(chunk, 3, size, batch)
+    by_output, by_cell = (
+        p[:, : 2 * size].reshape(chunk, 2, size, batch),
+        p[:, 2 * size :].reshape(chunk, 3, size, batch),
+    )
     views = list(zip(by_output, by_cell, p[:, :size], p[:, size:], keep, strict=True))
     for stop in range(steps, 0, -chunk):
         start = max(0, stop - chunk)

@@ -1,4 +1,5 @@
-"""What kernels of recurrent layers share, and those of GRU and plain layers: one layer and direction over a whole sequence, forward and back through time.
+"""What kernels of recurrent layers share, and those of GRU and plain layers: one layer and direction over a whole
+sequence, forward and back through time.
 
 Feature-major inside, like `lstm.py`; input products are made for all steps at once.
 """
@@ -25,7 +26,10 @@ def last_states(states: np.ndarray, lengths: Any) -> np.ndarray:
 
 
 def inject(grads: np.ndarray, g_last: Any, lengths: Any) -> None:
-    """Add the gradient of the final states (batch, features) where each sequence ends; `grads` is (time, features, batch)."""
+    """Add the gradient of the final states (batch, features) where each sequence ends.
+
+    `grads` is (time, features, batch).
+    """
     if lengths is None:
         grads[-1] += g_last.T
     else:
@@ -54,7 +58,8 @@ def input_products(x: np.ndarray, w: np.ndarray, b: Any) -> np.ndarray:
 def _parameter_grads(d: np.ndarray, x: np.ndarray, w_ih: np.ndarray, before: np.ndarray, bias: bool) -> tuple:
     """Gradients of input, input weight, recurrent weight and bias.
 
-    `d` (gates, time * batch) is the gradient of the gates, `before` (time * batch, hidden) the state each step started from.
+    `d` (gates, time * batch) is the gradient of the gates, `before` (time * batch, hidden) the state each step started
+    from.
     """
     steps, batch, width = x.shape
     rows = x.reshape(steps * batch, width)
@@ -103,8 +108,8 @@ def _cast(results: tuple, kind: Any, dtype: Any) -> tuple:
 def gru_layer(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
     """One GRU layer over `x` (time, batch, input) from `h0` (batch, hidden), gates in PyTorch's order r, z, n.
 
-    `n = tanh(W x + b + r * (U h + c))`, `h = (1 - z) * n + z * h`. Returns output, final h, and for backward the gates r, z, n and
-    `U h + c` of n, as (time, 4 * hidden, batch).
+    `n = tanh(W x + b + r * (U h + c))`, `h = (1 - z) * n + z * h`. Returns output, final h, and for backward the gates
+    r, z, n and `U h + c` of n, as (time, 4 * hidden, batch).
     """
     kind = x.dtype
     x, h0, w_ih, w_hh, b_ih, b_hh = widened(x, h0, w_ih, w_hh, b_ih, b_hh)
@@ -240,5 +245,11 @@ def rnn_layer_backward(gy, gh, x, h0, w_ih, w_hh, b_ih, y, relu=False, lengths=N
             np.add(dh, dy[t - 1], dh)
     flat = _flat(d)
     bias = None if b_ih is None else flat.sum(0)
-    results = (flat @ w_ih).reshape(x.shape), dh.T, flat.T @ x.reshape(steps * batch, width), flat.T @ _before(h0, y), bias
+    results = (
+        (flat @ w_ih).reshape(x.shape),
+        dh.T,
+        flat.T @ x.reshape(steps * batch, width),
+        flat.T @ _before(h0, y),
+        bias,
+    )
     return _cast(results, kind, dtype)

@@ -1,0 +1,16 @@
+"""Optimizers and learning-rate schedules.
+
+>>> import flambeau as torch
+>>> model = torch.nn.Linear(2, 1)
+>>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+>>> loss = model(torch.ones(4, 2)).square().mean()
+>>> loss.backward()
+>>> optimizer.step()
+"""
+
+from flambeau.optim.adagrad import Adagrad as Adagrad
+from flambeau.optim.adam import Adam as Adam
+from flambeau.optim.adam import AdamW as AdamW
+from flambeau.optim.optimizer import Optimizer as Optimizer
+from flambeau.optim.rmsprop import RMSprop as RMSprop
+from flambeau.optim.sgd import SGD as SGD
