@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.backward import run_backward
+from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import NS
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from flambeau.autograd.runtime import NS, tick
+from flambeau.autograd.runtime import NS, tick, watch
 
 
 class Node:
@@ -79,6 +79,12 @@ class Pick(Node):
         self.index = index
         self.seq = tick()
 
+    def run(self, g: Any) -> tuple[Any, ...]:
+        return (g,)
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        return (g,)
+
 
 class AccumulateGrad(Node):
     """What stands at the end of the tape for a leaf, when a program looks at it. The tape itself holds the leaf."""
@@ -142,6 +148,7 @@ class RemovableHandle:
     @classmethod
     def add(cls, hooks: OrderedDict, fn: Callable, prepend: bool = False) -> RemovableHandle:
         """Adds `fn` to `hooks` and returns the handle that takes it out again."""
+        NS["HOOKED"] = True
         handle = cls(hooks)
         hooks[handle.id] = fn
         if prepend:
@@ -196,3 +203,101 @@ def modified(node: Node, what: str, tensor: Any) -> RuntimeError:
 
 NS["FREED"] = freed
 NS["MODIFIED"] = modified
+
+
+class saved_tensors_hooks:
+    """Inside, `pack_hook` sees each tensor that is saved for backward, and `unpack_hook` turns what it returned back."""
+
+    def __init__(self, pack_hook: Callable, unpack_hook: Callable) -> None:
+        self.pack_hook = pack_hook
+        self.unpack_hook = unpack_hook
+
+    def __enter__(self) -> None:
+        if NS.get("SAVED_HOOKS_OFF"):
+            raise RuntimeError(NS["SAVED_HOOKS_OFF"])
+        NS.setdefault("SAVED_HOOKS", []).append((self.pack_hook, self.unpack_hook))
+        watch(True)
+
+    def __exit__(self, *exc: object) -> None:
+        NS["SAVED_HOOKS"].pop()
+        watch(False)
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Keeps what is saved for backward in the CPU's memory, where it is on the CPU."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__(lambda tensor: tensor, lambda tensor: tensor)
+
+
+class disable_saved_tensors_hooks:
+    """Inside, the use of `saved_tensors_hooks` is a RuntimeError with the given message."""
+
+    def __init__(self, error_message: str) -> None:
+        self.message = error_message
+
+    def __enter__(self) -> None:
+        self.previous = NS.get("SAVED_HOOKS_OFF")
+        NS["SAVED_HOOKS_OFF"] = self.message
+
+    def __exit__(self, *exc: object) -> None:
+        NS["SAVED_HOOKS_OFF"] = self.previous
+
+
+class GradientEdge(NamedTuple):
+    """A place on the tape: a node and the number of one of its outputs."""
+
+    node: Any
+    output_nr: int
+
+
+def get_gradient_edge(tensor: Any) -> GradientEdge:
+    """The place on the tape where a tensor's gradient arrives."""
+    if tensor._node is None:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge(*public_edge(tensor if not isinstance(tensor._node, Node) else tensor._node))
+
+
+def increment_version(tensor: Any) -> None:
+    """Tells autograd that a tensor's memory was written by other means."""
+    from flambeau.autograd.views import bump
+
+    for t in tensor if isinstance(tensor, (list, tuple)) else (tensor,):
+        bump(t)
+
+
+def register_multi_grad_hook(tensors: Any, fn: Callable, *, mode: str = "all") -> Any:
+    """Calls `fn` with the gradients of all `tensors` once they have come, or (mode 'any') with the first one."""
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    tensors = list(tensors)
+    seen: dict[int, Any] = {}
+
+    def hook(i: int, grad: Any) -> None:
+        if mode == "any":
+            if not seen:
+                fn(grad)
+            seen[i] = grad
+            if len(seen) == len(tensors):
+                seen.clear()
+            return
+        seen[i] = grad
+        if len(seen) == len(tensors):
+            grads = [seen.get(j) for j in range(len(tensors))]
+            seen.clear()
+            fn(grads)
+
+    handles = [t.register_hook(lambda g, i=i: hook(i, g)) for i, t in enumerate(tensors)]
+
+    class Handle:
+        def remove(self) -> None:
+            for h in handles:
+                h.remove()
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *exc: object) -> None:
+            self.remove()
+
+    return Handle()

@@ -29,6 +29,7 @@ class Pass:
         self.pending: dict[Any, Any] = {}
         self.inputs = inputs
         self.useful: set | None = None
+        self.infinite: Any = None
 
     def count(self, roots: list[Any]) -> dict[Any, int]:
         """How many gradients each node of the graph will be sent."""
@@ -149,7 +150,7 @@ class Pass:
                 explain(node, error)
                 raise
         if NS.get("ANOMALY") is not None:
-            NS["ANOMALY"](node, results)
+            NS["ANOMALY"](self, node, results)
         if node.hooks is not None:
             results = self.after(node, g, results)
         if not self.retain:
@@ -239,37 +240,11 @@ class Pass:
             if not self.accumulate:
                 self.captured[at] = g
                 return
-        if (g._a if self.create else g).shape != tensor._a.shape:
-            got = (g._a if self.create else g).shape
-            raise RuntimeError(
-                f"a gradient of shape {list(got)} came back for a leaf of shape {list(tensor._a.shape)}: the backward of an "
-                "operation that uses it returns the wrong shape"
-            )
         if self.create:
             old = tensor._grad
             tensor._grad = g if old is None else NS["OPS"].add(old, g)
         else:
-            old = tensor._grad
-            if old is None:
-                # ours alone (this name, the caller's and getrefcount's): keep it, otherwise copy
-                array = tensor._a
-                if (
-                    g.__class__ is np.ndarray
-                    and getrefcount(g) <= 3
-                    and g.base is None
-                    and g.strides == array.strides
-                    and g.dtype is array.dtype
-                ):
-                    tensor._grad = NS["WRAP"](g)
-                else:
-                    kept = np.empty_like(array)
-                    kept[...] = g
-                    tensor._grad = NS["WRAP"](kept)
-            elif old._node is not None or not old._a.flags.writeable:
-                tensor._grad = NS["WRAP"](np.add(old._a, g))
-            else:
-                np.add(old._a, g, out=old._a, casting="same_kind")
-                bump(old)
+            accumulate(tensor, g)
         if tensor._post_hooks:
             for hook in list(tensor._post_hooks.values()):
                 hook(tensor)
@@ -300,6 +275,97 @@ def explain(node: Any, error: Exception) -> None:
         error.add_note(f"{node.name()} was recorded in forward at:\n{node.trace}")
 
 
+def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
+    """The ordinary pass: no hooks anywhere, nothing recorded, every leaf accumulates.
+
+    The clock alone gives an order in which each node comes after all that use its result, so no dependencies are
+    counted; leaves accumulate at the end, which nobody can observe without hooks.
+    """
+    pending: dict[Any, Any] = {}
+    heap: list[tuple[int, int, Any]] = []
+    leaves: list[Any] = []
+    for edge, g in zip(edges, grads, strict=True):
+        if edge in pending:
+            pending[edge] = np.add(pending[edge], g)
+        else:
+            pending[edge] = g
+            if isinstance(edge, Node):
+                heapq.heappush(heap, (-edge.seq, id(edge), edge))
+            else:
+                leaves.append(edge)
+    node = heapq.heappop(heap)[2] if heap else None
+    while node is not None:
+        try:
+            results = node.run(pending.pop(node))
+        except Exception as error:
+            explain(node, error)
+            raise
+        if not retain:
+            node.release()
+        following = None
+        picked = node.__class__ is Pick
+        for edge, g in zip(node.edges, results):  # noqa: B905  (lengths agree by construction)
+            if g is None:
+                continue
+            old = pending.get(edge)
+            if picked:
+                slots = [None] * edge.outputs if old is None else old
+                slots[node.index] = g
+                pending[edge] = slots
+                if old is not None:
+                    continue
+            elif old is not None:
+                pending[edge] = np.add(old, g)
+                continue
+            else:
+                pending[edge] = g
+            if not isinstance(edge, Node):
+                leaves.append(edge)
+            elif following is None:
+                following = edge
+            else:
+                heapq.heappush(heap, (-edge.seq, id(edge), edge))
+        if heap:
+            if following is None:
+                following = heapq.heappop(heap)[2]
+            else:
+                following = heapq.heappushpop(heap, (-following.seq, id(following), following))[2]
+        node = following
+    results = g = old = None
+    for leaf in leaves:
+        accumulate(leaf, pending.pop(leaf))
+
+
+def accumulate(tensor: Any, g: Any) -> None:
+    """Adds `g`, an array, to a leaf's gradient; the first one is kept as it is where nobody else has it."""
+    array = tensor._a
+    if g.shape != array.shape:
+        raise RuntimeError(
+            f"a gradient of shape {list(g.shape)} came back for a leaf of shape {list(array.shape)}: the backward of an "
+            "operation that uses it returns the wrong shape"
+        )
+    old = tensor._grad
+    if old is None:
+        # references: the caller's dictionary has let go, so this name and getrefcount's own
+        if (
+            g.__class__ is np.ndarray
+            and getrefcount(g) <= 2
+            and g.base is None
+            and g.strides == array.strides
+            and g.dtype is array.dtype
+        ):
+            tensor._grad = NS["WRAP"](g)
+        else:
+            kept = np.empty_like(array)
+            kept[...] = g
+            tensor._grad = NS["WRAP"](kept)
+    elif old._node is not None or not old._a.flags.writeable:
+        tensor._grad = NS["WRAP"](np.add(old._a, g))
+    else:
+        np.add(old._a, g, out=old._a, casting="same_kind")
+        bump(old)
+
+
 def run_backward(
     roots: list[Any], grads: list[Any], retain: bool, create: bool, inputs: list[Any] | None, accumulate: bool
 ) -> list[Any]:
@@ -311,6 +377,16 @@ def run_backward(
     for t in roots:
         node = t._node
         edges.append(node if isinstance(node, Node) else t)
+    if inputs is None and not create and not NS["HOOKED"] and NS["PLAIN"]:
+        previous = thread.grad
+        if previous:
+            _switch(False)
+        try:
+            run_plain(edges, grads, retain)
+        finally:
+            if previous:
+                _switch(True)
+        return []
     work = Pass(retain, create, inputs, accumulate)
     previous = thread.grad
     if previous is not create:

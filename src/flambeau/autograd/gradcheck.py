@@ -1,0 +1,188 @@
+"""Checks of derivatives against finite differences, at order one and two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.api import grad
+from flambeau.autograd.runtime import NS
+
+
+class GradcheckError(RuntimeError):
+    """A derivative that disagrees with finite differences."""
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _differentiable(outputs: Any) -> list[Any]:
+    return [o for o in _as_tuple(outputs) if isinstance(o, NS["Tensor"]) and o._a.dtype.kind in "fc" and o.requires_grad]
+
+
+def _parts(array: np.ndarray) -> np.ndarray:
+    """The real numbers of an array, real and imaginary parts side by side."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return np.stack([flat.real, flat.imag], -1).reshape(-1) if flat.dtype.kind == "c" else flat
+
+
+def _numerical(func: Callable, inputs: Sequence[Any], which: Any, eps: float, count: int) -> list[np.ndarray]:
+    """For one input, the Jacobian of each output: rows are the input's real numbers."""
+    array = which._a
+    units = [eps, eps * 1j] if array.dtype.kind == "c" else [eps]
+    columns: list[list[np.ndarray]] = [[] for _ in range(count)]
+    for place in np.ndindex(array.shape):
+        for unit in units:
+            old = array[place].copy() if array.shape else array.copy()[()]
+            array[place] = old + unit
+            high = [_parts(o._a).copy() for o in _float_outputs(func(*inputs))]
+            array[place] = old - unit
+            low = [_parts(o._a).copy() for o in _float_outputs(func(*inputs))]
+            array[place] = old
+            for j, (a, b) in enumerate(zip(high, low, strict=True)):
+                if j < count:
+                    columns[j].append((a - b) / (2 * eps))
+    return [np.array(c) if c else np.zeros((0, 0)) for c in columns]
+
+
+def _float_outputs(outputs: Any) -> list[Any]:
+    return [o for o in _as_tuple(outputs) if isinstance(o, NS["Tensor"]) and o._a.dtype.kind in "fc"]
+
+
+def _analytical(output: Any, inputs: list[Any]) -> list[np.ndarray]:
+    """For one output, its Jacobian with respect to each input: rows are the input's real numbers."""
+    rows: list[list[np.ndarray]] = [[] for _ in inputs]
+    units = [1, 1j] if output._a.dtype.kind == "c" else [1]
+    for place in np.ndindex(output._a.shape):
+        for unit in units:
+            seed = np.zeros_like(output._a)
+            seed[place] = unit
+            grads = grad(output, inputs, NS["WRAP"](seed), retain_graph=True, allow_unused=True)
+            for i, (g, t) in enumerate(zip(grads, inputs, strict=True)):
+                if g is not None and g._a.shape != t._a.shape:
+                    raise GradcheckError(f"the gradient of input {i} has the shape {list(g._a.shape)}, expected {list(t._a.shape)}")
+                rows[i].append(_parts(np.zeros_like(t._a) if g is None else g._a))
+    return [np.array(r).T if r else np.zeros((0, 0)) for r in rows]
+
+
+def _fail(message: str, raise_exception: bool) -> bool:
+    if raise_exception:
+        raise GradcheckError(message)
+    return False
+
+
+def gradcheck(
+    func: Callable,
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
+    fast_mode: bool = False,
+    masked: bool | None = None,
+) -> bool:
+    """Compares the gradients of `func` with central finite differences, for each float64 or complex128 input that requires grad.
+
+    Returns True, or raises GradcheckError (a RuntimeError) that says which output and input disagree, and how; with
+    `raise_exception=False` it returns False instead. `atol` and `rtol` are those of `allclose`.
+    """
+    args = _as_tuple(inputs)
+    tensor = NS["Tensor"]
+    wanted = [t for t in args if isinstance(t, tensor) and t.requires_grad]
+    if not wanted:
+        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+    outputs = func(*args)
+    if not _differentiable(outputs):
+        return _unconnected(func, args, wanted, eps, atol, raise_exception)
+    floats = _float_outputs(outputs)
+    for i, t in enumerate(wanted):
+        if t._a.dtype not in (np.float64, np.complex128):
+            import warnings
+
+            warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will likely fail.", stacklevel=2)
+    numerical = [_numerical(func, args, t, eps, len(floats)) for t in wanted]
+    for j, out in enumerate(floats):
+        analytical = _analytical(out, wanted) if out.requires_grad else [np.zeros_like(numerical[i][j]) for i in range(len(wanted))]
+        again = _analytical(out, wanted) if out.requires_grad else analytical
+        for i in range(len(wanted)):
+            a, n = analytical[i], numerical[i][j]
+            if a.size != n.size or (a.size and not np.allclose(a, n.reshape(a.shape), rtol=rtol, atol=atol, equal_nan=True)):
+                return _fail(
+                    f"Jacobian mismatch for output {j} with respect to input {i},\nnumerical:{n}\nanalytical:{a}\n"
+                    "rows are the input's elements, columns the output's", raise_exception,
+                )
+            if a.size and not np.allclose(a, again[i], rtol=0, atol=nondet_tol, equal_nan=True):
+                return _fail(f"Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different values (input {i})", raise_exception)
+    return True
+
+
+def _unconnected(func: Callable, args: tuple, wanted: list[Any], eps: float, atol: float, raise_exception: bool) -> bool:
+    """No output is recorded: right only if none depends on the inputs."""
+    floats = _float_outputs(func(*args))
+    if not floats:
+        return True
+    for i, t in enumerate(wanted):
+        for j, n in enumerate(_numerical(func, args, t, eps, len(floats))):
+            if n.size and not np.allclose(n, 0, atol=atol):
+                return _fail(f"Numerical gradient for function expected to be zero: output {j} depends on input {i}, but is not recorded", raise_exception)
+    return True
+
+
+def gradgradcheck(
+    func: Callable,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    gen_non_contig_grad_outputs: bool = False,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
+    fast_mode: bool = False,
+    masked: bool = False,
+) -> bool:
+    """`gradcheck` of the gradients themselves: second derivatives against finite differences of the first.
+
+    `grad_outputs` are the gradients to start from; random ones if not given.
+    """
+    args = _as_tuple(inputs)
+    tensor = NS["Tensor"]
+    outputs = _differentiable(func(*args))
+    if grad_outputs is None:
+        draw = np.random.default_rng(0)
+        made = []
+        for o in outputs:
+            values = draw.standard_normal(o._a.shape)
+            if o._a.dtype.kind == "c":
+                values = values + 1j * draw.standard_normal(o._a.shape)
+            t = NS["WRAP"](np.asarray(values, dtype=o._a.dtype))
+            made.append(t.requires_grad_())
+        grads = tuple(made)
+    else:
+        grads = _as_tuple(grad_outputs)
+    n = len(args)
+    wanted = [i for i, t in enumerate(args) if isinstance(t, tensor) and t.requires_grad]
+
+    def first(*values: Any) -> tuple:
+        roots = _differentiable(func(*values[:n]))
+        got = grad(roots, [values[i] for i in wanted], values[n:], create_graph=True, allow_unused=True)
+        return tuple(g for g in got if g is not None)
+
+    return gradcheck(first, (*args, *grads), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol)
