@@ -240,3 +240,14 @@ def test_orthogonal():
 def test_old_names_warn():
     with pytest.warns(FutureWarning, match="uniform_"):
         torch.nn.init.uniform(torch.empty(2))
+
+
+def test_normals_without_fused_complex_products(monkeypatch):
+    """Where NumPy's complex product is not fused, float64 gives the same bits."""
+    from flambeau.engines.numpy import boxmuller
+
+    torch.manual_seed(5)
+    expected = torch.empty(1000).normal_(0.3, 1.7)
+    monkeypatch.setattr(boxmuller, "_steps", boxmuller._ByDouble)
+    torch.manual_seed(5)
+    assert torch.equal(torch.empty(1000).normal_(0.3, 1.7), expected)

@@ -22,7 +22,9 @@ def same(ours, theirs, label=""):
 
 
 def in_step(label=""):
-    assert np.array_equal(flambeau.get_rng_state().numpy(), torch.get_rng_state().numpy()), f"states differ after {label}"
+    assert np.array_equal(flambeau.get_rng_state().numpy(), torch.get_rng_state().numpy()), (
+        f"states differ after {label}"
+    )
 
 
 def both(expression, seed=None, **names):
@@ -123,7 +125,9 @@ def test_poisson_and_binomial(d):
         both(f"torch.binomial(torch.empty({n}, dtype=torch.{d}).random_(0, 200), torch.rand({n}, dtype=torch.{d}))")
 
 
-@pytest.mark.parametrize("fill", ["uniform_()", "normal_()", "exponential_()", "random_()", "bernoulli_(0.4)", "cauchy_()"])
+@pytest.mark.parametrize(
+    "fill", ["uniform_()", "normal_()", "exponential_()", "random_()", "bernoulli_(0.4)", "cauchy_()"]
+)
 def test_memory_order(fill):
     for tensor in (
         "torch.zeros(7, 5).t()",
@@ -178,8 +182,16 @@ def test_states_interchange():
 
 def test_own_generators():
     ours, theirs = flambeau.Generator().manual_seed(3), torch.Generator().manual_seed(3)
-    for draw in ("rand(5, generator=g)", "randn(40, generator=g)", "randperm(9, generator=g)", "empty(4).normal_(generator=g)"):
-        same(eval("flambeau." + draw, {"flambeau": flambeau, "g": ours}), eval("torch." + draw, {"torch": torch, "g": theirs}))
+    for draw in (
+        "rand(5, generator=g)",
+        "randn(40, generator=g)",
+        "randperm(9, generator=g)",
+        "empty(4).normal_(generator=g)",
+    ):
+        same(
+            eval("flambeau." + draw, {"flambeau": flambeau, "g": ours}),
+            eval("torch." + draw, {"torch": torch, "g": theirs}),
+        )
     assert np.array_equal(ours.get_state().numpy(), theirs.get_state().numpy())
 
 
@@ -246,7 +258,9 @@ def test_init(expression, d):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("bounds", ["", ", 0.0, 0.02", ", 0.5, 1.0, -1.0, 3.0", ", 0, 1, -0.1, 0.1", ", 0, 1, 2, 3", ", 3.0, 0.5, 0.0, 1.0"])
+@pytest.mark.parametrize(
+    "bounds", ["", ", 0.0, 0.02", ", 0.5, 1.0, -1.0, 3.0", ", 0, 1, -0.1, 0.1", ", 0, 1, 2, 3", ", 3.0, 0.5, 0.0, 1.0"]
+)
 def test_trunc_normal(bounds):
     for shape in ("5", "30, 40"):
         both(f"torch.nn.init.trunc_normal_(torch.empty({shape}){bounds})")
@@ -274,10 +288,17 @@ def test_orthogonal(shape):
 
 
 def test_init_with_generator():
-    for call in ("uniform_(t, generator=g)", "kaiming_normal_(t, generator=g)", "trunc_normal_(t, generator=g)", "sparse_(t, 0.5, generator=g)"):
+    for call in (
+        "uniform_(t, generator=g)",
+        "kaiming_normal_(t, generator=g)",
+        "trunc_normal_(t, generator=g)",
+        "sparse_(t, 0.5, generator=g)",
+    ):
         results = []
         for lib in (flambeau, torch):
-            results.append(eval("i." + call, {"i": lib.nn.init, "t": lib.empty(9, 4), "g": lib.Generator().manual_seed(2)}))
+            results.append(
+                eval("i." + call, {"i": lib.nn.init, "t": lib.empty(9, 4), "g": lib.Generator().manual_seed(2)})
+            )
         same(*results, call)
 
 
@@ -288,7 +309,13 @@ def test_gain(name):
 
 
 def test_gradients_of_draws_are_zero():
-    for expression in ("torch.bernoulli(x)", "torch.poisson(x)", "torch.normal(x, 1.0)", "torch.normal(0.0, x)", "(x * 1).exponential_()"):
+    for expression in (
+        "torch.bernoulli(x)",
+        "torch.poisson(x)",
+        "torch.normal(x, 1.0)",
+        "torch.normal(0.0, x)",
+        "(x * 1).exponential_()",
+    ):
         for lib in (flambeau, torch):
             x = lib.full((4,), 0.5, requires_grad=True)
             y = eval(expression, {"torch": lib, "x": x})

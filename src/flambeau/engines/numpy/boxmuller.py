@@ -3,9 +3,9 @@
 Box and Muller 1958, doi:10.1214/aoms/1177706645. PyTorch's CPU kernel computes it in float32 with eight lanes of AVX2:
 logarithm, sine and cosine by Cephes' polynomials, with every product that feeds a sum fused (rounded once together).
 
-NumPy has no fused multiply-add. But in its product of complex numbers the real part, ar * br - ai * bi, is one where the
-processor has the instruction: with bi = -1 it is fma(ar, br, ai). Where a probe finds that it isn't, the fused steps are
-products and sums in float64, rounded to float32. Either way the numbers are PyTorch's to the last bit.
+NumPy has no fused multiply-add. But in its product of complex numbers the real part, ar * br - ai * bi, is one where
+the processor has the instruction: with bi = -1 it is fma(ar, br, ai). Where a probe finds that it is not, those
+steps are products and sums in float64, rounded to float32. Either way the numbers are PyTorch's to the last bit.
 """
 
 from __future__ import annotations

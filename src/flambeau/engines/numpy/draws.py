@@ -72,61 +72,65 @@ def doubles(generator: Any, n: int) -> np.ndarray:
     return out
 
 
-def _singles(generator: Any, n: int) -> np.ndarray:
-    """`n` float32 numbers, uniform over the multiples of 2**-24 in [0, 1)."""
+def _singles(generator: Any, n: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """`n` float32 numbers: multiples of 2**-24 in [0, 1), times high - low, plus low, rounded once."""
     out = np.empty(n, np.float32)
+    first, span = np.float32(low), np.float32(high) - np.float32(low)
+    scale = np.array(span * _UNIT24)
+    # a word times the scale is exact in float64; is the sum as well?
+    grain = min(_unit(span) * 2.0**-24, _unit(first))
+    exact = abs(float(span)) + abs(float(first)) <= grain * 2.0**53
     for start in range(0, n, _BLOCK):
         part = out[start : start + _BLOCK]
         words = generator.words(part.size)
         np.bitwise_and(words, _LOW24, words)
-        np.copyto(part, words.view(np.int32), casting="same_kind")
-        np.multiply(part, _UNIT24, part)
+        if first == 0:
+            np.copyto(part, words.view(np.int32), casting="same_kind")
+            np.multiply(part, scale, part)
+        else:
+            product = words.view(np.int32) * scale.astype(np.float64)
+            total = product + np.float64(first) if exact else _odd_sum(product, first)
+            np.copyto(part, total, casting="same_kind")
     return out
+
+
+def _odd_sum(a: Any, b: Any) -> np.ndarray:
+    """a + b in float64, or where that is not exact its odd neighbour: rounding it to float32 then rounds only once."""
+    b = np.float64(b)
+    total = a + b
+    part = total - a
+    lost = (a - (total - part)) + (b - part)
+    even = (np.asarray(total).view(np.int64) & 1) == 0
+    return np.where((lost != 0) & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
+
+
+def _unit(value: np.float32) -> float:
+    """The place value of the last set bit; infinite for 0."""
+    fraction, exponent = math.frexp(float(value))
+    whole = int(fraction * 2**24)
+    return math.ldexp(whole & -whole, exponent - 24) if whole else math.inf
 
 
 def uniform(generator: Any, n: int, dtype: np.dtype, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """`n` numbers uniform in [low, high). float16 and bfloat16 are drawn as float32 and rounded."""
     if dtype == _F64:
         out = doubles(generator, n)
-        if low != 0 or high != 1:
-            out = fused64(out, high - low, low)
+        if low == 0 and high == 1:
+            return out
+        out = fused64(out, high - low, low)
+        largest = fused64(np.array(1 - 2.0**-53), high - low, low)
     else:
-        out = _singles(generator, n)
-        if low != 0 or high != 1:
-            first, span = np.float32(low), np.float32(high) - np.float32(low)
-            out = out * span if first == 0 else _fused32(out, span, first)
-        if dtype != _F32:
-            out = out.astype(dtype)
-    if dtype != _F64 and dtype != _F32 or low != 0 or high != 1:
-        top, bottom = np.array((high, low)).astype(out.dtype)
-        np.copyto(out, bottom, where=out == top)  # rounding must not reach the excluded end
+        out = _singles(generator, n, low, high)
+        if dtype == _F32 and low == 0 and high == 1:
+            return out
+        out = out.astype(dtype, copy=False)
+        first, span = np.float32(low), np.float32(high) - np.float32(low)
+        largest = _odd_sum(np.float64(span) * (1 - 2.0**-24), first)
+    # rounding must not reach the excluded end; whether it can, the largest possible draw tells
+    highest, top, bottom = _cast(np.array([largest, high, low]), dtype)
+    if highest >= top:
+        np.copyto(out, bottom, where=out == top)
     return out
-
-
-def _fused32(a: np.ndarray, b: np.float32, c: np.float32) -> np.ndarray:
-    """a * b + c in float32 with one rounding.
-
-    The product is exact in float64; the sum may need care (see `fused64`).
-    """
-    product = a.astype(np.float64)
-    product *= np.float64(b)
-    grain = min(_unit(b) * 2.0**-24, _unit(c))
-    if abs(float(b)) + abs(float(c)) <= grain * 2.0**53:
-        product += np.float64(c)
-        return product.astype(np.float32)
-    total = product + np.float64(c)
-    part = total - product
-    lost = (product - (total - part)) + (np.float64(c) - part)
-    even = (total.view(np.int64) & 1) == 0
-    total = np.where((lost != 0) & even, np.nextafter(total, np.where(lost > 0, np.inf, -np.inf)), total)
-    return total.astype(np.float32)
-
-
-def _unit(value: np.float32) -> float:
-    """The place value of the last set bit."""
-    fraction, exponent = math.frexp(float(value))
-    whole = int(fraction * 2**24)
-    return math.ldexp(whole & -whole, exponent - 24)
 
 
 def _each(function: Callable[[float], float], values: np.ndarray) -> np.ndarray:
@@ -310,41 +314,55 @@ def permutation(generator: Any, n: int) -> np.ndarray:
     """
     if n < 2:
         return np.arange(n)
-    steps = np.arange(n - 1)
+    index = np.int32 if n < 2**31 - 1 else np.int64
+    steps, left = np.arange(n - 1, dtype=index), np.arange(n, 1, -1, dtype=np.uint32)
     if n < (2**32 - 1) // 20:
-        target = (generator.words(n - 1) % np.arange(n, 1, -1, dtype=np.uint32)).astype(np.int64)
+        words = generator.words(n - 1)
+        target = np.remainder(words, left, words).view(np.int32)
     else:
-        target = (_long_words(generator, n - 1) % np.arange(n, 1, -1, dtype=np.uint64)).view(np.int64)
+        target = (_long_words(generator, n - 1) % left).astype(index)
     target += steps
     if n < _SHORT:
         places = list(range(n))
         for i, h in enumerate(target.tolist()):
             places[i], places[h] = places[h], places[i]
         return np.array(places)
-    # who last wrote to each place before its own step came: of equal indices, NumPy stores the last
-    writer = np.full(n, -1)
-    moved = target != steps
-    writer[target[moved]] = steps[moved]
+    return _all_swaps(target, steps)
+
+
+def _all_swaps(target: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """The order after swapping places i and target[i] for i = 0, 1, ...; no target is before its step."""
+    index, n = target.dtype, target.size + 1
+    # who last wrote to each place before its own step came; of equal indices, NumPy stores the last. Who nobody wrote to
+    # is its own origin; a step that swaps with itself writes aside.
+    origin = np.arange(n + 1, dtype=index)
+    still = np.flatnonzero(target == steps)
+    target[still] = n
+    origin[target] = steps
+    target[still] = still
     # follow the writers down to the place where the chain starts
-    origin = np.where(writer < 0, np.arange(n), writer)
-    active = np.nonzero(writer >= 0)[0]
+    active = np.flatnonzero(origin[:n] != np.arange(n, dtype=index))
     while active.size:
-        further = origin[origin[active]]
-        changed = further != origin[active]
-        origin[active] = further
-        active = active[changed]
+        near = origin.take(active)
+        far = origin.take(near)
+        origin[active] = far
+        active = active[far != near]
     # the last earlier step with the same target, by sorting steps under their targets
-    keys = np.sort((target << 32) | steps) if n < 2**31 else None
-    if keys is None:
+    if index == np.int32:
+        keys = target.astype(np.int64)
+        keys <<= 32
+        keys |= steps
+        keys.sort()
+        by_target, at = (keys & 0x7FFFFFFF).astype(index), (keys >> 32).astype(index)
+    else:
         by_target = np.argsort(target, kind="stable")
         at = target[by_target]
-    else:
-        by_target, at = keys & 0xFFFFFFFF, keys >> 32
-    again = at[1:] == at[:-1]
+    again = np.flatnonzero(at[1:] == at[:-1])
     order = np.empty(n, np.int64)
-    order[:-1] = target
-    order[by_target[1:][again]] = origin[by_target[:-1][again]]
-    order[-1] = origin[-1]
+    order[:-1], order[-1] = target, origin[n - 1]
+    found = origin.take(by_target.take(again))
+    again += 1
+    order[by_target.take(again)] = found
     return order
 
 
