@@ -118,19 +118,24 @@ def uniform(generator: Any, n: int, dtype: np.dtype, low: float = 0.0, high: flo
         if low == 0 and high == 1:
             return out
         out = fused64(out, high - low, low)
-        largest = fused64(np.array(1 - 2.0**-53), high - low, low)
     else:
         out = _singles(generator, n, low, high)
-        if dtype == _F32 and low == 0 and high == 1:
+        if dtype == _F32 and _stays_below(low, high):
             return out
         out = out.astype(dtype, copy=False)
-        first, span = np.float32(low), np.float32(high) - np.float32(low)
-        largest = _odd_sum(np.float64(span) * (1 - 2.0**-24), first)
-    # rounding must not reach the excluded end; whether it can, the largest possible draw tells
-    highest, top, bottom = _cast(np.array([largest, high, low]), dtype)
-    if highest >= top:
-        np.copyto(out, bottom, where=out == top)
+    # rounding must not reach the excluded end
+    top, bottom = _cast(np.array([high, low]), dtype)
+    np.copyto(out, bottom, where=out == top)
     return out
+
+
+def _stays_below(low: float, high: float) -> bool:
+    """Whether the largest float32 draw surely rounds to less than `high`."""
+    top, bottom = float(np.float32(high)), float(np.float32(low))
+    span = float(np.float32(top - bottom))
+    half_a_step = math.ldexp(1.0, math.frexp(top)[1] - 25)
+    slack = 2.0**-50 * (abs(top) + abs(bottom))
+    return (low == 0 and high == 1) or bottom + span * (1 - 2.0**-24) < top - half_a_step - slack
 
 
 def _each(function: Callable[[float], float], values: np.ndarray) -> np.ndarray:
@@ -333,8 +338,8 @@ def permutation(generator: Any, n: int) -> np.ndarray:
 def _all_swaps(target: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The order after swapping places i and target[i] for i = 0, 1, ...; no target is before its step."""
     index, n = target.dtype, target.size + 1
-    # who last wrote to each place before its own step came; of equal indices, NumPy stores the last. Who nobody wrote to
-    # is its own origin; a step that swaps with itself writes aside.
+    # who last wrote to each place before its own step came; of equal indices, NumPy stores the last. A place that nobody
+    # wrote to is its own origin; a step that swaps with itself writes aside.
     origin = np.arange(n + 1, dtype=index)
     still = np.flatnonzero(target == steps)
     target[still] = n
