@@ -15,6 +15,35 @@ from flambeau.ops.core import offer, op
 from flambeau.ops.elementwise import ceil, floor, trunc
 
 
+__all__ = [
+    "addcdiv",
+    "addcmul",
+    "arctan2",
+    "atan2",
+    "copysign",
+    "divide",
+    "float_power",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "hypot",
+    "lerp",
+    "logaddexp",
+    "logaddexp2",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "pow",
+    "remainder",
+    "rsub",
+    "subtract",
+    "true_divide",
+    "xlogy",
+]
+
+
 @op(elementwise=True)
 def add(k, input: Tensor, other: Tensor):
     """`input + other`."""

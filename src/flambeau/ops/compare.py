@@ -14,6 +14,47 @@ from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
 
 
+__all__ = [
+    "allclose",
+    "bitwise_and",
+    "bitwise_left_shift",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "eq",
+    "equal",
+    "ge",
+    "greater",
+    "greater_equal",
+    "gt",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "le",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "masked_fill",
+    "ne",
+    "not_equal",
+    "signbit",
+    "where",
+]
+
+
 def _comparison(name: str, words: str) -> Any:
     def body(k: Any, input, other):  # type: ignore[no-untyped-def]
         return getattr(k, name)(input, other)

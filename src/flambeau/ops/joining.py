@@ -18,6 +18,40 @@ from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
 
 
+__all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "broadcast_shapes",
+    "broadcast_tensors",
+    "broadcast_to",
+    "cat",
+    "chunk",
+    "column_stack",
+    "concat",
+    "concatenate",
+    "diff",
+    "dsplit",
+    "dstack",
+    "fliplr",
+    "flipud",
+    "hsplit",
+    "hstack",
+    "meshgrid",
+    "repeat_interleave",
+    "rot90",
+    "row_stack",
+    "split",
+    "stack",
+    "tensor_split",
+    "tile",
+    "unbind",
+    "vsplit",
+    "vstack",
+    "windows",
+]
+
+
 @op(any_dtype=True)
 def cat_op(k, tensors: Tensors, dim=0):
     """The tensors joined along `dim`."""

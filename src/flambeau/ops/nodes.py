@@ -21,12 +21,6 @@ class OpNode(Node):
     compute_dtype: np.dtype | None = None
     packed: dict[str, Any] | None = None
 
-    def release(self) -> None:
-        if self.kept:
-            self.freed = True
-            for name in self.kept:
-                self.__dict__.pop(name, None)
-
     def run_recorded(self, g: Any) -> tuple[Any, ...]:
         if self.freed:
             raise graph.freed(self)
@@ -186,6 +180,9 @@ def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
         for name in op.saves()
         if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
     )
+    if body["kept"]:
+        stores = "".join(f"    self.{name} = None\n" for name in body["kept"])
+        body["release"] = _define(f"def release(self):\n    self.freed = True\n{stores}", "release", f"<flambeau release {op.name}>")
     slow = dict(body)
     if op.rules and not op.kinds.count(TENSORS):
         for r, rule in enumerate(op.rules):

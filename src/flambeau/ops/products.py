@@ -13,6 +13,26 @@ from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
 
 
+__all__ = [
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
+    "chain_matmul",
+    "dot",
+    "ger",
+    "inner",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+    "vdot",
+]
+
+
 @op(grad_name="MmBackward0")
 def mm(k, input: Tensor, mat2: Tensor):
     """The product of two matrices."""

@@ -15,6 +15,26 @@ from flambeau.ops.core import composite, offer, op
 from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
 
 
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "mean",
+    "nanmean",
+    "nansum",
+    "prod",
+    "std",
+    "std_mean",
+    "sum",
+    "var",
+    "var_mean",
+]
+
+
 def _accumulator(array: Any, dtype: Any) -> Any:
     """The NumPy type that a sum is taken in: as asked for, int64 for integers, else the operand's own."""
     if dtype is not None:

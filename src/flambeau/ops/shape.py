@@ -16,6 +16,29 @@ from flambeau.ops.core import composite, op
 from flambeau.ops.dims import reduce_dims, wrap_dim, wrap_dims
 
 
+__all__ = [
+    "as_strided",
+    "clone",
+    "diagonal",
+    "flatten",
+    "flip",
+    "moveaxis",
+    "movedim",
+    "narrow",
+    "permute",
+    "reshape",
+    "roll",
+    "select",
+    "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
+]
+
+
 def infer_size(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     """`shape` with its -1 filled in; RuntimeError where the count does not fit."""
     known, at = 1, -1
