@@ -143,7 +143,7 @@ def rnn_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, relu, lengths, nee
 
     def formula(x, h, wi, wh, bi, bh):
         def step(product, h):
-            return (product.relu() if relu else product.tanh(),)
+            return (product.clamp(min=0) if relu else product.tanh(),)
 
         return _unrolled(step, x, (h,), wi, wh, bi, bh, lengths)
 

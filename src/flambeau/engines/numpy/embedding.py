@@ -1,0 +1,38 @@
+"""Kernels of embedding tables: picking rows, and adding gradients back to the rows they came from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["embedding", "embedding_backward", "row_counts"]
+
+_PRODUCT = 1 << 21  # up to so many entries a table of ones and zeros times the gradient beats sorting
+
+
+def embedding(weight: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """The rows of `weight` (count, features) at `indices`, any shape."""
+    return weight.take(indices, axis=0)
+
+
+def row_counts(indices: np.ndarray, count: int) -> np.ndarray:
+    """How often each row is picked."""
+    return np.bincount(indices.reshape(-1), minlength=count)
+
+
+def embedding_backward(g: np.ndarray, indices: np.ndarray, count: int) -> np.ndarray:
+    """A table of `count` rows with each row of `g` added to row `indices[...]`."""
+    rows = indices.reshape(-1)
+    features = g.shape[indices.ndim :]
+    flat = g.reshape(rows.size, -1)
+    if rows.size == 0 or flat.shape[1] == 0:
+        return np.zeros((count, *features), g.dtype)
+    if rows.size * count <= _PRODUCT and g.dtype.char in "fd":
+        picks = np.zeros((rows.size, count), g.dtype)
+        picks[np.arange(rows.size), rows] = 1
+        return np.matmul(picks.T, flat).reshape(count, *features)
+    result = np.zeros((count, flat.shape[1]), g.dtype)
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    result[ordered[starts]] = np.add.reduceat(flat[order], starts, axis=0)
+    return result.reshape(count, *features)
