@@ -95,8 +95,13 @@ class ArchiveWriter:
         info.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
         self._zip.writestr(info, data.data if isinstance(data, np.ndarray) else data)
 
-    def close(self) -> None:
-        """Write the archive's table of contents."""
+    def __enter__(self) -> ArchiveWriter:
+        return self
+
+    def __exit__(self, error: Any, *rest: object) -> None:
+        """Write the archive's table of contents; after an error leave the file alone, it will not be kept."""
+        if error is not None:
+            self._zip.fp = None
         self._zip.close()
 
 

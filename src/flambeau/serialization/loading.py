@@ -62,8 +62,6 @@ def load(
             "weights_only=False if you trust the file"
         )
     is_path = isinstance(f, (str, os.PathLike))
-    if mmap and not is_path:
-        raise ValueError("f must be a path when mmap=True: only a file on disk can be mapped")
     if not is_path:
         for method in ("read", "seek", "tell"):
             if not hasattr(f, method):
@@ -74,6 +72,8 @@ def load(
     with open(f, "rb") if is_path else contextlib.nullcontext(f) as file:
         job = _Job(_restorer(map_location), weights_only, pickle_module or pickle, pickle_load_args)
         if is_zip(file):
+            if mmap and not is_path:
+                raise ValueError("f must be a path when mmap=True: only a file on disk can be mapped")
             return _load_zip(job, ArchiveReader(file, os.fspath(f) if is_path else None, bool(mmap)))
         if mmap:
             raise RuntimeError("mmap=True needs a file in the zip format; this one is older. Load it, and save it anew")

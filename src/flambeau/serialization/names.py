@@ -14,7 +14,9 @@ import numpy as np
 
 from flambeau import devices, dtypes
 from flambeau.nn.parameter import Parameter
-from flambeau.tensor import Size, Tensor, from_numpy
+from flambeau.tensor.creation import from_numpy
+from flambeau.tensor.size import Size
+from flambeau.tensor.tensor import Tensor
 
 __all__ = [
     "Storage",

@@ -18,7 +18,8 @@ from flambeau import dtypes
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization import names
 from flambeau.serialization.archive import ArchiveWriter, atomic_file
-from flambeau.tensor import Size, Tensor
+from flambeau.tensor.size import Size
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["LEGACY_MAGIC", "LEGACY_PROTOCOL", "save"]
 
@@ -237,18 +238,17 @@ def _write_zip(obj: Any, file: Any, protocol: int, stem: str, byteorder: bool) -
     pickled = io.BytesIO()
     pickler = _Pickler(pickled, protocol)
     pickler.dump(obj)
-    archive = ArchiveWriter(file, stem)
-    archive.write("data.pkl", pickled.getvalue())
-    archive.write(".format_version", b"1")
-    archive.write(".storage_alignment", b"64")
-    if byteorder:
-        archive.write("byteorder", sys.byteorder.encode())
     digest = hashlib.sha1(pickled.getvalue(), usedforsecurity=False)
-    for block in pickler.blocks.values():
-        archive.write(f"data/{block.key}", block.data)
-    archive.write("version", b"3\n")
-    archive.write(".data/serialization_id", str(int(digest.hexdigest(), 16))[:40].zfill(40).encode())
-    archive.close()
+    with ArchiveWriter(file, stem) as archive:
+        archive.write("data.pkl", pickled.getvalue())
+        archive.write(".format_version", b"1")
+        archive.write(".storage_alignment", b"64")
+        if byteorder:
+            archive.write("byteorder", sys.byteorder.encode())
+        for block in pickler.blocks.values():
+            archive.write(f"data/{block.key}", block.data)
+        archive.write("version", b"3\n")
+        archive.write(".data/serialization_id", str(int(digest.hexdigest(), 16))[:40].zfill(40).encode())
 
 
 def _write_legacy(obj: Any, file: Any, protocol: int, stem: str, byteorder: bool) -> None:

@@ -73,7 +73,7 @@ class Unpickler:
                         "file, load it with weights_only=False"
                     )
                 step(self)
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error) as error:
             raise pickle.UnpicklingError(f"the pickle is damaged or not of this kind: {error}") from error
 
     # --- helpers ---------------------------------------------------------------------------------------------------
