@@ -91,6 +91,31 @@ from flambeau.ops.joining import *
 from flambeau.ops.products import *
 from flambeau import random as random
 from flambeau.ops.random_ops import *
+from flambeau.ops.activation import (
+    celu,
+    celu_,
+    hardshrink,
+    prelu,
+    relu,
+    relu_,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    threshold,
+    threshold_,
+)
+from flambeau.ops.distance import cosine_similarity, pairwise_distance
+from flambeau.ops.norm import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    native_batch_norm,
+    native_layer_norm,
+    rms_norm,
+)
+from flambeau.ops.softmax import log_softmax, logsumexp, softmax
 from flambeau.ops.dropout import NAMESPACE as _dropouts
 
 globals().update(_dropouts)

@@ -402,6 +402,17 @@ def sigmoid_backward(k, g, out):
     return k.mul(g, k.mul(k.sub(1, out), out))
 
 
+@op(elementwise="float")
+def erf(k, input: Tensor):
+    """The error function of each element."""
+    return k.erf(input)
+
+
+@erf.derivative("input")
+def _(k, g, input):
+    return k.mul(g, k.mul(k.exp(k.neg(k.mul(input, input))), 1.1283791670955126))
+
+
 @op(elementwise=True)
 def floor(k, input: Tensor):
     """The largest integer not above each element."""

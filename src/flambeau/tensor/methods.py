@@ -10,7 +10,8 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import device as device_class
 from flambeau.devices import require
-from flambeau.ops import arithmetic, compare, elementwise, fillers, joining, products, random_ops, reduce, shape
+from flambeau.ops import activation, arithmetic, compare, elementwise, fillers, joining, products, random_ops, reduce, shape
+from flambeau.ops import softmax as softmaxes
 from flambeau.ops.core import operator_of
 from flambeau.ops.dims import size_of
 from flambeau.tensor import inplace
@@ -445,6 +446,9 @@ class Functions:
     isposinf, isneginf, isreal, signbit = compare.isposinf, compare.isneginf, compare.isreal, compare.signbit
     isclose, allclose, equal = compare.isclose, compare.allclose, compare.equal
     masked_fill, where = compare.masked_fill, compare.where_method
+    erf = elementwise.erf
+    relu, relu_, prelu, hardshrink = activation.relu, activation.relu_, activation.prelu, activation.hardshrink
+    softmax, log_softmax, logsumexp = softmaxes.softmax, softmaxes.log_softmax, softmaxes.logsumexp
     matmul, mm, bmm, dot, vdot, mv = (
         products.matmul, products.mm, products.bmm, products.dot, products.vdot, products.mv,
     )
