@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import no_grad
-from flambeau.ops import fillers, random_ops
+from flambeau.ops import random_ops
 from flambeau.tensor.tensor import Tensor
 
 __all__ = [
@@ -148,13 +148,13 @@ def _need_matrix(name: str, tensor: Tensor) -> None:
 @no_grad()
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with numbers uniform in [a, b)."""
-    return fillers.uniform_(tensor, a, b, generator=generator)
+    return tensor.uniform_(a, b, generator=generator)
 
 
 @no_grad()
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with normal numbers."""
-    return fillers.normal_(tensor, mean, std, generator=generator)
+    return tensor.normal_(mean, std, generator=generator)
 
 
 @no_grad()
@@ -182,14 +182,14 @@ def _redraw_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, 
 
     For bounds with much mass between them.
     """
-    fillers.normal_(tensor, mean, std, generator=generator)
+    tensor.normal_(mean, std, generator=generator)
     values, storage = tensor._a, tensor._a.dtype
     low, high = np.array((a, b)).astype(storage)
     again: Any = None
     while (outside := (values < low) | (values > high)).any():
         if again is None:
             again = random_ops.wrap(np.empty_like(values))
-        fillers.normal_(again, mean, std, generator=generator)
+        again.normal_(mean, std, generator=generator)
         np.copyto(values, again._a, where=outside)
     return tensor
 
@@ -202,16 +202,16 @@ def _reject_uniform(tensor: Tensor, mean: float, std: float, a: float, b: float,
     log_peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
     values = tensor._a
     candidates, chance = (random_ops.wrap(np.empty_like(values)) for _ in range(2))
-    fillers.uniform_(tensor, a, b, generator=generator)
+    tensor.uniform_(a, b, generator=generator)
     np.copyto(candidates._a, values)
     pending: Any = None
     while True:
         log_density = candidates.sub_(mean).div_(std).pow_(2).mul_(-0.5).sub_(log_peak)
-        refused = fillers.uniform_(chance, generator=generator).log_()._a > log_density._a
+        refused = chance.uniform_(generator=generator).log_()._a > log_density._a
         pending = refused if pending is None else pending & refused
         if not pending.any():
             return tensor
-        fillers.uniform_(candidates, a, b, generator=generator)
+        candidates.uniform_(a, b, generator=generator)
         np.copyto(values, candidates._a, where=pending)
 
 
@@ -286,7 +286,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     _need_matrix("sparse_", tensor)
     rows, cols = tensor.shape
     zeros = math.ceil(sparsity * rows)
-    fillers.normal_(tensor, 0, std, generator=generator)
+    tensor.normal_(0, std, generator=generator)
     for col in range(cols):
         tensor._a[random_ops.randperm(rows)._a[:zeros], col] = 0
     return tensor

@@ -143,6 +143,8 @@ def fill_(self: Any, value: Any) -> Any:
             )
         return copy_(self, value)
     check_writable(self, "fill_", thread.grad)
+    if not isinstance(value, (bool, int, float, complex, np.generic)):
+        raise TypeError(f"fill_(): argument 'value' must be a number or a Tensor, not {type(value).__name__}")
     if isinstance(value, complex) and self._a.dtype.kind != "c":
         raise RuntimeError("value cannot be converted to type without overflow: a complex number into a real tensor")
     self._a.fill(value)

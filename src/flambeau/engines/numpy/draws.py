@@ -338,7 +338,7 @@ def permutation(generator: Any, n: int) -> np.ndarray:
 def _all_swaps(target: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The order after swapping places i and target[i] for i = 0, 1, ...; no target is before its step."""
     index, n = target.dtype, target.size + 1
-    # who last wrote to each place before its own step came; of equal indices, NumPy stores the last. A place that nobody
+    # Who last wrote to each place before its own step came; of equal indices, NumPy stores the last. A place which none
     # wrote to is its own origin; a step that swaps with itself writes aside.
     origin = np.arange(n + 1, dtype=index)
     still = np.flatnonzero(target == steps)
