@@ -305,7 +305,7 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
         following = None
         picked = node.__class__ is Pick
         for edge, g in zip(node.edges, results):  # noqa: B905  (lengths agree by construction)
-            if g is None:
+            if g is None or edge is None:
                 continue
             old = pending.get(edge)
             if picked:

@@ -37,7 +37,8 @@ def _(k, g, query, key, value, mask, out, out1, causal, scale, needs):
 def attention_rule(k, g, query, key, value, mask, out, stats, causal, scale, needs):
     """Gradients of attention: the engine's on arrays, by recomputation on tensors."""
     if isinstance(query, np.ndarray):
-        return k.attention_backward(g, query, key, value, out, stats, mask, causal, scale)
+        grads = k.attention_backward(g, query, key, value, out, stats, mask, causal, scale)
+        return tuple(found if need else None for need, found in zip(needs, grads, strict=True))
 
     def formula(q, keys, values):
         return (_by_steps(q, keys, values, mask, causal, scale, 0.0)[0],)

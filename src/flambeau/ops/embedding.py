@@ -1,4 +1,4 @@
-"""Embedding tables: rows by index, bags of rows, and one-hot vectors."""
+"""Embedding tables: rows by index, and bags of rows."""
 
 # ruff: noqa: F821  (Tensor in a signature marks an operand)
 # mypy: disable-error-code="name-defined"
@@ -15,7 +15,7 @@ from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.index import gather
 
-__all__ = ["embedding", "embedding_bag", "one_hot", "table_embedding"]
+__all__ = ["embedding", "embedding_bag", "table_embedding"]
 
 
 @op(name="embedding", any_dtype=True)
@@ -230,33 +230,3 @@ def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:
         return rows.new_zeros(bags, values.shape[1])
     picked = gather(rows, 0, wrap(best))
     return picked if filled.all() else picked * wrap(filled[:, None].astype(values.dtype))
-
-
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """Vectors of `num_classes` zeros with a 1 at each class of the int64 `tensor`; shape `tensor.shape +
-    (num_classes,)`.
-
-    Without `num_classes` there are as many as the largest class needs. RuntimeError for negative or too large classes.
-
-    >>> import flambeau as torch
-    >>> torch.nn.functional.one_hot(torch.tensor([0, 2]))
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
-    a = tensor._a
-    if a.dtype != np.int64:
-        raise RuntimeError(f"one_hot(): expected classes of type int64, got {describe(tensor)}")
-    if a.size == 0:
-        if num_classes <= 0:
-            raise RuntimeError("one_hot(): the number of classes cannot be told from an empty tensor, pass num_classes")
-    elif a.min() < 0:
-        raise RuntimeError(f"one_hot(): classes must not be negative, found {a.min()}")
-    elif num_classes == -1:
-        num_classes = int(a.max()) + 1
-    elif num_classes < 1:
-        raise RuntimeError(f"one_hot(): num_classes must be positive, got {num_classes}")
-    elif num_classes <= a.max():
-        raise RuntimeError(f"one_hot(): class {a.max()} needs more than num_classes={num_classes}")
-    out = np.zeros((a.size, num_classes), np.int64)
-    out[np.arange(a.size), a.reshape(-1)] = 1
-    return wrap(out.reshape(*a.shape, num_classes))

@@ -84,19 +84,12 @@ def multi_head_attention_forward(
         extra += 1
     elif bias_k is not None or bias_v is not None:
         raise AssertionError("attention heads: bias_k and bias_v come together or not at all")
-    q = _split_heads(q, batch * num_heads)
-    k = (
-        _split_heads(k, batch * num_heads)
-        if static_k is None
-        else _static(static_k, batch * num_heads, width // num_heads)
-    )
-    v = (
-        _split_heads(v, batch * num_heads)
-        if static_v is None
-        else _static(static_v, batch * num_heads, width // num_heads)
-    )
+    size, count = width // num_heads, batch * num_heads
+    q = _split_heads(q, count)
+    k = _split_heads(k, count) if static_k is None else _static(static_k, count, size)
+    v = _split_heads(v, count) if static_v is None else _static(static_v, count, size)
     if add_zero_attn:
-        zeros = k.new_zeros((batch * num_heads, 1, size))
+        zeros = k.new_zeros((count, 1, size))
         k, v = cat([k, zeros], 1), cat([v, zeros], 1)
         extra += 1
     if extra:

@@ -63,10 +63,8 @@ def _(k, g0, g1, g2, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out0, out3, le
 def lstm_rule(k, g0, g1, g2, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, y, tape, lengths, needs):
     """Gradients of `lstm_layer`: the engine's on arrays, by recomputation on tensors."""
     if isinstance(input, np.ndarray):
-        gx, gh, gc, gwi, gwh, gb, gwr = k.lstm_layer_backward(
-            g0, g1, g2, input, h0, w_ih, w_hh, b_ih, w_hr, y, tape, lengths
-        )
-        return gx, gh, gc, gwi, gwh, gb, gb, gwr
+        *gs, gb, gwr = k.lstm_layer_backward(g0, g1, g2, input, h0, w_ih, w_hh, b_ih, w_hr, y, tape, lengths)
+        return _needed(needs, (*gs, gb, gb, gwr))
 
     def formula(x, h, c, wi, wh, bi, bh, wr):
         def step(product, h, c):
@@ -98,7 +96,7 @@ def _(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, out0, out2, lengths, needs):
 def gru_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, tape, lengths, needs):
     """Gradients of `gru_layer`: the engine's on arrays, by recomputation on tensors."""
     if isinstance(input, np.ndarray):
-        return k.gru_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, tape, lengths)
+        return _needed(needs, k.gru_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, tape, lengths))
 
     def formula(x, h, wi, wh, bi, bh):
         def step(products, h):
@@ -139,7 +137,7 @@ def rnn_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, relu, lengths, nee
     """Gradients of `rnn_layer`: the engine's on arrays, by recomputation on tensors."""
     if isinstance(input, np.ndarray):
         *gs, gb = k.rnn_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, relu, lengths)
-        return *gs, gb, gb
+        return _needed(needs, (*gs, gb, gb))
 
     def formula(x, h, wi, wh, bi, bh):
         def step(product, h):
@@ -148,6 +146,10 @@ def rnn_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, relu, lengths, nee
         return _unrolled(step, x, (h,), wi, wh, bi, bh, lengths)
 
     return gradients(formula, (input, h0, w_ih, w_hh, b_ih, b_hh), (g0, g1), needs)
+
+
+def _needed(needs: tuple[bool, ...], grads: tuple) -> tuple:
+    return tuple(g if need else None for need, g in zip(needs, grads, strict=True))
 
 
 def _unrolled(
