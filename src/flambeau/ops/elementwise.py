@@ -33,6 +33,7 @@ __all__ = [
     "cos",
     "cosh",
     "deg2rad",
+    "erf",
     "exp",
     "exp2",
     "expm1",

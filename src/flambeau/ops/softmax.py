@@ -9,7 +9,6 @@ left out, are `functional_softmax` and so on.
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -135,7 +134,6 @@ def _(k, g, input, out, dim, keepdim):
     kept = kept_shape(input.shape, dim)
     if not keepdim:
         g, out = k.reshape(g, kept), k.reshape(out, kept)
-    out = k.where(k.eq(k.abs(out), math.inf), k.zeros_like(out), out)  # all -inf: a gradient of 0, not NaN
     return k.mul(g, k.exp(k.sub(input, out)))
 
 
