@@ -315,13 +315,13 @@ def _convolve_transposed(
     _check_sizes(name, stride, padding, dilation, output_padding)
     size = []
     for n, k, s, p, o, d in zip(input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation):
-        if o >= s and o >= d:
+        if o >= s and o >= d and input.shape[0]:
             raise RuntimeError(
                 f"{name}(): output padding must be smaller than either stride or dilation, but got output_padding="
                 f"{list(output_padding)}, stride={list(stride)}, dilation={list(dilation)}"
             )
         size.append((n - 1) * s - 2 * p + d * (k - 1) + o + 1)
-    if min(size) < 1:
+    if min(size) < 0:
         raise RuntimeError(
             f"{name}(): an input of {list(input.shape[2:])} per channel gives an output of {size}, which is too small"
         )

@@ -21,6 +21,7 @@ _MODULES = (
     "loss",
     "conv",
     "pool",
+    "adaptive",
     "lstm",
     "recurrent",
     "attention",

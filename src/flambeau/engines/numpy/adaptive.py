@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .pool import avg_pool, avg_pool_input, max_pool_indices, max_pool_taps
+
 __all__ = [
     "adaptive_avg_pool",
     "adaptive_avg_pool_input",
@@ -37,6 +39,13 @@ def _mean_matrix(size: int, out: int, dtype: Any) -> np.ndarray:
     return (inside / (stop - start)[:, None]).astype(dtype)
 
 
+def _even(size: Sizes, out: Sizes) -> Sizes:
+    """The kernel of the plain pool that adaptive pooling is where lengths divide; else ()."""
+    if any(o == 0 or n % o for n, o in zip(size, out, strict=True)):
+        return ()
+    return tuple(n // o for n, o in zip(size, out, strict=True))
+
+
 def _along(a: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
     """`matrix` applied to `axis` of `a`."""
     if axis == a.ndim - 1:
@@ -47,6 +56,9 @@ def _along(a: np.ndarray, axis: int, matrix: np.ndarray) -> np.ndarray:
 def adaptive_avg_pool(x: np.ndarray, out_size: Sizes) -> np.ndarray:
     """Means over windows that share the last `len(out_size)` axes out evenly."""
     first = x.ndim - len(out_size)
+    kernel = _even(x.shape[first:], out_size)
+    if kernel and x.size:
+        return avg_pool(x, kernel, kernel, (0,) * len(kernel), out_size, True, None)
     for i, out in enumerate(out_size):
         if out != x.shape[first + i]:
             x = _along(x, first + i, _mean_matrix(x.shape[first + i], out, x.dtype))
@@ -56,6 +68,9 @@ def adaptive_avg_pool(x: np.ndarray, out_size: Sizes) -> np.ndarray:
 def adaptive_avg_pool_input(g: np.ndarray, size: Sizes) -> np.ndarray:
     """The gradient of `adaptive_avg_pool` for an input of spatial `size`."""
     first = g.ndim - len(size)
+    kernel = _even(size, g.shape[first:])
+    if kernel and g.size:
+        return avg_pool_input(g, size, kernel, kernel, (0,) * len(kernel), True, None)
     for i, n in enumerate(size):
         if n != g.shape[first + i]:
             g = _along(g, first + i, _mean_matrix(n, g.shape[first + i], g.dtype).T)
@@ -83,7 +98,7 @@ def _window_max(x: np.ndarray, windows: list[np.ndarray]) -> tuple[np.ndarray, n
             position = position * x.shape[i + 1] + at.reshape(shape)
         value = flat[rows, position]
         if best is None:
-            best, where = value, np.ascontiguousarray(np.broadcast_to(position, value.shape))
+            best, where = value, np.broadcast_to(position, value.shape).copy()
             continue
         better = value > best
         if value.dtype.kind not in "iub":
@@ -97,6 +112,11 @@ def adaptive_max_pool(x: np.ndarray, out_size: Sizes) -> tuple[np.ndarray, np.nd
     """Maxima over windows that share the last axes out evenly, and PyTorch's flat indices."""
     nd = len(out_size)
     size, lead = x.shape[x.ndim - nd :], x.shape[: x.ndim - nd]
+    kernel = _even(size, out_size)
+    if kernel and x.size:
+        settings = kernel, kernel, (0,) * nd, (1,) * nd
+        best, taps = max_pool_taps(x, *settings, out_size)
+        return best, max_pool_indices(taps, size, *settings)
     windows = []
     for n, out in zip(size, out_size, strict=True):
         start, stop = _bounds(n, out)
@@ -113,16 +133,16 @@ def fractional_max_pool(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maxima over `kernel` windows at pseudo-random places (Graham, 2014), and PyTorch's flat indices.
 
-    `x` is `[N, C, ...]`, `samples` `[N, C, axes]` in [0, 1), the last axis of the input first.
+    `samples` holds a number in [0, 1) per plane and axis; for two axes the last one comes first.
     """
     nd = len(kernel)
-    size = x.shape[2:]
+    size = x.shape[x.ndim - nd :]
     u = samples.reshape(-1, nd)
     windows = []
     for i in range(nd):
-        start = _fractions(u[:, nd - 1 - i], size[i], out_size[i], kernel[i])
+        start = _fractions(u[:, 1 - i if nd == 2 else i], size[i], out_size[i], kernel[i])
         windows.append(start[:, :, None] + np.arange(kernel[i]))
-    shape = (*x.shape[:2], *out_size)
+    shape = (*x.shape[: x.ndim - nd], *out_size)
     if 0 in shape:
         return np.empty(shape, x.dtype), np.empty(shape, np.int64)
     best, where = _window_max(np.ascontiguousarray(x).reshape(-1, *size), windows)

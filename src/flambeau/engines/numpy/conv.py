@@ -120,8 +120,9 @@ def _correlate(
                         b + b_at * size, operand.ld, beta, c + c_at * size, width,
                     )  # fmt: skip
                     beta = 1.0
-                if not taps:
-                    out[n + i, :, c_at // (geo.out[1] * geo.out[2])] = 0
+                if not taps:  # the whole window lies in the padding
+                    part = out[n + i] if group == 1 else result
+                    part.reshape(m, -1)[:, c_at : c_at + n_columns] = 0
             b += operand.buffer.strides[0]
             c += out.strides[0]
         if group > 1:

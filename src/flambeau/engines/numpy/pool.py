@@ -211,6 +211,8 @@ def max_pool_select(
     """From each window of `x` the element at the tap given in `taps`: the adjoint of `max_pool_scatter`."""
     nd = len(kernel)
     size = x.shape[x.ndim - nd :]
+    if not taps.size:
+        return np.empty(taps.shape, x.dtype)
     at = max_pool_indices(taps, size, kernel, stride, padding, dilation)
     planes = _planes(x, nd).reshape(-1, max(1, int(np.prod(size))))
     rows = at.reshape(planes.shape[0], -1)
@@ -246,8 +248,8 @@ def avg_pool(
     source = _planes(x, nd)
     shape = (*x.shape[: x.ndim - nd], *out_size)
     divisors = _divisors(win, include_pad, divisor)
-    if win.outputs == 1 and win.kernel == win.size and not win.padded:
-        flat = source.reshape(source.shape[0], -1)
+    if win.outputs == 1 and win.kernel == win.size and not win.padded and x.dtype.kind == "f":
+        flat = source.reshape(source.shape[0], win.taps)
         return (flat.dot(np.ones(flat.shape[1], x.dtype)) / divisors).astype(x.dtype, copy=False).reshape(shape)
     if divisors.__class__ is not float:
         divisors = divisors.astype(x.dtype)
@@ -257,7 +259,10 @@ def avg_pool(
         current = win.filled(source[start:stop], 0)
         for axis in range(3):
             current = _sum_axis(current, axis + 1, win.kernel[axis], win.stride[axis], win.out[axis])
-        np.divide(current, divisors, out=out[start:stop])
+        if out.dtype.kind in "iu":  # the quotient of ints is cut off towards zero
+            out[start:stop] = np.trunc(current / divisors)
+        else:
+            np.divide(current, divisors, out=out[start:stop])
 
     _over_planes(out.shape[0], win.outputs, max(1, win.taps // 2), block)
     return out.reshape(shape)
@@ -285,7 +290,11 @@ def avg_pool_input(
     divisors = _divisors(win, include_pad, divisor)
     if divisors.__class__ is not float:
         divisors = divisors.astype(g.dtype)
-    out = np.zeros((grads.shape[0], *win.size), g.dtype)
+    if win.outputs == 1 and win.kernel == win.size and not win.padded:
+        out = np.empty((grads.shape[0], win.taps), g.dtype)
+        out[...] = grads.reshape(-1, 1) / divisors
+        return out.reshape(*g.shape[: g.ndim - nd], *size)
+    out = np.empty((grads.shape[0], *win.size), g.dtype)
     inner = (slice(None), *(slice(p, p + n) for p, n in zip(win.pad, win.size, strict=True)))
 
     def block(start: int, stop: int) -> None:
