@@ -98,7 +98,7 @@ def _fill(tensor: Any, label: str, draw: Callable[[np.ndarray], np.ndarray]) -> 
         target = real_parts(array) if array.dtype.kind == "c" else array
         _put(target, draw(target))
     if thread.grad:
-        written(tensor, _forget(tensor, label))
+        written(tensor, forget(tensor, label))
     else:
         bump(tensor)
     return tensor
@@ -121,7 +121,7 @@ class _Forgotten(Node):
 _forgotten: dict[str, type] = {}
 
 
-def _forget(tensor: Any, label: str) -> Any:
+def forget(tensor: Any, label: str) -> Any:
     """The node for a tensor filled anew; None where nothing was recorded."""
     edge = tensor._node
     if edge is None:

@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, written
 from flambeau.errors import describe
+from flambeau.ops.fillers import forget
 
 
 def shadow(tensor: Any) -> Any:
@@ -148,13 +149,16 @@ def fill_(self: Any, value: Any) -> Any:
     if isinstance(value, complex) and self._a.dtype.kind != "c":
         raise RuntimeError("value cannot be converted to type without overflow: a complex number into a real tensor")
     self._a.fill(value)
-    written(self, None) if thread.grad else bump(self)
+    written(self, forget(self, "FillBackward2")) if thread.grad else bump(self)
     return self
 
 
 def zero_(self: Any) -> Any:
     """Sets every element to 0."""
-    return fill_(self, 0)
+    check_writable(self, "zero_", thread.grad)
+    self._a.fill(0)
+    written(self, forget(self, "ZeroBackward0")) if thread.grad else bump(self)
+    return self
 
 
 def write_out(name: str, out: Any, result: Any) -> None:
