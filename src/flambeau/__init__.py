@@ -89,6 +89,12 @@ from flambeau.ops.reduce import *
 from flambeau.ops.shape import *
 from flambeau.ops.joining import *
 from flambeau.ops.products import *
+from flambeau.settings import *
+from flambeau.tensor.queries import *
+from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction
+from flambeau.tensor.subclass import DisableTorchFunctionSubclass as _DisableTorchFunctionSubclass
+from flambeau.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
+from flambeau.serialization import load, save
 from flambeau import random as random
 from flambeau.ops.random_ops import *
 from flambeau.ops.activation import (
@@ -116,9 +122,26 @@ from flambeau.ops.norm import (
     rms_norm,
 )
 from flambeau.ops.softmax import log_softmax, logsumexp, softmax
+from flambeau.ops.conv import *
+from flambeau.ops.embedding import embedding, embedding_bag
+from flambeau.ops.ctc import ctc_loss
+from flambeau.ops.loss import binary_cross_entropy_with_logits, hinge_embedding_loss, kl_div, margin_ranking_loss, poisson_nll_loss
+from flambeau.ops.loss_class import cosine_embedding_loss, triplet_margin_loss
+from flambeau.ops.adaptive import adaptive_avg_pool1d, adaptive_max_pool1d
+from flambeau.ops.pool import avg_pool1d, max_pool1d, max_pool2d, max_pool3d
+from flambeau.ops.rnn import *
 from flambeau.ops.dropout import NAMESPACE as _dropouts
 
 globals().update(_dropouts)
+
+# functions that write into their first operand are the tensor's own methods
+for _name in (
+    "abs acos acosh asin asinh atan atanh arccos arccosh arcsin arcsinh arctan arctanh ceil clamp clamp_max clamp_min clip "
+    "conj_physical cos cosh deg2rad exp exp2 expm1 fix floor frac log log10 log1p log2 nan_to_num neg negative rad2deg "
+    "reciprocal round rsqrt sigmoid sin sinh sqrt square tan tanh trunc xlogy zero addmv"
+).split():
+    globals()[_name + "_"] = getattr(Tensor, _name + "_")
+del _name
 
 # --- surroundings: versions, serving as torch, names that are missing (keep these lines last) ---
 from typing import TYPE_CHECKING as _TYPE_CHECKING

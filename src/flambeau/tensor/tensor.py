@@ -17,9 +17,10 @@ from flambeau.ops import index as indexing
 from flambeau.ops.dispatch import wrap
 from flambeau.tensor.methods import Methods
 from flambeau.tensor.size import Size
+from flambeau.tensor.storage import Memory
 
 
-class Tensor(Methods):
+class Tensor(Methods, Memory):
     """An array of one dtype with automatic differentiation.
 
     `Tensor(2, 3)` makes a float32 tensor of zeros of that shape, `Tensor([1, 2])` one of these values. `torch.tensor`
@@ -318,6 +319,7 @@ class Tensor(Methods):
         if self._node is None:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if isinstance(self._node, Node) and not self.retains_grad:
+            NS["HOOKED"] = True
             self._node.retains = {0: weakref.ref(self)}
 
     def detach(self) -> Any:

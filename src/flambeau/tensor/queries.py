@@ -1,0 +1,153 @@
+"""Functions that ask something of a tensor, and a few that return it as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.tensor.inplace import fill_
+from flambeau.tensor.storage import TypedStorage, UntypedStorage
+from flambeau.tensor.tensor import Tensor
+
+__all__ = [
+    "detach",
+    "detach_",
+    "fill",
+    "fill_",
+    "get_device",
+    "is_complex",
+    "is_conj",
+    "is_floating_point",
+    "is_inference",
+    "is_neg",
+    "is_nonzero",
+    "is_same_size",
+    "is_signed",
+    "is_storage",
+    "is_tensor",
+    "numel",
+    "resolve_conj",
+    "resolve_neg",
+    "result_type",
+    "typename",
+]
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether `obj` is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_storage(obj: Any) -> bool:
+    """Whether `obj` is a storage."""
+    return isinstance(obj, (TypedStorage, UntypedStorage))
+
+
+def _tensor(name: str, input: Any) -> Any:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return input
+
+
+def numel(input: Any) -> int:
+    """The number of elements."""
+    return _tensor("numel", input).numel()
+
+
+def is_floating_point(input: Any) -> bool:
+    """Whether the dtype is a floating-point type."""
+    return _tensor("is_floating_point", input).is_floating_point()
+
+
+def is_complex(input: Any) -> bool:
+    """Whether the dtype is a complex type."""
+    return _tensor("is_complex", input).is_complex()
+
+
+def is_signed(input: Any) -> bool:
+    """Whether the dtype holds negative numbers."""
+    return _tensor("is_signed", input).is_signed()
+
+
+def is_inference(input: Any) -> bool:
+    """Whether the tensor was made in `inference_mode`."""
+    return _tensor("is_inference", input).is_inference()
+
+
+def is_conj(input: Any) -> bool:
+    """Whether the tensor is a lazy conjugate: never."""
+    return _tensor("is_conj", input).is_conj()
+
+
+def is_neg(input: Any) -> bool:
+    """Whether the tensor is a lazy negative: never."""
+    return _tensor("is_neg", input).is_neg()
+
+
+def is_same_size(input: Any, other: Any) -> bool:
+    """Whether both have one shape."""
+    return _tensor("is_same_size", input)._a.shape == other._a.shape
+
+
+def is_nonzero(input: Any) -> bool:
+    """Whether the single element of `input` is not zero; RuntimeError for more or fewer elements."""
+    array = _tensor("is_nonzero", input)._a
+    if array.size != 1:
+        what = "no values" if array.size == 0 else "more than one value"
+        raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+    return bool(array.reshape(-1)[0])
+
+
+def get_device(input: Any) -> int:
+    """The number of the tensor's device; -1 on the CPU."""
+    return _tensor("get_device", input).get_device()
+
+
+def detach(input: Any) -> Any:
+    """The same memory without history."""
+    return _tensor("detach", input).detach()
+
+
+def detach_(input: Any) -> Any:
+    """Takes the tensor out of the graph that made it."""
+    return _tensor("detach_", input).detach_()
+
+
+def resolve_conj(input: Any) -> Any:
+    """The tensor: conjugates are never lazy."""
+    return _tensor("resolve_conj", input)
+
+
+def resolve_neg(input: Any) -> Any:
+    """The tensor: negatives are never lazy."""
+    return _tensor("resolve_neg", input)
+
+
+def fill(input: Any, value: Any) -> Any:
+    """A copy of `input` with every element set to `value`."""
+    return fill_(_tensor("fill", input).clone(), value)
+
+
+def typename(obj: Any) -> str:
+    """The name of a tensor's legacy type, or of any object's class."""
+    if isinstance(obj, Tensor):
+        return obj.type()
+    cls = obj if isinstance(obj, type) else type(obj)
+    return f"{cls.__module__}.{cls.__name__}" if cls.__module__ not in ("builtins", None) else cls.__name__
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
+    """The dtype of an operation on two tensors or numbers."""
+    full: list = []
+    zero_dim: list = []
+    scalars: list = []
+    for value in (tensor1, tensor2):
+        if isinstance(value, Tensor):
+            (full if value._a.ndim else zero_dim).append(value.dtype)
+        elif isinstance(value, (bool, int, float, complex, np.generic)):
+            scalars.append(dtypes.of_scalar(value))
+        else:
+            raise TypeError(f"result_type(): expected tensors or numbers, got {type(value).__name__}")
+    return dtypes.result_dtype(full, zero_dim, scalars)

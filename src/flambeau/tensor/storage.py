@@ -1,0 +1,210 @@
+"""Storages: a tensor's memory as a flat sequence, for programs that ask for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.views import bump, make_view
+from flambeau.devices import CPU, device
+
+
+def memory_of(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory which `array` shows, flat."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.c_contiguous:
+        return owner.reshape(-1)
+    return owner.reshape(-1, order="A") if owner.flags.forc else owner.reshape(-1)
+
+
+class UntypedStorage:
+    """The bytes of a tensor's memory."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._memory = memory_of(array)
+
+    def data_ptr(self) -> int:
+        """The address of the first byte."""
+        return self._memory.__array_interface__["data"][0] if self._memory.size else 0
+
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self._memory.nbytes
+
+    size = __len__ = nbytes
+
+    @property
+    def device(self) -> device:
+        """Where the memory is."""
+        return CPU
+
+    def tolist(self) -> list[int]:
+        """The bytes as ints."""
+        return self._memory.view(np.uint8).tolist()
+
+    def __getitem__(self, i: int) -> int:
+        return int(self._memory.view(np.uint8)[i])
+
+    def resize_(self, size: int) -> None:
+        """Refused: memory belongs to NumPy arrays, which keep their size."""
+        if size != self.nbytes():
+            raise RuntimeError("Trying to resize storage that is not resizable: use Tensor.resize_ instead")
+
+
+class TypedStorage(UntypedStorage):
+    """A tensor's memory as numbers of its dtype."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        super().__init__(array)
+        self.dtype = dtypes.of_numpy(array.dtype)
+
+    def size(self) -> int:
+        """The number of elements."""
+        return self._memory.size
+
+    __len__ = size
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return self._memory.itemsize
+
+    def untyped(self) -> UntypedStorage:
+        """The same memory as bytes."""
+        return UntypedStorage(self._memory)
+
+    def tolist(self) -> list[Any]:
+        """The elements as Python numbers."""
+        return self._memory.tolist()
+
+    def __getitem__(self, i: Any) -> Any:
+        value = self._memory[i]
+        return value.item() if isinstance(value, np.generic) else value.tolist()
+
+    def __setitem__(self, i: Any, value: Any) -> None:
+        self._memory[i] = value
+
+    def __iter__(self) -> Any:
+        return iter(self._memory.tolist())
+
+
+class Memory:
+    """Methods that speak of a tensor's memory."""
+
+    _a: np.ndarray
+
+    def storage(self) -> TypedStorage:
+        """The memory as numbers of the dtype."""
+        return TypedStorage(self._a)
+
+    def untyped_storage(self) -> UntypedStorage:
+        """The memory as bytes."""
+        return UntypedStorage(self._a)
+
+    def storage_type(self) -> type:
+        """The class of the storage."""
+        return TypedStorage
+
+    def resize_(self, *sizes: Any, memory_format: Any = None) -> Any:
+        """Another shape in place; what is new is zero. RuntimeError where the tensor requires grad."""
+        from flambeau.ops.dims import size_of
+
+        if self._node is not None:  # type: ignore[attr-defined]
+            raise RuntimeError("cannot resize variables that require grad")
+        shape = size_of(sizes)
+        n = int(np.prod(shape, dtype=np.int64))
+        memory = memory_of(self._a)[self.storage_offset() :]  # type: ignore[attr-defined]
+        if n <= memory.size:
+            self._a = memory[:n].reshape(shape)
+        else:
+            grown = np.zeros(n, self._a.dtype)
+            grown[: memory.size] = memory
+            self._a = grown.reshape(shape)
+        bump(self)
+        return self
+
+    def resize_as_(self, other: Any, memory_format: Any = None) -> Any:
+        """`resize_` to the shape of `other`."""
+        return self.resize_(other._a.shape)
+
+    def set_(self, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None) -> Any:
+        """Makes this tensor show the memory of `source`, a tensor or storage."""
+        if source is None:
+            self._a = np.zeros((0,), self._a.dtype)
+        elif isinstance(source, UntypedStorage):
+            memory = source._memory.view(self._a.dtype)
+            shape = (memory.size - storage_offset,) if size is None else tuple(size)
+            if stride is None:
+                self._a = memory[storage_offset : storage_offset + int(np.prod(shape, dtype=np.int64))].reshape(shape)
+            else:
+                steps = tuple(s * memory.itemsize for s in stride)
+                self._a = np.ndarray(shape, memory.dtype, memory, storage_offset * memory.itemsize, steps)
+        else:
+            if source._a.dtype != self._a.dtype:
+                raise RuntimeError(f"set_(): expected a source of dtype {self._a.dtype}, got {source._a.dtype}")
+            self._a = source._a if size is None else source.as_strided(size, stride, storage_offset)._a
+        bump(self)
+        return self
+
+    def apply_(self, callable: Any) -> Any:
+        """Replaces each element by `callable(element)`; slow, for the CPU only."""
+        if self._node is not None:  # type: ignore[attr-defined]
+            raise RuntimeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
+        for place in np.ndindex(self._a.shape):
+            self._a[place] = callable(self._a[place].item())
+        bump(self)
+        return self
+
+    def map_(self, tensor: Any, callable: Any) -> Any:
+        """Replaces each element by `callable(element, other)`, the other from `tensor`, broadcast."""
+        if self._node is not None or tensor._node is not None:  # type: ignore[attr-defined]
+            raise RuntimeError("Can't call map_() on Variable that requires grad. Use var.detach().map_() instead.")
+        other = np.broadcast_to(tensor._a, self._a.shape)
+        for place in np.ndindex(self._a.shape):
+            self._a[place] = callable(self._a[place].item(), other[place].item())
+        bump(self)
+        return self
+
+    def as_subclass(self, cls: type) -> Any:
+        """The same memory as an instance of a subclass of Tensor."""
+        other = object.__new__(cls)
+        other._a = self._a  # type: ignore[attr-defined]
+        other._node = self._node  # type: ignore[attr-defined]
+        make_view(other, self)
+        return other
+
+    def is_same_size(self, other: Any) -> bool:
+        """Whether both have one shape."""
+        return self._a.shape == other._a.shape
+
+    def is_nonzero(self) -> bool:
+        """Whether the single element is not zero."""
+        return bool(self)
+
+    def record_stream(self, stream: Any) -> None:
+        """Nothing to record on the CPU."""
+
+    def to_dense(self, dtype: Any = None, *, masked_grad: Any = True) -> Any:
+        """The tensor: it is dense."""
+        return self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
+
+    def dim_order(self) -> tuple[int, ...]:
+        """The dimensions from the outermost in memory to the innermost."""
+        return tuple(int(i) for i in np.argsort([-s for s in self._a.strides], kind="stable"))
+
+    def sum_to_size(self, *size: Any) -> Any:
+        """The sum over what broadcasting from `size` would add."""
+        from flambeau.ops.dims import size_of
+        from flambeau.ops.shape import sum_to_shape
+
+        shape = size_of(size)
+        try:
+            np.broadcast_to(np.empty(shape, bool), self._a.shape)
+        except ValueError:
+            raise RuntimeError(f"size {list(shape)} is not expandable to size {list(self._a.shape)}.") from None
+        return sum_to_shape(self, shape)
+
+
