@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import secrets
 import struct
 import sys
 import zipfile
@@ -38,7 +37,7 @@ def atomic_file(path: Any) -> Iterator[BinaryIO]:
         with open(target, "wb") as device:  # a pipe or a device can't be replaced
             yield device
         return
-    temporary = os.path.join(parent, f".{name[:100]}.{secrets.token_hex(4)}.tmp")
+    temporary = os.path.join(parent, f".{name[:100]}.{os.urandom(4).hex()}.tmp")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(temporary, flags, 0o666)
@@ -162,7 +161,7 @@ class ArchiveReader:
             return np.frombuffer(self._map, np.uint8, size, start)
         file.seek(start)
         found = _read_into(file, size)
-        if found is None or zlib.crc32(found) != info.CRC:
+        if found is None or zlib.crc32(found.data) != info.CRC:
             raise RuntimeError(f"record {name} does not match its checksum; the file is damaged")
         return found
 
@@ -180,7 +179,7 @@ def _read_into(file: Any, size: int) -> np.ndarray | None:
         data = file.read(size)
         return np.frombuffer(bytearray(data), np.uint8) if len(data) == size else None
     array = np.empty(size, np.uint8)
-    view, done = memoryview(array), 0
+    view, done = array.data, 0
     while done < size:
         count = file.readinto(view[done:])
         if not count:

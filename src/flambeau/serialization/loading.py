@@ -1,4 +1,4 @@
-"""`load`: objects from PyTorch's files, without running anything that they contain unless asked to."""
+"""Objects from PyTorch's files, without running anything that they contain unless asked to."""
 
 from __future__ import annotations
 
@@ -20,40 +20,13 @@ from flambeau.serialization.names import Storage, StorageType
 from flambeau.serialization.saving import LEGACY_MAGIC, LEGACY_PROTOCOL
 from flambeau.serialization.unpickler import Unpickler, global_names
 
-__all__ = ["get_unsafe_globals_in_checkpoint", "load"]
+__all__ = ["read", "unsafe_globals"]
 
 
-def load(
-    f: Any,
-    map_location: Any = None,
-    pickle_module: Any = None,
-    *,
-    weights_only: bool | None = None,
-    mmap: bool | None = None,
-    **pickle_load_args: Any,
+def read(
+    f: Any, map_location: Any, pickle_module: Any, weights_only: bool | None, mmap: bool | None, arguments: Any
 ) -> Any:
-    """Load what `save` here or in PyTorch has saved.
-
-    A file is data: under `weights_only=True`, the default, it can hold tensors, parameters, containers, numbers, text,
-    sizes, devices and dtypes, and loading it runs no code, whoever made it. `add_safe_globals` adds to this list.
-    With `weights_only=False` it may hold any Python object, such as a whole module, and may run anything: only for
-    files that you trust. Classes of PyTorch's become flambeau's of the same name.
-
-    Args:
-        f: a path, or a binary file with `read`, `readline`, `seek` and `tell`.
-        map_location: where tensors go that were saved elsewhere: a device or its name, a dict from name to name, or a
-            function of the storage and its location's name, which returns the storage, or None to leave it.
-        pickle_module: whose `Unpickler` reads under `weights_only=False`.
-        weights_only: see above. None means True, unless `pickle_module` is given.
-        mmap: map the file rather than read it: memory is filled when it is touched. Only for a path.
-        pickle_load_args: `encoding` for strings that Python 2 pickled; further arguments go to `pickle_module`.
-
-    Raises:
-        pickle.UnpicklingError: if the file names anything outside the list (the message tells what), or is damaged.
-        RuntimeError: if the archive is damaged, or its tensors lie on a device that is not here (see `map_location`).
-        FileNotFoundError, EOFError: if there is no file, or nothing in it.
-        ValueError: if `mmap` is asked for without a path.
-    """
+    """Do what `load` tells."""
     if weights_only is None:
         weights_only = pickle_module is None
     elif weights_only and pickle_module is not None:
@@ -70,7 +43,7 @@ def load(
                     f"has no '{method}'. Read it into an io.BytesIO first"
                 )
     with open(f, "rb") if is_path else contextlib.nullcontext(f) as file:
-        job = _Job(_restorer(map_location), weights_only, pickle_module or pickle, pickle_load_args)
+        job = _Job(_restorer(map_location), weights_only, pickle_module or pickle, arguments)
         if is_zip(file):
             if mmap and not is_path:
                 raise ValueError("f must be a path when mmap=True: only a file on disk can be mapped")
@@ -250,12 +223,8 @@ def _fill(storage: Storage, file: Any, swapped: bool) -> None:
         storage.bytes.reshape(-1, part)[:] = storage.bytes.reshape(-1, part)[:, ::-1].copy()
 
 
-def get_unsafe_globals_in_checkpoint(f: Any) -> list[str]:
-    """The names in a file that `load(f, weights_only=True)` would refuse; nothing of it is run.
-
-    Raises:
-        ValueError: if `f` is no archive of `save`.
-    """
+def unsafe_globals(f: Any) -> list[str]:
+    """Do what `get_unsafe_globals_in_checkpoint` tells."""
     with open(f, "rb") if isinstance(f, (str, os.PathLike)) else contextlib.nullcontext(f) as file:
         if not is_zip(file):
             raise ValueError("expected a file that torch.save wrote in its zip format")

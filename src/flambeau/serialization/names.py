@@ -5,33 +5,20 @@ from __future__ import annotations
 import functools
 import importlib
 import pickle
-import sys
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from flambeau import devices, dtypes
 from flambeau.nn.parameter import Parameter
+from flambeau.serialization.allow import PUBLIC, user
 from flambeau.tensor.creation import from_numpy
 from flambeau.tensor.size import Size
 from flambeau.tensor.tensor import Tensor
 
-__all__ = [
-    "Storage",
-    "StorageType",
-    "add_safe_globals",
-    "allowed",
-    "clear_safe_globals",
-    "get_safe_globals",
-    "known",
-    "resolve",
-    "safe_globals",
-    "storage_name",
-    "torch_name",
-    "user_classes",
-]
+__all__ = ["Storage", "StorageType", "allowed", "callables", "known", "resolve", "storage_name", "user_classes"]
 
 _STORAGES = {
     "DoubleStorage": dtypes.float64, "FloatStorage": dtypes.float32, "HalfStorage": dtypes.float16,
@@ -224,99 +211,24 @@ def known() -> dict[str, Any]:
     return table
 
 
-_user: dict[str, Any] = {}
-_user_list: list[Any] = []
-
-
 def allowed(name: str) -> Any:
     """What a name may stand for under `weights_only=True`; None if it is refused."""
     found = known().get(name)
-    return _user.get(name) if found is None else found
+    return user.get(name) if found is None else found
 
 
 def callables() -> set[int]:
     """The ids of what a pickle may call."""
-    things = (*known().values(), *_user.values())
+    things = (*known().values(), *user.values())
     return {id(thing) for thing in things if not isinstance(thing, (dtypes.dtype, StorageType))}
 
 
 def user_classes() -> tuple[type, ...]:
     """The classes that the user allowed."""
-    return tuple(thing for thing in _user.values() if isinstance(thing, type))
+    return tuple(thing for thing in user.values() if isinstance(thing, type))
 
 
-def add_safe_globals(safe_globals: Iterable[Any]) -> None:
-    """Let files name further classes or functions under `load(..., weights_only=True)`.
-
-    Each is the thing itself, or a pair of it and the full name that files use for it. Allow only what does no harm when
-    it is called with arguments of a stranger's choosing. TypeError for anything else.
-    """
-    things = list(safe_globals)
-    for thing in things:
-        _names_of(thing)
-    _user_list.extend(things)
-    for thing in things:
-        _user.update(_names_of(thing))
-
-
-def _names_of(thing: Any) -> dict[str, Any]:
-    if isinstance(thing, tuple) and len(thing) == 2 and isinstance(thing[1], str):
-        return {thing[1]: thing[0]}
-    if not callable(thing) or not hasattr(thing, "__qualname__"):
-        raise TypeError(f"add_safe_globals: expected a class, a function or a pair with its full name, got {thing!r}")
-    names = {f"{thing.__module__}.{thing.__qualname__}": thing}
-    if thing.__module__.split(".")[0] == "flambeau":
-        names["torch" + thing.__module__.removeprefix("flambeau") + "." + thing.__qualname__] = thing
-        names[".".join(torch_name(thing))] = thing
-    return names
-
-
-def get_safe_globals() -> list[Any]:
-    """What `add_safe_globals` was given so far."""
-    return list(_user_list)
-
-
-def clear_safe_globals() -> None:
-    """Take back everything that `add_safe_globals` allowed."""
-    _user_list.clear()
-    _user.clear()
-
-
-class safe_globals:
-    """Allow further names, as `add_safe_globals` does, for the length of a `with` block."""
-
-    def __init__(self, safe_globals: Iterable[Any]) -> None:
-        self._things = list(safe_globals)
-
-    def __enter__(self) -> None:
-        self._before = (list(_user_list), dict(_user))
-        add_safe_globals(self._things)
-
-    def __exit__(self, *error: object) -> None:
-        clear_safe_globals()
-        _user_list.extend(self._before[0])
-        _user.update(self._before[1])
-
-
-# --- names of classes and functions, both ways -----------------------------------------------------------------------
-
-_PUBLIC = (
-    "flambeau.nn",
-    "flambeau.nn.functional",
-    "flambeau.optim",
-    "flambeau.optim.lr_scheduler",
-    "flambeau.utils.data",
-    "flambeau",
-)
-
-
-def torch_name(thing: Any) -> tuple[str, str]:
-    """PyTorch's module and name for a class or function of flambeau's: its public place where it has one."""
-    name = thing.__qualname__
-    for place in _PUBLIC:
-        if getattr(sys.modules.get(place), name, None) is thing:
-            return "torch" + place.removeprefix("flambeau"), name
-    return "torch" + thing.__module__.removeprefix("flambeau"), name
+# --- names of classes and functions -----------------------------------------------------------------------------------
 
 
 def resolve(module: str, name: str) -> Any:
@@ -328,7 +240,7 @@ def resolve(module: str, name: str) -> Any:
     found = known().get(f"{module}.{name}")
     if found is not None:
         return found
-    homes = ["flambeau" + module.removeprefix("torch"), *_PUBLIC]
+    homes = ["flambeau" + module.removeprefix("torch"), *PUBLIC]
     for home in homes:
         try:
             thing: Any = importlib.import_module(home)

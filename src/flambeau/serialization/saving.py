@@ -1,4 +1,4 @@
-"""`save`: objects into PyTorch's file format, which PyTorch can read."""
+"""Objects into PyTorch's file format, which PyTorch can read."""
 
 from __future__ import annotations
 
@@ -17,64 +17,32 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization import names
+from flambeau.serialization.allow import torch_name
 from flambeau.serialization.archive import ArchiveWriter, atomic_file
 from flambeau.tensor.size import Size
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["LEGACY_MAGIC", "LEGACY_PROTOCOL", "save"]
+__all__ = ["LEGACY_MAGIC", "LEGACY_PROTOCOL", "write"]
 
 #: Numbers at the start of files from before the zip format.
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
-def save(
-    obj: Any,
-    f: Any,
-    pickle_module: Any = pickle,
-    pickle_protocol: int = 2,
-    _use_new_zipfile_serialization: bool = True,
-    _disable_byteorder_record: bool = False,
-) -> None:
-    """Save a tensor, a state dict, or any object made of these and of Python's values, for `load` and for PyTorch.
-
-    A path appears complete or not at all: the file is written beside it, synced to disk, and then takes its place, so a
-    crash or an object that can't be saved leaves an older file as it was. Tensors that share memory share it again
-    after `load`; of a view the whole memory that it looks into is saved.
-
-    Args:
-        obj: what to save. Modules can be saved whole, but a state dict is better: it needs no code to load.
-        f: a path, or an object with a `write` method.
-        pickle_module: only Python's own `pickle` is possible.
-        pickle_protocol: the version of the pickle format; PyTorch's `weights_only` loading wants 2.
-        _use_new_zipfile_serialization: False writes the format from before PyTorch 1.6.
-
-    Raises:
-        AttributeError: if `f` is neither path nor file.
-        RuntimeError: if the file can't be written, or tensors of different dtypes share memory.
-        pickle.PicklingError, TypeError, AttributeError: for an object that pickle can't take.
-
-    >>> import io
-    >>> import flambeau as torch
-    >>> file = io.BytesIO()
-    >>> torch.save({"weight": torch.ones(2), "epoch": 3}, file)
-    >>> _ = file.seek(0)
-    >>> torch.load(file)
-    {'weight': tensor([1., 1.]), 'epoch': 3}
-    """
+def write(obj: Any, f: Any, pickle_module: Any, pickle_protocol: int, new_format: bool, byteorder: bool) -> None:
+    """Do what `save` tells."""
     if pickle_module is not pickle and getattr(pickle_module, "__name__", "") != "pickle":
         raise ValueError(f"save writes with Python's pickle only; got pickle_module={pickle_module!r}, leave it out")
-    write = _write_zip if _use_new_zipfile_serialization else _write_legacy
-    byteorder = not _disable_byteorder_record
+    put = _write_zip if new_format else _write_legacy
     if isinstance(f, (str, os.PathLike)):
         stem = os.path.splitext(os.path.basename(os.fspath(f)))[0] or "archive"
         with atomic_file(f) as file:
-            write(obj, file, pickle_protocol, stem, byteorder)
+            put(obj, file, pickle_protocol, stem, byteorder)
         return
     if not hasattr(f, "write"):
         raise AttributeError(
             f"save: expected f to be a path or an object with a 'write' method, got {type(f).__name__}"
         )
-    write(obj, f, pickle_protocol, "archive", byteorder)
+    put(obj, f, pickle_protocol, "archive", byteorder)
 
 
 class _Global:
@@ -167,7 +135,7 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
         elif isinstance(obj, dtypes.dtype):
             self._write_name(obj, "torch", obj.name)
         elif str(getattr(obj, "__module__", "")).split(".")[0] == "flambeau":
-            self._write_name(obj, *names.torch_name(obj))
+            self._write_name(obj, *torch_name(obj))
         else:
             super().save_global(obj, name)
 
@@ -215,7 +183,7 @@ class _Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
         size = array.itemsize
         if array.flags.c_contiguous:
             strides = _row_major(array.shape, size)
-        args = (
+        args: tuple = (
             block,
             offset // size,
             tuple(array.shape),

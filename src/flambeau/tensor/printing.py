@@ -8,7 +8,6 @@ looked at, so printing a large tensor costs no more than printing a small one.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -18,13 +17,13 @@ import numpy as np
 __all__ = ["format_array", "format_tensor", "get_printoptions", "printoptions", "set_printoptions", "tensor_repr"]
 
 
-@dataclasses.dataclass
 class _Options:
-    precision: int = 4
-    threshold: float = 1000
-    edgeitems: int = 3
-    linewidth: int = 80
-    sci_mode: bool | None = None
+    def __init__(self) -> None:
+        self.precision: int = 4
+        self.threshold: float = 1000
+        self.edgeitems: int = 3
+        self.linewidth: int = 80
+        self.sci_mode: bool | None = None
 
 
 _options = _Options()
@@ -75,7 +74,7 @@ def get_printoptions() -> dict[str, Any]:
     >>> torch.get_printoptions()["precision"]
     4
     """
-    return dataclasses.asdict(_options)
+    return dict(vars(_options))
 
 
 @contextlib.contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import collections
 import itertools
-import multiprocessing
-import multiprocessing.context
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -145,6 +143,9 @@ class DataLoader(Generic[T_co]):
         if context is not None:
             if not self.num_workers:
                 raise ValueError("multiprocessing_context needs workers: pass num_workers > 0, or leave it out")
+            import multiprocessing
+            import multiprocessing.context
+
             if isinstance(context, str):
                 methods = multiprocessing.get_all_start_methods()
                 if context not in methods:

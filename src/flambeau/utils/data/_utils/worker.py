@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import random
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from flambeau.random import default_generator
 __all__ = ["Worker", "WorkerInfo", "get_worker_info"]
 
 
-@dataclasses.dataclass(frozen=True)
-class WorkerInfo:
+class WorkerInfo(NamedTuple):
     """What a worker knows of itself: `id`, `num_workers`, its `seed`, and its copy of the `dataset`."""
 
     id: int
