@@ -70,8 +70,8 @@ def set_printoptions(
 def get_printoptions() -> dict[str, Any]:
     """The print options now in force, as a dictionary that `set_printoptions(**options)` takes back.
 
-    >>> import flambeau as torch
-    >>> torch.get_printoptions()["precision"]
+    >>> from flambeau.tensor.printing import get_printoptions
+    >>> get_printoptions()["precision"]
     4
     """
     return dict(vars(_options))
@@ -82,7 +82,8 @@ def printoptions(**kwargs: Any) -> Iterator[None]:
     """Print options for the length of a `with` block; the arguments are those of `set_printoptions`.
 
     >>> import flambeau as torch
-    >>> with torch.printoptions(precision=1):
+    >>> from flambeau.tensor.printing import printoptions
+    >>> with printoptions(precision=1):
     ...     print(torch.tensor([0.25]))
     tensor([0.2])
     """
