@@ -334,13 +334,33 @@ def test_errors():
 
 
 LAYERS = [
-    "Linear(7, 5)", "Linear(100, 300, bias=False)", "Bilinear(3, 4, 5)", "Embedding(10, 6, padding_idx=2)",
-    "EmbeddingBag(10, 6)", "Conv1d(3, 4, 5)", "Conv2d(4, 8, 3, groups=2)", "Conv3d(2, 3, 2)", "ConvTranspose1d(3, 4, 5)",
-    "ConvTranspose2d(4, 8, 3)", "ConvTranspose3d(2, 3, 2)", "LSTM(6, 9, 2, bidirectional=True)", "LSTM(6, 9, proj_size=3)",
-    "GRU(6, 9, 2)", "RNN(6, 9)", "LSTMCell(4, 5)", "GRUCell(4, 5)", "RNNCell(4, 5)", "MultiheadAttention(16, 4)",
-    "MultiheadAttention(16, 4, kdim=8, vdim=6)", "TransformerEncoderLayer(16, 4, 32)", "TransformerDecoderLayer(16, 4, 32)",
-    "BatchNorm2d(5)", "LayerNorm(7)", "GroupNorm(2, 4)", "PReLU()",
-]  # fmt: skip
+    "Linear(7, 5)",
+    "Linear(100, 300, bias=False)",
+    "Bilinear(3, 4, 5)",
+    "Embedding(10, 6, padding_idx=2)",
+    "EmbeddingBag(10, 6)",
+    "Conv1d(3, 4, 5)",
+    "Conv2d(4, 8, 3, groups=2)",
+    "Conv3d(2, 3, 2)",
+    "ConvTranspose1d(3, 4, 5)",
+    "ConvTranspose2d(4, 8, 3)",
+    "ConvTranspose3d(2, 3, 2)",
+    "LSTM(6, 9, 2, bidirectional=True)",
+    "LSTM(6, 9, proj_size=3)",
+    "GRU(6, 9, 2)",
+    "RNN(6, 9)",
+    "LSTMCell(4, 5)",
+    "GRUCell(4, 5)",
+    "RNNCell(4, 5)",
+    "MultiheadAttention(16, 4)",
+    "MultiheadAttention(16, 4, kdim=8, vdim=6)",
+    "TransformerEncoderLayer(16, 4, 32)",
+    "TransformerDecoderLayer(16, 4, 32)",
+    "BatchNorm2d(5)",
+    "LayerNorm(7)",
+    "GroupNorm(2, 4)",
+    "PReLU()",
+]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
