@@ -89,6 +89,7 @@ from flambeau.ops.reduce import *
 from flambeau.ops.shape import *
 from flambeau.ops.joining import *
 from flambeau.ops.products import *
+from flambeau.ops.sorting import *
 from flambeau.settings import *
 from flambeau.tensor.queries import *
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction

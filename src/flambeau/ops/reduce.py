@@ -227,6 +227,15 @@ def _(k, g, input, out, input_shape, dim, keepdim):
     return _spread(k, g, input, out, input_shape, dim, keepdim)
 
 
+def share_evenly(k: Any, g: Any, input: Any, out: Any) -> Any:
+    """The gradient of an element picked from all: shared by its equals, among them all NaNs."""
+    hit = k.eq(input, out)
+    if k.any(k.isnan(out)):
+        hit = k.isnan(input)
+    hit = k.to_dtype(hit, g)
+    return k.mul(hit, k.div(g, k.sum(hit)))
+
+
 def _refuse_empty(name: str, shape: tuple[int, ...], dim: Any) -> None:
     dims = reduce_dims(dim, len(shape))
     if dims is None:
@@ -247,8 +256,8 @@ def max_all(k, input: Tensor):
 
 
 @max_all.derivative("input")
-def _(k, g, input, out, input_shape):
-    return _spread(k, g, input, out, input_shape, None, False)
+def _(k, g, input, out):
+    return share_evenly(k, g, input, out)
 
 
 @op(upcast=False)
@@ -260,8 +269,8 @@ def min_all(k, input: Tensor):
 
 
 @min_all.derivative("input")
-def _(k, g, input, out, input_shape):
-    return _spread(k, g, input, out, input_shape, None, False)
+def _(k, g, input, out):
+    return share_evenly(k, g, input, out)
 
 
 @op(differentiable=False)

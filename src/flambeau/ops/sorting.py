@@ -1,0 +1,548 @@
+"""Extrema with their places, sorting, selection, searching and counting.
+
+NaN counts as larger than every number, as in PyTorch. A gradient goes to the selected element.
+"""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.ops import reduce, results, shape
+from flambeau.ops.arithmetic import lerp, maximum, minimum
+from flambeau.ops.core import op
+from flambeau.ops.dims import wrap_dim
+from flambeau.ops.index import gather
+
+
+@op
+def put_places(k, g: Tensor, shape, dim, index: Index):
+    """Zeros of `shape` with `g` at distinct places along `dim`: the gradient of a selection."""
+    return k.put_places(g, shape, dim, index)
+
+
+@put_places.derivative("g")
+def _(k, g, dim, index, g_shape):
+    return k.gather(g, dim, index) if g_shape else g
+
+
+def _placed(k: Any, g: Any, index: Any, shape: Any, dim: int, keepdim: bool) -> Any:
+    """The gradient of a selection along `dim`: `g` at the selected places."""
+    if not shape:
+        return g
+    d = wrap_dim(dim, len(shape))
+    if not keepdim:
+        g, index = k.unsqueeze(g, d), k.unsqueeze(index, d)
+    return k.put_places(g, shape, d, index)
+
+
+def _line(name: str, a: Any, dim: Any) -> tuple[Any, int]:
+    """The operand with at least one dimension, and `dim` counted from the front; an IndexError for an empty line."""
+    d = wrap_dim(dim, a.ndim)
+    if a.ndim == 0:
+        return a.reshape(1), 0
+    if a.shape[d] == 0:
+        raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+    return a, d
+
+
+def _selected(a: Any, values: Any, places: Any, d: int, keepdim: bool) -> tuple[Any, Any]:
+    if a.ndim == 0:
+        return values.reshape(()), places.reshape(())
+    if keepdim:
+        return np.expand_dims(values, d), np.expand_dims(places, d)
+    return values, places
+
+
+def _real(name: str, a: Any) -> None:
+    if a.dtype.kind == "c":
+        raise RuntimeError(f"{name}(): complex numbers have no order; got {a.dtype}. Take .abs() or .real first")
+
+
+@op(outputs=2, nondiff=(1,), grad_name="MaxBackward0")
+def max_dim(k, input: Tensor, dim, keepdim=False):
+    """The largest element along `dim` and its place."""
+    _real("max", input)
+    a, d = _line("max", input, dim)
+    places = k.argmax(a, d)
+    return _selected(input, k.take_place(a, d, places), places, d, keepdim)
+
+
+@max_dim.derivative("input")
+def _(k, g0, out1, input_shape, dim, keepdim):
+    return _placed(k, g0, out1, input_shape, dim, keepdim)
+
+
+@op(outputs=2, nondiff=(1,), grad_name="MinBackward0")
+def min_dim(k, input: Tensor, dim, keepdim=False):
+    """The smallest element along `dim` and its place."""
+    _real("min", input)
+    a, d = _line("min", input, dim)
+    places = k.argmin(a, d)
+    return _selected(input, k.take_place(a, d, places), places, d, keepdim)
+
+
+@min_dim.derivative("input")
+def _(k, g0, out1, input_shape, dim, keepdim):
+    return _placed(k, g0, out1, input_shape, dim, keepdim)
+
+
+def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+    """The largest element of all; along `dim` with its place (`values`, `indices`); or with another tensor, `maximum`.
+
+    A tie along `dim` goes to the first; in `max(input)` all share the gradient. NaN is the largest.
+
+    >>> import flambeau as torch
+    >>> torch.max(torch.tensor([[1.0, 5.0], [7.0, 2.0]]), dim=1).indices
+    tensor([1, 0])
+    """
+    other = dim if isinstance(dim, NS["Tensor"]) else other
+    if other is not None:
+        return maximum(input, other, out=out)
+    if dim is None:
+        return reduce.max_all(input, out=out)
+    return results.max(max_dim(input, dim, keepdim, out=out))
+
+
+def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+    """The smallest element of all; along `dim` with its place (`values`, `indices`); or with another tensor, `minimum`.
+
+    A tie along `dim` goes to the first; in `min(input)` all share the gradient. NaN counts as the smallest here.
+    """
+    other = dim if isinstance(dim, NS["Tensor"]) else other
+    if other is not None:
+        return minimum(input, other, out=out)
+    if dim is None:
+        return reduce.min_all(input, out=out)
+    return results.min(min_dim(input, dim, keepdim, out=out))
+
+
+def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = None) -> Any:
+    """The smallest and the largest element, over `dim` or of all, as `min` and `max`."""
+    dim = () if dim is None else wrap_dim(dim, input.ndim)
+    low, high = out if out is not None else (None, None)
+    pair = reduce.amin(input, dim, keepdim, out=low), reduce.amax(input, dim, keepdim, out=high)
+    return results.aminmax(pair)
+
+
+def _place(k: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
+    _real(name, input)
+    if dim is None:
+        if input.size == 0:
+            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+        place = getattr(k, name)(input.reshape(-1), 0)
+        return np.reshape(place, (1,) * input.ndim) if keepdim else place
+    a, d = _line(name, input, dim)
+    place = getattr(k, name)(a, d)
+    if input.ndim == 0:
+        return place.reshape(())
+    return np.expand_dims(place, d) if keepdim else place
+
+
+@op(differentiable=False)
+def argmax(k, input: Index, dim=None, keepdim=False):
+    """The place of the largest element along `dim`, or in the flattened tensor; the first of several, NaN before all."""
+    return _place(k, "argmax", input, dim, keepdim)
+
+
+@op(differentiable=False)
+def argmin(k, input: Index, dim=None, keepdim=False):
+    """The place of the smallest element along `dim`, or in the flattened tensor; the first of several."""
+    return _place(k, "argmin", input, dim, keepdim)
+
+
+@op(outputs=2, nondiff=(1,), grad_name="SortBackward0")
+def sort_op(k, input: Tensor, dim, descending):
+    """The elements sorted along `dim`, and the places they came from."""
+    _real("sort", input)
+    d = wrap_dim(dim, input.ndim)
+    if input.ndim == 0:
+        return np.array(input), np.zeros((), np.int64)
+    return k.sort(input, d, descending)
+
+
+@sort_op.derivative("input")
+def _(k, g0, out1, input_shape, dim):
+    return _placed(k, g0, out1, input_shape, dim, True)
+
+
+def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool = False, *, out: Any = None) -> Any:
+    """The elements along `dim` in ascending (or descending) order, and where each came from: `values`, `indices`.
+
+    Equal elements keep their order, whether asked to (`stable`) or not; NaN comes last when ascending.
+
+    >>> import flambeau as torch
+    >>> torch.sort(torch.tensor([3.0, 1.0, 2.0])).indices
+    tensor([1, 2, 0])
+    """
+    if isinstance(dim, bool):
+        dim, descending = -1, dim
+    return results.sort(sort_op(input, dim, descending, out=out))
+
+
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
+    """The places that sort the elements along `dim`."""
+    return sort(input, dim, descending, stable)[1]
+
+
+def msort(input: Any, *, out: Any = None) -> Any:
+    """The elements sorted along the first dimension."""
+    values = sort(input, 0)[0]
+    return values if out is None else NS["OPS"].add(values, 0, out=out)
+
+
+@op(outputs=2, nondiff=(1,), grad_name="TopkBackward0")
+def topk_op(kernels, input: Tensor, k, dim, largest):
+    """The `k` largest or smallest elements along `dim`, best first, and their places."""
+    _real("topk", input)
+    d = wrap_dim(dim, input.ndim)
+    if not 0 <= k <= (input.shape[d] if input.ndim else 1):
+        raise RuntimeError("selected index k out of range" + f": k is {k}, dimension {d} of {list(input.shape)} is shorter")
+    if input.ndim == 0:
+        return np.array(input), np.zeros((), np.int64)
+    return kernels.topk(input, k, d, largest)
+
+
+@topk_op.derivative("input")
+def _(k, g0, out1, input_shape, dim):
+    return _placed(k, g0, out1, input_shape, dim, True)
+
+
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, out: Any = None) -> Any:
+    """The `k` largest (or smallest) elements along `dim` and their places, always with the best first."""
+    return results.topk(topk_op(input, int(k), dim, largest, out=out))
+
+
+@op(outputs=2, nondiff=(1,), grad_name="KthvalueBackward0")
+def kthvalue_op(kernels, input: Tensor, k, dim, keepdim=False):
+    """The `k`-th smallest element along `dim` and its place."""
+    _real("kthvalue", input)
+    a, d = _line("kthvalue", input, dim)
+    if not 1 <= k <= a.shape[d]:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}: k is {k}, there are {a.shape[d]}")
+    return _selected(input, *kernels.kth(a, k - 1, d), d, keepdim)
+
+
+@kthvalue_op.derivative("input")
+def _(k, g0, out1, input_shape, dim, keepdim):
+    return _placed(k, g0, out1, input_shape, dim, keepdim)
+
+
+def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The `k`-th smallest element (from 1) along `dim` and its place."""
+    return results.kthvalue(kthvalue_op(input, k, dim, keepdim, out=out))
+
+
+@op(outputs=2, nondiff=(1,), grad_name="MedianBackward1")
+def median_dim(k, input: Tensor, dim, keepdim, skip_nan):
+    """The lower median along `dim` and its place."""
+    _real("median", input)
+    a, d = _line("median", input, dim)
+    return _selected(input, *k.median(a, d, skip_nan), d, keepdim)
+
+
+@median_dim.derivative("input")
+def _(k, g0, out1, input_shape, dim, keepdim):
+    return _placed(k, g0, out1, input_shape, dim, keepdim)
+
+
+@op(grad_name="MedianBackward0")
+def median_all(k, input: Tensor, skip_nan):
+    """The lower median of all elements."""
+    if input.size == 0:
+        return np.full((), np.nan if input.dtype.kind == "f" else np.iinfo(input.dtype).min, input.dtype)
+    return k.median(input.reshape(-1), 0, skip_nan)[0]
+
+
+@median_all.derivative("input")
+def _(k, g, input, out):
+    return reduce.share_evenly(k, g, input, out)
+
+
+def median(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The median of all, or along `dim` with its place: of an even number of elements the lower one. NaN spreads."""
+    if dim is None:
+        return median_all(input, False, out=out)
+    return results.median(median_dim(input, dim, keepdim, False, out=out))
+
+
+def nanmedian(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The median of the elements that are not NaN, of all or along `dim` with its place."""
+    if dim is None:
+        return median_all(input, True, out=out)
+    return results.nanmedian(median_dim(input, dim, keepdim, True, out=out))
+
+
+@op(outputs=2, nondiff=(1,), grad_name="ModeBackward0")
+def mode_op(k, input: Tensor, dim, keepdim=False):
+    """The most frequent element along `dim` and its last place."""
+    _real("mode", input)
+    a, d = _line("mode", input, dim)
+    return _selected(input, *k.mode(a, d), d, keepdim)
+
+
+@mode_op.derivative("input")
+def _(k, g0, out1, input_shape, dim, keepdim):
+    return _placed(k, g0, out1, input_shape, dim, keepdim)
+
+
+def mode(input: Any, dim: int = -1, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The most frequent element along `dim`, the smallest of several, and its last place."""
+    return results.mode(mode_op(input, dim, keepdim, out=out))
+
+
+@op(outputs=2, nondiff=(1,), grad_name="CummaxBackward0")
+def cummax_op(k, input: Tensor, dim):
+    """The running maximum along `dim` and where it was reached last."""
+    _real("cummax", input)
+    return k.cummax(input, wrap_dim(dim, input.ndim))
+
+
+@cummax_op.derivative("input")
+def _(k, g0, out1, input_shape, dim):
+    return k.scatter_add_zeros(g0, input_shape, dim, out1) if input_shape else g0
+
+
+@op(outputs=2, nondiff=(1,), grad_name="CumminBackward0")
+def cummin_op(k, input: Tensor, dim):
+    """The running minimum along `dim` and where it was reached last."""
+    _real("cummin", input)
+    return k.cummin(input, wrap_dim(dim, input.ndim))
+
+
+@cummin_op.derivative("input")
+def _(k, g0, out1, input_shape, dim):
+    return k.scatter_add_zeros(g0, input_shape, dim, out1) if input_shape else g0
+
+
+def cummax(input: Any, dim: int, *, out: Any = None) -> Any:
+    """The running maximum along `dim`, and the latest place that reached it."""
+    return results.cummax(cummax_op(input, dim, out=out))
+
+
+def cummin(input: Any, dim: int, *, out: Any = None) -> Any:
+    """The running minimum along `dim`, and the latest place that reached it."""
+    return results.cummin(cummin_op(input, dim, out=out))
+
+
+def quantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None) -> Any:
+    """The `q`-quantiles (a number or a vector in [0, 1]) along `dim` or of all; NaN where there is a NaN.
+
+    Between two elements it interpolates: 'linear', 'lower', 'higher', 'nearest' or 'midpoint'. A vector `q` adds a first
+    dimension.
+    """
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, False, out)
+
+
+def nanquantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None) -> Any:
+    """`quantile` of the elements that are not NaN."""
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True, out)
+
+
+def _quantile(name: str, input: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, out: Any) -> Any:
+    if input._a.dtype not in (np.float32, np.float64):
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype, got {input.dtype}")
+    if interpolation not in ("linear", "lower", "higher", "nearest", "midpoint"):
+        raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, got {interpolation!r}")
+    qs = q._a if isinstance(q, NS["Tensor"]) else np.asarray(q, input._a.dtype)
+    if qs.ndim > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got {qs.ndim} dimensions")
+    if qs.dtype != input._a.dtype:
+        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor: {qs.dtype} and {input._a.dtype}")
+    if ((qs < 0) | (qs > 1)).any():
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    if input._a.size == 0:
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    ndim = input._a.ndim
+    d = None if dim is None or ndim == 0 else wrap_dim(dim, ndim)
+    flat = shape.reshape(input, (-1,)) if d is None else shape.movedim(input, d, -1)
+    ordered = sort(flat, -1)[0]
+    n = ordered._a.shape[-1]
+    nans = np.isnan(ordered._a).sum(-1, keepdims=True)
+    ranks = qs.reshape(-1) * np.maximum((n - nans if skip_nan else np.full_like(nans, n)) - 1, 0).astype(qs.dtype)
+    if not skip_nan:
+        ranks = np.where(nans > 0, qs.dtype.type(n - 1), ranks)
+    values = _interpolate(ordered, np.asarray(ranks, qs.dtype), interpolation)
+    kept = shape.movedim(values, -1, 0)
+    if keepdim:
+        kept = shape.unsqueeze(kept, d + 1) if d is not None else shape.reshape(kept, (qs.size, *[1] * ndim))
+    result = kept if qs.ndim else shape.select(kept, 0, 0)
+    if out is not None:
+        NS["WRITE_OUT"](name, out, result)
+        return out
+    return result
+
+
+def _interpolate(ordered: Any, ranks: Any, interpolation: str) -> Any:
+    wrap = NS["WRAP"]
+    if interpolation == "lower":
+        ranks = np.floor(ranks)
+    elif interpolation == "higher":
+        ranks = np.ceil(ranks)
+    elif interpolation == "nearest":
+        ranks = np.rint(ranks)
+    below = ranks.astype(np.int64)
+    values = gather(ordered, -1, wrap(below))
+    if interpolation in ("linear", "midpoint"):
+        weight = np.full_like(ranks, 0.5) if interpolation == "midpoint" else ranks - below.astype(ranks.dtype)
+        above = gather(ordered, -1, wrap(np.ceil(ranks).astype(np.int64)))
+        values = lerp(values, above, wrap(weight))
+    return values
+
+
+def _answers(parts: tuple, inverse: bool, counts: bool) -> Any:
+    wanted = [NS["WRAP"](parts[0])]
+    if inverse:
+        wanted.append(NS["WRAP"](parts[1]))
+    if counts:
+        wanted.append(NS["WRAP"](parts[2]))
+    return wanted[0] if len(wanted) == 1 else tuple(wanted)
+
+
+def _unique_dim(a: Any, dim: Any) -> int:
+    if a.ndim == 0:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    d = wrap_dim(dim, a.ndim)
+    if 0 in a.shape[:d] + a.shape[d + 1 :]:
+        raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+    return d
+
+
+def unique(input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None) -> Any:
+    """The distinct elements, or slices along `dim`, in ascending order; besides, where each went and how many there are."""
+    k = NS["K"]
+    d = None if dim is None else _unique_dim(input._a, dim)
+    return _answers(k.unique(input._a, d), return_inverse, return_counts)
+
+
+def unique_consecutive(input: Any, return_inverse: bool = False, return_counts: bool = False, dim: Any = None) -> Any:
+    """The elements, or slices along `dim`, without those that equal the one before."""
+    k = NS["K"]
+    d = None if dim is None else _unique_dim(input._a, dim)
+    return _answers(k.unique_runs(input._a, d), return_inverse, return_counts)
+
+
+def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
+    """The indices of the elements that are not zero: a row each, or with `as_tuple` a vector per dimension."""
+    found = NS["K"].nonzero(input._a)
+    wrap = NS["WRAP"]
+    if as_tuple:
+        if input._a.ndim == 0:
+            return (wrap(np.zeros(len(found), np.int64)),)
+        return tuple(wrap(np.ascontiguousarray(column)) for column in found.T)
+    if out is not None:
+        NS["WRITE_OUT"]("nonzero", out, wrap(found))
+        return out
+    return wrap(found)
+
+
+def argwhere(input: Any) -> Any:
+    """The indices of the elements that are not zero, a row each."""
+    return nonzero(input)
+
+
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each of 0, 1, 2, ... occurs in a vector of integers, or the sum of their weights."""
+    a = input._a
+    if a.ndim != 1 or (a.size and (a.dtype.kind not in "iu" or a.min() < 0)):
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if weights is None:
+        return NS["WRAP"](np.bincount(a.astype(np.int64), minlength=minlength))
+    w = weights._a
+    if w.shape != a.shape:
+        raise RuntimeError(f"weights should be 1-d and have the same length as input, got {list(w.shape)} and {list(a.shape)}")
+    kind = np.float32 if w.dtype == np.float32 else np.float64
+    return NS["WRAP"](np.bincount(a.astype(np.int64), w, minlength).astype(kind))
+
+
+def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: Any = None) -> Any:
+    """How many elements fall into each of `bins` equal parts of [min, max]; both 0: of the data's own range."""
+    a = input._a
+    if a.dtype.kind not in "fV":
+        raise NotImplementedError(f"histc is not implemented for {a.dtype}; convert it to a floating-point type")
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    low, high = float(min), float(max)
+    if low == high and a.size:
+        low, high = float(a.min()), float(a.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"range of [{low}, {high}] is not finite")
+    if low > high:
+        raise RuntimeError("max must be larger than min")
+    result = NS["WRAP"](NS["K"].histogram(a, bins, low, high))
+    if out is not None:
+        NS["WRITE_OUT"]("histc", out, result)
+        return out
+    return result
+
+
+def searchsorted(
+    sorted_sequence: Any,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    out: Any = None,
+    sorter: Any = None,
+) -> Any:
+    """Where each value of `input` would go into `sorted_sequence`, ascending along its last dimension.
+
+    `right` (or `side='right'`): after equal elements. Leading dimensions must agree unless the sequence is a vector.
+    """
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
+    a = sorted_sequence._a
+    values = input._a if isinstance(input, NS["Tensor"]) else np.asarray(input, a.dtype)
+    if sorter is not None:
+        a = np.take_along_axis(a, sorter._a, -1)
+    if a.ndim > 1 and a.shape[:-1] != values.shape[:-1]:
+        raise RuntimeError(
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
+            f"input value tensor must match, but we got boundaries tensor {list(a.shape)} and input value tensor {list(values.shape)}"
+        )
+    found = np.asarray(NS["K"].searchsorted(a, values, right or side == "right"))
+    result = NS["WRAP"](found.astype(np.int32 if out_int32 else np.int64))
+    if out is not None:
+        NS["WRITE_OUT"]("searchsorted", out, result)
+        return out
+    return result
+
+
+def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None) -> Any:
+    """The number of the bucket that each element falls into; `boundaries` is an ascending vector."""
+    if boundaries._a.ndim != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries._a.ndim})")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
+
+
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Any:
+    """Whether each element is among `test_elements`; either may be a number."""
+    tensor = NS["Tensor"]
+    a, b = (x._a if isinstance(x, tensor) else np.asarray(x) for x in (elements, test_elements))
+    return NS["WRAP"](np.isin(a, b, assume_unique=False, invert=invert))
+
+
+def histogram(input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> Any:
+    """Counts (or sums of `weight`) per bin and the edges of the bins: an int, or a vector of edges."""
+    a = input._a
+    if a.dtype.kind != "f":
+        raise RuntimeError(f"histogram is not implemented for {a.dtype}; convert it to a floating-point type")
+    edges = bins._a if isinstance(bins, NS["Tensor"]) else bins
+    w = None if weight is None else weight._a.reshape(-1)
+    if range is None and isinstance(edges, int) and a.size and a.min() == a.max():
+        range = (float(a.min()) - 1, float(a.min()) + 1)
+    counts, found = np.histogram(a.reshape(-1), edges, range, density, w)
+    return results.histogram((NS["WRAP"](counts.astype(a.dtype)), NS["WRAP"](found.astype(a.dtype))))
+
