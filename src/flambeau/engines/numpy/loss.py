@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.numpy.ordered import LIMIT, ordered
+
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for
 from .softmax import row_max, row_sum
@@ -179,7 +181,9 @@ def mse_loss(a: Array, b: Array, reduction: str) -> Array:
         if reduction == "none":
             return d
         return np.add.reduce(d, None) if reduction == "sum" else np.mean(d)
-    total = _sum_of_squares(d.reshape(-1))
+    total = ordered(d * d, None) if d.size <= LIMIT and d.itemsize >= 4 else None
+    if total is None:
+        total = _sum_of_squares(d.reshape(-1))
     return total if reduction == "sum" else np.divide(total, d.size)
 
 

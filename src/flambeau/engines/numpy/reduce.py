@@ -6,17 +6,29 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.numpy.ordered import ordered
+
 _sum = np.add.reduce
 
 
 def sum(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
     """Sum over `dim` (None: all)."""
+    if dtype is None:
+        total = ordered(a, dim)
+        if total is not None:
+            return total.reshape(_kept(a.shape, dim)) if keepdim else total
     return _sum(a, dim, dtype, None, keepdim)
+
+
+def _kept(shape: tuple[int, ...], dim: Any) -> tuple[int, ...]:
+    axes = range(len(shape)) if dim is None else dim if isinstance(dim, tuple) else (dim,)
+    gone = {d % len(shape) for d in axes}
+    return tuple(1 if i in gone else n for i, n in enumerate(shape))
 
 
 def mean(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
     """Mean over `dim` (None: all); of nothing it is NaN."""
-    total = _sum(a, dim, dtype, None, keepdim)
+    total = sum(a, dim, keepdim, dtype)
     n = a.size // total.size if total.size else 0
     if n:
         return np.true_divide(total, n)
@@ -68,6 +80,9 @@ def sum_to_shape(a: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _sum_axes(a: Any, axes: tuple[int, ...]) -> Any:
+    total = ordered(a, axes)
+    if total is not None:
+        return total
     # a bias' gradient: columns of a matrix, which a product with ones sums in one threaded call
     lead = len(axes)
     if lead < a.ndim and axes == tuple(range(lead)) and a.size >= 2048 and a.dtype.kind == "f" and a.flags.c_contiguous:
