@@ -56,14 +56,13 @@ class BackwardHook:
     def setup_input_hook(self, args: tuple) -> tuple:
         """Pass the positional arguments of the call through the identity."""
         self.n_inputs = len(args)
-        needs = [isinstance(a, Tensor) and a.requires_grad for a in args]
 
         def relay(grads: tuple) -> tuple:
             if self.grad_outputs is None:  # the outputs took no part in this backward
                 return grads
             full: list = [None] * self.n_inputs
             for i, g in zip(self.input_at or (), grads, strict=True):
-                full[i] = g if needs[i] else None
+                full[i] = g
             result = self._run_hooks(tuple(full))
             self.grad_outputs = None
             return tuple(result[i] for i in self.input_at or ())

@@ -215,6 +215,8 @@ class Stateful:
         if not isinstance(value, Tensor):
             return f'parameter "{key}": expected a Tensor in the state_dict, got {type(value).__name__}'
         lazy = is_lazy(param)
+        if is_lazy(value):
+            return "" if lazy else f'parameter "{key}": the state_dict has one that is not initialized yet'
         if not lazy and param.dim() == 0 and value.dim() == 1 and len(value) == 1:
             value = value[0]  # scalars were saved with shape (1,) long ago
         if not lazy and tuple(value.shape) != tuple(param.shape):
@@ -317,7 +319,7 @@ def _looks_right(module: Any, state_dict: Mapping[str, Any]) -> bool:
         prefix = prefix + "." if prefix else ""
         for name, t in m._own_state().items():
             value = state_dict.get(prefix + name)
-            if not isinstance(value, Tensor) or (not is_lazy(t) and tuple(value.shape) != tuple(t.shape)):
+            if not isinstance(value, Tensor) or is_lazy(value) or (not is_lazy(t) and tuple(value.shape) != tuple(t.shape)):
                 return False
             expected += 1
         expected += type(m).set_extra_state is not Stateful.set_extra_state

@@ -27,7 +27,7 @@ class Container(Module):
 
 def _pairs(given: Any, kind: str) -> Iterator[tuple[Any, Any]]:
     """The (key, value) pairs of a mapping or of an iterable of pairs. TypeError, ValueError if it is neither."""
-    if isinstance(given, Mapping):
+    if isinstance(given, (Mapping, ModuleDict)):
         yield from given.items()
         return
     if not isinstance(given, Iterable):

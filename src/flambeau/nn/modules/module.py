@@ -209,11 +209,13 @@ class Module(HookedCall, Stateful, Tree):
             self._ready("_parameters")
             self._forget(name, "_parameters")
             self.register_parameter(name, value)
+        elif name in self.__dict__.get("_parameters", ()):
+            self._set_other(name, value)
         elif isinstance(value, Module):
             self._ready("_modules")
             self._forget(name, "_modules")
             self._set_module(name, value)
-        elif isinstance(value, Buffer):
+        elif isinstance(value, Buffer) and name not in self.__dict__.get("_modules", ()):
             self._ready("_buffers")
             self._forget(name, "_buffers")
             self.register_buffer(name, value, value.persistent)

@@ -15,6 +15,7 @@ from flambeau.nn.modules.dropout import Dropout
 from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.normalization import LayerNorm
+from flambeau.ops.multihead import _additive as additive_mask
 
 __all__ = [
     "Transformer",
@@ -178,28 +179,14 @@ class TransformerEncoder(Module):
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
         """Pass `src` through all layers."""
-        src_key_padding_mask, mask = _canonical(src, "src_key_padding_mask", src_key_padding_mask, "mask", mask)
+        src_key_padding_mask = additive_mask(src_key_padding_mask, "src_key_padding_mask", src)
+        mask = additive_mask(mask, "mask", src)
         seq_len = _get_seq_len(src, self.layers[0].self_attn.batch_first)
         causal = _detect_is_causal_mask(mask, is_causal, seq_len)
         output = src
         for layer in self.layers:
             output = layer(output, src_mask=mask, is_causal=causal, src_key_padding_mask=src_key_padding_mask)
         return output if self.norm is None else self.norm(output)
-
-
-def _canonical(src: Tensor, pad_name: str, padding: Any, mask_name: str, mask: Any) -> tuple[Any, Any]:
-    """Both masks as floating point masks that are added to the scores."""
-    padding = F._canonical_mask(
-        mask=padding,
-        mask_name=pad_name,
-        other_type=F._none_or_dtype(mask),
-        other_name=mask_name,
-        target_type=src.dtype,
-    )
-    mask = F._canonical_mask(
-        mask=mask, mask_name=mask_name, other_type=None, other_name="", target_type=src.dtype, check_other=False
-    )
-    return padding, mask
 
 
 class TransformerDecoder(Module):
@@ -309,7 +296,8 @@ class TransformerEncoderLayer(_Layer):
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
         """Pass `src` through the layer; the masks are as in `MultiheadAttention`."""
-        padding, mask = _canonical(src, "src_key_padding_mask", src_key_padding_mask, "src_mask", src_mask)
+        padding = additive_mask(src_key_padding_mask, "src_key_padding_mask", src)
+        mask = additive_mask(src_mask, "src_mask", src)
         x = src
         if self.norm_first:
             x = x + self._sa_block(self.norm1(x), mask, padding, is_causal)

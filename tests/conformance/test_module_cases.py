@@ -1,0 +1,12 @@
+"""The promises of modules and containers are PyTorch's."""
+
+import pytest
+
+from tests import container_cases, module_cases
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("check", [*module_cases.CASES, *container_cases.CASES], ids=lambda f: f.__name__)
+def test_case(check):
+    check(torch)
