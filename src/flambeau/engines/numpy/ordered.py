@@ -2,8 +2,8 @@
 
 PyTorch adds along contiguous memory in vectors of 32 bytes, four vectors side by side, and down columns either several
 columns at once, one row after another, or in four interleaved runs of rows. Long runs are cascaded: 16 terms are added,
-then 16 such sums, and so on. NumPy's own order (pairwise) is as exact but differs in the last bit, which shows as soon as
-a program prints a loss in full.
+then 16 such sums, and so on. NumPy's own order (pairwise) is as exact but differs in the last bit, which shows as
+soon as a program prints a loss in full.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def first(a: Any) -> Any:
 def ordered(a: Any, dim: int | tuple[int, ...] | None) -> Any:
     """The sum of a contiguous float array over `dim` in PyTorch's order, without the summed dimensions.
 
-    `None` where the order is not reproduced: larger arrays, and dimensions that are neither all leading nor all trailing.
+    `None` where the order is not reproduced: larger arrays, and dimensions that are neither all leading nor all
+    trailing.
     """
     if a.size > LIMIT or not a.size or a.dtype.kind != "f" or not a.flags.c_contiguous or a.itemsize < 4:
         return None
