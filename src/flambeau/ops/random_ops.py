@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import devices, dtypes, random
-from flambeau.autograd.runtime import LEAF, NS
+from flambeau.autograd.runtime import NS, thread
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
 from flambeau.ops.core import op
@@ -60,6 +60,14 @@ set_rng_state = random.set_rng_state
 random._Hooks.to_tensor = staticmethod(wrap)
 
 
+_PYTHON_TYPES: dict[Any, dtypes.dtype] = {
+    float: dtypes.float64,
+    int: dtypes.int64,
+    bool: dtypes.bool_,
+    complex: dtypes.complex128,
+}
+
+
 # --- arguments ----------------------------------------------------------------------------------------------------
 
 
@@ -88,6 +96,7 @@ def _size(name: str, sizes: tuple, size: Any = None) -> tuple[int, ...]:
 def _dtype(name: str, dtype: Any, default: Any = None) -> dtypes.dtype:
     if dtype is None:
         return default or dtypes.get_default_dtype()
+    dtype = _PYTHON_TYPES.get(dtype, dtype)
     if not isinstance(dtype, dtypes.dtype):
         raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     return dtype
@@ -106,15 +115,13 @@ def _give(name: str, array: np.ndarray, out: Any, device: Any, requires_grad: bo
     if device is not None:
         devices.require(device)
     result = wrap(array)
+    if thread.inference:
+        result._inference = True
     if out is not None:
         NS["WRITE_OUT"](name, out, result)
         result = out
     if requires_grad:
-        if array.dtype.kind not in "fcV":
-            raise RuntimeError(
-                f"{name}(): only tensors of floating point and complex dtype can require gradients, not {result.dtype}"
-            )
-        result._node = LEAF
+        result.requires_grad_()
     return result
 
 
@@ -349,7 +356,8 @@ def randint_like(
 @op(name="bernoulli", any_dtype=True, upcast=False)
 def _bernoulli(k, input: Tensor, p, generator):
     """A draw of 0 or 1 per element; independent of the input as far as gradients go."""
-    flat = draws.bernoulli_each(generator, input.reshape(-1)) if p is None else draws.bernoulli(generator, input.size, p)
+    each = input.reshape(-1)
+    flat = draws.bernoulli_each(generator, each) if p is None else draws.bernoulli(generator, each.size, p)
     return flat.astype(input.dtype).reshape(input.shape)
 
 
@@ -454,11 +462,7 @@ def multinomial(
         found = draws.multinomial(generator_of(generator), rows, num_samples, replacement)
     else:
         found = np.empty((rows.shape[0], num_samples), np.int64)
-    result = wrap(found[0] if weights.ndim == 1 else found)
-    if out is not None:
-        NS["WRITE_OUT"]("multinomial", out, result)
-        return out
-    return result
+    return _give("multinomial", found[0] if weights.ndim == 1 else found, out, None, False)
 
 
 @op(name="normal", any_dtype=True, upcast=False, grad_name="NormalBackward3")
