@@ -8,6 +8,7 @@
 >>> optimizer.step()
 """
 
+from flambeau.optim import lr_scheduler as lr_scheduler
 from flambeau.optim.adagrad import Adagrad as Adagrad
 from flambeau.optim.adam import Adam as Adam
 from flambeau.optim.adam import AdamW as AdamW
