@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import devices
+from flambeau import devices
 
 __all__ = ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
 

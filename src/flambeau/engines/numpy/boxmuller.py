@@ -59,27 +59,25 @@ class _ByComplex:
 
     def __init__(self, n: int) -> None:
         self.left, self.right = scratch("box_muller_c", (2, n), _C)
-        self.value, self.addend = self.left.real, self.left.imag
-        self.factor = self.right.real
         self.right.imag.fill(-1)
 
-    def polynomial(self, x: np.ndarray, coefficients: Sequence[np.ndarray], out: np.ndarray) -> None:
-        """Horner's scheme, from the highest coefficient down."""
-        left, right, addend = self.left, self.right, self.addend
-        np.copyto(self.factor, x)
-        self.value.fill(coefficients[0])
-        for c in coefficients[1:]:
-            addend.fill(c)
-            np.multiply(left, right, left)
-        np.copyto(out, self.value)
+    def series(self, x: np.ndarray, coefficients: Sequence[np.ndarray], factors: Any, addend: Any, out: Any) -> None:
+        """The polynomial of x by Horner's scheme, highest coefficient first, times two factors, plus an addend.
 
-    def fused(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray) -> None:
-        """a * b + c, rounded once."""
-        np.copyto(self.value, a)
-        np.copyto(self.factor, b)
-        np.copyto(self.addend, c)
-        np.multiply(self.left, self.right, self.left)
-        np.copyto(out, self.value)
+        Every sum is fused with the product before it.
+        """
+        left, right = self.left, self.right
+        value, plus, factor = left.real, left.imag, right.real
+        factor[...] = x
+        value.fill(coefficients[0])
+        for c in coefficients[1:]:
+            plus.fill(c)
+            np.multiply(left, right, left)
+        np.multiply(value, factors[0], value)
+        factor[...] = factors[1]
+        plus[...] = addend
+        np.multiply(left, right, left)
+        out[...] = value
 
 
 class _ByDouble:
@@ -88,26 +86,26 @@ class _ByDouble:
     def __init__(self, n: int) -> None:
         self.x, self.y = scratch("box_muller_d", (2, n), _D)
 
-    def polynomial(self, x: np.ndarray, coefficients: Sequence[np.ndarray], out: np.ndarray) -> None:
-        np.copyto(self.x, x)
-        out.fill(coefficients[0])
+    def series(self, x: np.ndarray, coefficients: Sequence[np.ndarray], factors: Any, addend: Any, out: Any) -> None:
+        x64, y64 = self.x, self.y
+        x64[...] = x
+        value = np.full(x.shape, coefficients[0])
         for c in coefficients[1:]:
-            np.multiply(out, self.x, self.y)
-            np.add(self.y, c, out, casting="same_kind")
-
-    def fused(self, a: np.ndarray, b: np.ndarray, c: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(a, b, self.y, dtype=_D)
-        np.add(self.y, c, out, casting="same_kind")
+            np.multiply(value, x64, y64)
+            np.add(y64, c, value, casting="same_kind")
+        np.multiply(value, factors[0], value)
+        np.multiply(value, factors[1], y64, dtype=_D)
+        np.add(y64, addend, out, casting="same_kind")
 
 
 def _probe() -> type[_ByComplex] | type[_ByDouble]:
     """The quicker of the two, if complex products are fused: tried on all lengths that vector loops treat apart."""
     rng = np.random.default_rng(0)
     for n in (*range(1, 40), 4096):
-        a, b, c = rng.standard_normal((3, n)).astype(_F)
+        x, a, b, c = rng.standard_normal((4, n)).astype(_F)
         found, exact = np.empty((2, n), _F)
-        _ByComplex(n).fused(a, b, c, found)
-        _ByDouble(n).fused(a, b, c, exact)
+        _ByComplex(n).series(x, _LOG, (a, b), c, found)
+        _ByDouble(n).series(x, _LOG, (a, b), c, exact)
         if not np.array_equal(found, exact):
             return _ByDouble
     return _ByComplex
@@ -161,10 +159,8 @@ def _radius(k: np.ndarray, singles: np.ndarray, steps: Any) -> np.ndarray:
     sub(bits, k, bits)
     sub(x, _ONE, x)
     mul(x, x, z)
-    steps.polynomial(x, _LOG, y)
-    mul(y, x, y)
     mul(e, _LN2_LOW, t)
-    steps.fused(y, z, t, y)
+    steps.series(x, _LOG, (x, z), t, y)
     mul(z, _MINUS_HALF, z)
     add(y, z, y)
     add(x, y, x)
@@ -185,14 +181,10 @@ def _rotate(r: np.ndarray, k: np.ndarray, singles: np.ndarray, steps: Any) -> np
     np.copyto(quarter, k, casting="same_kind")
     add(mul(quarter, _QUARTER), x, x, casting="same_kind")  # what remains, within an eighth of a turn
     mul(x, x, z)
-    steps.polynomial(z, _COS, c)
-    steps.polynomial(z, _SIN, s)
-    mul(c, z, c)
-    mul(s, z, s)
     mul(z, _MINUS_HALF, t)
-    steps.fused(c, z, t, c)
+    steps.series(z, _COS, (z, z), t, c)
     add(c, _ONE, c)
-    steps.fused(s, x, x, s)
+    steps.series(z, _SIN, (z, x), x, s)
     # turn by whole quarters: by (1, 0), (0, 1), (-1, 0), (0, -1), (1, 0), times r; each product below is exact or zero
     sub(_TWO, quarter, t)
     np.abs(t, z)
