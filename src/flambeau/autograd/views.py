@@ -136,6 +136,8 @@ def check_writable(tensor: Any, op: str, recorded: bool) -> None:
 def written(tensor: Any, node: Any) -> None:
     """After a write into `tensor` that was recorded as `node` (None: not recorded): versions and graphs of all views."""
     bump(tensor)
+    if node is None and not thread.grad:  # a write that autograd does not see leaves every history as it is
+        return
     base = tensor._base
     if base is None:
         if node is None and tensor._node is None:

@@ -195,7 +195,7 @@ def _norm_slope(g: Array, x: Array, mean: Array | None, r: Array, w: Array | Non
 
 def _total(parts: list[Array], like: Array) -> Array:
     """The sum of blocks' column sums in the shape of the parameter."""
-    if not parts:
+    if not parts or parts[0].size != like.size:  # no rows
         return np.zeros_like(like)
     total = parts[0] if len(parts) == 1 else np.add.reduce(np.stack(parts), 0)
     return total.reshape(like.shape)
