@@ -34,7 +34,9 @@ def plain(t):
         return None
     t = t.detach()
     wide = "complex128" if t.is_complex() else "float64" if t.is_floating_point() else "int64"
-    return t.to(getattr(torch if isinstance(t, torch.Tensor) else flambeau, wide)).numpy()
+    if isinstance(t, torch.Tensor):
+        return t.clone().to(getattr(torch, wide)).numpy()  # a clone of what PyTorch knows to be all zeros has memory
+    return t.to(getattr(flambeau, wide)).numpy()
 
 
 def same(ours, theirs, what, scale=1.0):

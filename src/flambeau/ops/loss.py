@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.runtime import NS, no_grad
+from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.activation import log_sigmoid
 from flambeau.ops.core import composite, op
@@ -176,7 +176,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     if target._a.dtype != input._a.dtype and input._a.dtype.kind == "f":
         target = target.to(input.dtype)
     if weight is not None:
-        return weighted(huber_loss_op(input, target, "none", float(delta)), weight, reduction, input)
+        terms = weighted(huber_loss_op(input, target, "none", float(delta)), weight, "none", input)
+        return reduce_tensor(terms, reduction)
     return huber_loss_op(input, target, reduction, float(delta))
 
 
@@ -212,7 +213,7 @@ def _(k, g, input, target, weight, reduction):
 
 @binary_cross_entropy_op.derivative("target")
 def _(k, g, input, weight, reduction):
-    slope = k.sub(k.clamp(k.log1p(k.neg(input)), -100.0), k.clamp(k.log(input), -100.0))
+    slope = k.sub(k.log1p(k.neg(input)), k.log(input))  # without the limits of forward, as in PyTorch
     if weight is not None:
         slope = k.mul(slope, k.to_dtype(weight, slope))
     return k.mul(slope, share(k, g, reduction, input))
@@ -245,13 +246,10 @@ def binary_cross_entropy(
 def bce_with_logits_op(k, input: Tensor, target: Tensor, weight: Index = None, pos_weight: Index = None, reduction="mean"):
     """Cross entropy of the sigmoid of scores."""
     floating("binary_cross_entropy_with_logits", input)
-    rest = k.log1p(k.exp(k.neg(k.abs(input))))
-    if pos_weight is None:
-        terms = k.add(k.sub(k.clamp(input, 0), k.mul(input, target)), rest)
-    else:
-        factor = k.add(k.mul(k.sub(k.to_dtype(pos_weight, input), 1), target), 1)
-        rest = k.add(rest, k.clamp(k.neg(input), 0))
-        terms = k.add(k.mul(k.sub(1, target), input), k.mul(factor, rest))
+    yes = k.log_sigmoid(input)
+    if pos_weight is not None:
+        yes = k.mul(k.add(k.mul(k.sub(k.to_dtype(pos_weight, input), 1), target), 1), yes)
+    terms = k.sub(k.mul(k.sub(1, target), input), yes)
     if weight is not None:
         terms = k.mul(terms, k.to_dtype(weight, terms))
     return reduced(k, terms, reduction)
@@ -401,8 +399,7 @@ def gaussian_nll_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
     var = var.clone()
-    with no_grad():
-        var.clamp_(min=eps)
+    np.maximum(var._a, eps, out=var._a)  # no part of the graph: the gradient passes the limit as if it were not there
     terms = 0.5 * (var.log() + (input - target) ** 2 / var)
     if full:
         terms = terms + 0.5 * math.log(2 * math.pi)

@@ -14,6 +14,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import bump
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
+from flambeau.ops.pad import pad
 
 
 def _floating(name: str, a: Any) -> None:
@@ -287,6 +288,8 @@ def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: A
     a = input._a
     if a.ndim < 2:
         raise IndexError(f"batch_norm(): expected at least 2 dimensions (N, C, *), got {describe(input)}")
+    if a.dtype.kind in "biu":
+        _floating("batch_norm", a)
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm(): running_mean and running_var must either both be given, or neither")
     if eps < 0:
@@ -402,9 +405,7 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
         return input
     ops = NS["OPS"]
     channels = input.shape[1]
-    pads = [(0, 0)] * input.ndim
-    pads[1] = (size // 2, (size - 1) // 2)
-    padded = ops.pad_zero(input * input, pads)
+    padded = pad(input * input, [0, 0] * (input.ndim - 2) + [size // 2, (size - 1) // 2])
     total = ops.slice(padded, 1, 0, channels)
     for i in range(1, size):
         total = total + ops.slice(padded, 1, i, i + channels)

@@ -55,8 +55,8 @@ def _places(shape: tuple[int, int, int], target: Array, ignore_index: int) -> tu
 
 def _shares(
     target: Array, valid: Array | None, weight: Array | None, reduction: str, dtype: np.dtype
-) -> tuple[Array, Array]:
-    """The factor of each target's term in the result, and the sum of the weights."""
+) -> Array:
+    """The factor of each target's term in the result."""
     count = target.size
     if weight is None:
         share = np.ones(count, dtype) if valid is None else valid.astype(dtype)
@@ -67,7 +67,9 @@ def _shares(
     total = np.add.reduce(share)
     if reduction == "mean":
         share = share / total
-    return share, total
+        if valid is not None:
+            share[~valid] = 0
+    return share
 
 
 def nll_rows(
@@ -75,14 +77,17 @@ def nll_rows(
 ) -> tuple[Array, Array, Array]:
     """Negative log-likelihood of (N, C, L) scores: the loss, the targets' flat places, the factor of each."""
     places, valid = _places(a.shape, target, ignore_index)
-    share, _ = _shares(target, valid, weight, reduction, a.dtype)
+    share = _shares(target, valid, weight, reduction, a.dtype)
     terms = a.reshape(-1).take(places)
     np.negative(terms, out=terms)
     if valid is not None:
         terms[~valid] = 0
     if reduction == "none":
         return (terms * share).reshape(target.shape), places, share
-    return _dot(terms, share, valid), places, share
+    value = _dot(terms, share, valid)
+    if reduction == "mean" and not (terms.size if valid is None else valid.any()):
+        value = np.full((), np.nan, a.dtype)
+    return value, places, share
 
 
 def _dot(terms: Array, share: Array, valid: Array | None) -> Array:
@@ -128,7 +133,7 @@ def cross_entropy_rows(
             return value, e, total, places, np.ones(n, a.dtype)
         value = value / n if n else value * np.nan
         return value.astype(a.dtype), e, total, places, np.full(n, 1 / n if n else 0, a.dtype)
-    share, _ = _shares(target, valid, weight, reduction, a.dtype)
+    share = _shares(target, valid, weight, reduction, a.dtype)
     if reduction == "none":
         terms = terms * share
         if valid is not None:
