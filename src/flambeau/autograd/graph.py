@@ -6,6 +6,7 @@ is wanted), `seq` is its place on the clock, and what its rules need is kept in 
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,9 +28,22 @@ class Node:
     trace: Any = None
     label = "Node"
 
+    #: What PyTorch calls this node where that depends on the call: a name, or a function of the node.
+    shown_as: Any = None
+
+    def shown(self) -> Node:
+        """Itself, in a class of the name that PyTorch gives it: looked up only when a program looks at the node."""
+        name = self.shown_as
+        if name is not None:
+            if name.__class__ is not str:
+                name = name(self)
+            if type(self).__name__ != name:
+                self.__class__ = _renamed(type(self), name)
+        return self
+
     def name(self) -> str:
         """The operation's name, such as 'MulBackward0'."""
-        return type(self).__name__
+        return type(self.shown()).__name__
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {hex(id(self))}>"
@@ -69,6 +83,19 @@ class Node:
 
     def _sequence_nr(self) -> int:
         return self.seq
+
+
+@functools.cache
+def _renamed(cls: type[Node], name: str) -> type[Node]:
+    return type(name, (cls,), {"__module__": cls.__module__})
+
+
+def show_as(result: Any, name: str) -> Any:
+    """`result`, whose fresh node PyTorch would call `name`."""
+    node = result._node
+    if isinstance(node, Node):
+        (node.edges[0] if isinstance(node, Pick) else node).shown_as = name
+    return result
 
 
 class Pick(Node):
@@ -113,9 +140,9 @@ def public_edge(edge: Any) -> tuple[Any, int]:
     if edge is None:
         return None, 0
     if isinstance(edge, Pick):
-        return edge.edges[0], edge.index
+        return edge.edges[0].shown(), edge.index
     if isinstance(edge, Node):
-        return edge, 0
+        return edge.shown(), 0
     return accumulator(edge), 0
 
 

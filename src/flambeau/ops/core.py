@@ -60,7 +60,8 @@ class Op:
         self.hidden: int = options.get("hidden", 0)
         self.nondiff: tuple[int, ...] = options.get("nondiff", ())
         self.any_dtype: bool = options.get("any_dtype", self.view)
-        self.grad_name: str = options.get("grad_name") or _camel(self.name) + "Backward0"
+        self.grad_name: str = options.get("grad_name") or _camel(self.name.removesuffix("_op")) + "Backward0"
+        self.shown_as: Any = options.get("shown_as")
         self.upcast: bool = options.get("upcast", not self.any_dtype)
         self.differentiable: bool = options.get("differentiable", True)
         signature = inspect.signature(compute)

@@ -173,6 +173,8 @@ def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
     if op.node_class is not None:
         return
     body: dict[str, Any] = {"op": op, "outputs": op.visible, "__module__": "flambeau.autograd"}
+    if op.shown_as is not None:
+        body["shown_as"] = staticmethod(op.shown_as)
     for i, _, _ in differentiable(op):
         body[f"b{i}"] = None
     body["kept"] = tuple(

@@ -241,7 +241,7 @@ class Tensor(Methods, Memory):
         node = self._node
         if node is None or node is LEAF:
             return None
-        return node.edges[0] if node.__class__ is Pick else node
+        return (node.edges[0] if node.__class__ is Pick else node).shown()
 
     @property
     def output_nr(self) -> int:
