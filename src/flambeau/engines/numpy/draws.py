@@ -78,8 +78,7 @@ def _singles(generator: Any, n: int, low: float = 0.0, high: float = 1.0) -> np.
     first, span = np.float32(low), np.float32(high) - np.float32(low)
     scale = np.array(span * _UNIT24)
     # a word times the scale is exact in float64; is the sum as well?
-    grain = min(_unit(span) * 2.0**-24, _unit(first))
-    exact = abs(float(span)) + abs(float(first)) <= grain * 2.0**53
+    exact = low == 0 or abs(float(span)) + abs(float(first)) <= min(_unit(span) * 2.0**-24, _unit(first)) * 2.0**53
     for start in range(0, n, _BLOCK):
         part = out[start : start + _BLOCK]
         words = generator.words(part.size)
