@@ -148,15 +148,15 @@ _unpool = {nd: _declare_unpool(nd) for nd in (2, 3)}
 def _check_adaptive(name: str, nd: int, input: Any, output_size: Any) -> tuple[int, ...]:
     """The output's spatial size: None keeps the input's."""
     check_tensor(name, "input", input)
+    given = output_size
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        if len(given) == nd <= input.ndim:
+            given = tuple(n if o is None else o for o, n in zip(given, input.shape[-nd:]))
+    size = ints(name, "output_size", given, nd)
     if input.ndim not in (nd + 1, nd + 2):
         raise RuntimeError(
             f"{name}(): expected an input of {nd + 1} (unbatched) or {nd + 2} dimensions, got {describe(input)}"
         )
-    given = output_size
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        if len(given) == nd:
-            given = tuple(n if o is None else o for o, n in zip(given, input.shape[-nd:]))
-    size = ints(name, "output_size", given, nd)
     if min(size) < 0:
         raise RuntimeError(f"{name}(): output sizes must not be negative, got {list(size)}")
     return size

@@ -321,7 +321,7 @@ def _convolve_transposed(
                 f"{list(output_padding)}, stride={list(stride)}, dilation={list(dilation)}"
             )
         size.append((n - 1) * s - 2 * p + d * (k - 1) + o + 1)
-    if min(size) < 0:
+    if min(size) < (1 if input.shape[0] else 0):
         raise RuntimeError(
             f"{name}(): an input of {list(input.shape[2:])} per channel gives an output of {size}, which is too small"
         )
