@@ -34,7 +34,7 @@ def adam(
         else:
             grad = k.add(grad, param, weight_decay)
     k.lerp_(exp_avg, grad, 1.0 - beta1)
-    k.addcmul_(k.mul_(exp_avg_sq, beta2), grad, grad, 1.0 - beta2)
+    k.decay_square_(exp_avg_sq, beta2, grad, 1.0 - beta2)
     mean_sq = exp_avg_sq if max_exp_avg_sq is None else k.maximum_(max_exp_avg_sq, exp_avg_sq)
     denominator = k.add_(k.div_(k.sqrt(mean_sq), (1.0 - beta2**step) ** 0.5), eps)
     k.addcdiv_(param, exp_avg, denominator, -(lr / (1.0 - beta1**step)))

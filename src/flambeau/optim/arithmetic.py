@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.numpy.blas import blend
 from flambeau.engines.numpy.parallel import parallel_for
 
 __all__ = ["Exact", "Plain", "Recorded", "Wide", "run"]
@@ -80,13 +81,21 @@ class Plain:
     @staticmethod
     def lerp_(a, end, weight):
         """`a` moves towards `end` by the fraction `weight`."""
-        if weight < 0.5:
-            t = _subtract(end, a)
-            _multiply(t, weight, t)
-            return _add(a, t, a)
+        if blend(weight, end, 1.0 - weight, a):
+            return a
         t = _subtract(end, a)
-        _multiply(t, weight - 1.0, t)
-        return _add(end, t, a)
+        _multiply(t, weight, t)
+        return _add(a, t, a)
+
+    @staticmethod
+    def decay_square_(a, factor, b, weight):
+        """`a = factor * a + weight * b**2`."""
+        t = _multiply(b, b)
+        if not blend(weight, t, factor, a):
+            _multiply(a, factor, a)
+            _multiply(t, weight, t)
+            _add(a, t, a)
+        return a
 
     @staticmethod
     def addcmul(a, b, c, value):
@@ -103,10 +112,11 @@ class Plain:
 
     @staticmethod
     def addcdiv_(a, b, c, value):
-        """`a += value * b / c`."""
-        t = _multiply(b, value)
-        _divide(t, c, t)
-        return _add(a, t, a)
+        """`a += value * b / c`; `c` is used up."""
+        t = _divide(b, c, c)
+        if blend(value, t, 1.0, a):
+            return a
+        return _add(a, _multiply(t, value, t), a)
 
     @staticmethod
     def maximum_(a, b):
@@ -179,6 +189,16 @@ class Exact(Plain):
         return _fma(a, t, _c64[weight], a) if weight < 0.5 else _fma(end, t, _c64[_c64[weight].item() - 1.0], a)
 
     @staticmethod
+    def decay_square_(a, factor, b, weight):
+        return Exact.addcmul_(Exact.mul_(a, factor), b, b, weight)
+
+    @staticmethod
+    def addcdiv_(a, b, c, value):
+        t = _multiply(b, value)
+        _divide(t, c, t)
+        return _add(a, t, a)
+
+    @staticmethod
     def addcmul(a, b, c, value):
         return _fma(a, _multiply(b, _c32[value]) if value != 1.0 else b, c, None)
 
@@ -205,11 +225,11 @@ def _widened(name: str) -> Any:
 class Wide(Plain):
     """`Plain` for float16 and bfloat16: each operation computes in float32 and rounds its result once."""
 
-    neg, abs, sign, sqrt, sqrt_ = Plain.neg, Plain.abs, Plain.sign, _widened("sqrt"), _widened("sqrt_")
+    sqrt, sqrt_ = _widened("sqrt"), _widened("sqrt_")
     add, add_, mul, mul_ = _widened("add"), _widened("add_"), _widened("mul"), _widened("mul_")
     div, div_, lerp_ = _widened("div"), _widened("div_"), _widened("lerp_")
     addcmul, addcmul_, addcdiv_ = _widened("addcmul"), _widened("addcmul_"), _widened("addcdiv_")
-    clamp_ = _widened("clamp_")
+    clamp_, decay_square_ = _widened("clamp_"), _widened("decay_square_")
 
 
 class Recorded:
@@ -230,6 +250,10 @@ class Recorded:
     @staticmethod
     def addcmul_(a, b, c, value):
         return a.addcmul_(b, c, value=value)
+
+    @staticmethod
+    def decay_square_(a, factor, b, weight):
+        return a.mul_(factor).addcmul_(b, b, value=weight)
 
     @staticmethod
     def addcdiv_(a, b, c, value):

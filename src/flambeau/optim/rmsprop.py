@@ -26,7 +26,7 @@ def rmsprop(k, param, grad, square_avg, grad_avg, momentum_buffer, lr, alpha, ep
         grad = k.neg(grad)
     if weight_decay:
         grad = k.add(grad, param, weight_decay)
-    k.addcmul_(k.mul_(square_avg, alpha), grad, grad, 1.0 - alpha)
+    k.decay_square_(square_avg, alpha, grad, 1.0 - alpha)
     if grad_avg is None:
         root = k.sqrt(square_avg)
     else:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ROW_MAJOR", "NO_TRANS", "TRANS", "gemm_of", "get_threads", "set_threads", "single_blas"]
+__all__ = ["ROW_MAJOR", "NO_TRANS", "TRANS", "blend", "gemm_of", "get_threads", "set_threads", "single_blas"]
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
 
@@ -62,6 +62,26 @@ def gemm_of(dtype: Any) -> Callable[..., Any] | None:
     `f(ROW_MAJOR, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)` with addresses as ints; None without one.
     """
     return _gemms.get(dtype)
+
+
+def _bind_axpby(name: str, real: Any) -> Callable[..., Any] | None:
+    word = ctypes.c_int64 if _suffix else ctypes.c_int
+    return _bind(name, None, word, real, ctypes.c_void_p, word, real, ctypes.c_void_p, word)
+
+
+_axpbys = {
+    np.dtype(np.float32): _bind_axpby("cblas_saxpby", ctypes.c_float),
+    np.dtype(np.float64): _bind_axpby("cblas_daxpby", ctypes.c_double),
+}
+
+
+def blend(alpha: float, x: Any, beta: float, y: Any) -> bool:
+    """`y = alpha * x + beta * y` in one pass over contiguous arrays of one dtype; False, and nothing done, where it can't be."""
+    function = _axpbys.get(y.dtype)
+    if function is None or x.dtype is not y.dtype or not (x.flags.c_contiguous and y.flags.c_contiguous):
+        return False
+    function(y.size, alpha, x.__array_interface__["data"][0], 1, beta, y.__array_interface__["data"][0], 1)
+    return True
 
 
 def get_threads() -> int:
