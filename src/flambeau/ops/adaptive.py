@@ -274,6 +274,8 @@ def _fractional_pool(
     if samples is None:
         samples = rand(*planes, dtype=input.dtype)
     check_tensor(name, "_random_samples", samples)
+    if samples.dim() == 3 and samples.shape[0] > planes[0]:  # samples for a larger batch do as well
+        samples = samples[: planes[0]]
     if tuple(samples.shape) != planes or samples.dtype is not input.dtype:
         raise RuntimeError(
             f"{name}(): _random_samples must be {input.dtype} of size {list(planes)}, got {describe(samples)}"

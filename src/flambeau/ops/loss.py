@@ -375,11 +375,12 @@ def _variance(input: Any, var: Any) -> Any:
             raise ValueError(f"gaussian_nll_loss(): var has a negative entry: {var}")
         return NS["WRAP"](np.full(input._a.shape, var, input._a.dtype))
     have, want = var._a.shape, input._a.shape
-    if have != want and not (have and want and have[:-1] == want[:-1] and have[-1] == 1):
+    apart = [h for h, w in zip(have, want) if h != w]
+    if have != want and not (len(have) == len(want) and apart == [1]):  # one dimension of length 1 may broadcast
         if have != want[:-1]:
             raise ValueError(
-                f"gaussian_nll_loss(): var is of incorrect size: expected {list(want)}, {list(want[:-1])} or "
-                f"{[*want[:-1], 1]}, got {list(have)}"
+                f"gaussian_nll_loss(): var is of incorrect size: expected {list(want)}, that with one length 1, or "
+                f"{list(want[:-1])}, got {list(have)}"
             )
         var = var.unsqueeze(-1)
     if (var._a < 0).any():
