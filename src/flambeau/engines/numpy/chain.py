@@ -13,7 +13,7 @@ import numpy as np
 
 from .parallel import BLOCK, parallel_for, scratch
 
-__all__ = ["keep_where", "row_blocks", "run_chain", "select_bits"]
+__all__ = ["choose", "keep_where", "row_blocks", "run_chain", "select_bits"]
 
 _SPREAD = 4 * BLOCK  # elements from which waking another thread pays for a chain of several ufuncs
 _TEMPS = tuple(("chain", i) for i in range(8))
@@ -65,3 +65,24 @@ def select_bits(mask: np.ndarray, a: np.ndarray, b: np.ndarray, out: np.ndarray)
     np.subtract(a.view(bits), low, out=res)
     np.multiply(res, mask, out=res)
     np.add(res, low, out=res)
+
+
+def choose(mask: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`np.where(mask, a, b)`, over the bits where that is quicker."""
+    dtype = a.dtype
+    if mask.size < 512 or dtype != b.dtype or dtype.kind != "f" or dtype.itemsize not in _BITS or mask.dtype != np.bool_:
+        return np.where(mask, a, b)
+    shape = mask.shape
+    if (a.shape != shape and a.size != 1) or (b.shape != shape and b.size != 1) or a.ndim > len(shape) or b.ndim > len(shape):
+        return np.where(mask, a, b)
+    out = np.empty(shape, dtype)
+    if mask.size <= BLOCK:
+        select_bits(mask, np.asarray(a), np.asarray(b), out)
+        return out
+    flat = [v.reshape(-1) for v in (mask, np.asarray(a), np.asarray(b), out)]
+
+    def piece(start: int, stop: int) -> None:
+        select_bits(*(v if v.size == 1 else v[start:stop] for v in flat))
+
+    parallel_for(mask.size, piece, grain=_SPREAD, block=BLOCK)
+    return out

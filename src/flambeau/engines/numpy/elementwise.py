@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .chain import choose
+
 add = np.add
 sub = np.subtract
 mul = np.multiply
@@ -70,7 +72,7 @@ lcm = np.lcm
 fmod = np.fmod
 real = np.real
 imag = np.imag
-where = np.where
+where = choose
 
 
 def pow(a: Any, b: Any) -> Any:
