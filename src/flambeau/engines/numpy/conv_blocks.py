@@ -94,6 +94,7 @@ class Plan:
         self.copies: list[tuple[Any, Any]] = []
         self.steps: list[tuple[int, int, list[tuple[int, int]]]] = []
         self.padded = False
+        self.shape: Sizes = ()
         (self._full if full else self._rows)(geo, block, group, flip)
 
     def _add(self, target: tuple[Any, ...], sizes: Sizes, *axes: tuple[slice, slice]) -> None:
