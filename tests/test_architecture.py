@@ -142,6 +142,5 @@ def test_every_op_has_its_derivative_or_says_that_it_has_none():
 def test_every_op_has_its_row_in_the_table():
     from tests import op_table
 
-    rows = {row.op for row in op_table.ROWS}
-    missing = sorted(name for name in operations() if name not in rows)
+    missing = sorted(name for name in operations() if name not in op_table.COVERED)
     assert not missing, f"{len(missing)} ops without a row: {', '.join(missing)}"
