@@ -196,10 +196,16 @@ class Module(HookedCall, Stateful, Tree):
 
     def __getattr__(self, name: str) -> Any:
         state = self.__dict__
-        for registry in ("_parameters", "_buffers", "_modules"):
-            found = state.get(registry)
-            if found is not None and name in found:
-                return found[name]
+        if "_modules" in state:  # written out, since programs ask this all the time
+            registry = state["_parameters"]
+            if name in registry:
+                return registry[name]
+            registry = state["_modules"]
+            if name in registry:
+                return registry[name]
+            registry = state["_buffers"]
+            if name in registry:
+                return registry[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
