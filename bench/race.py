@@ -15,9 +15,10 @@ SIDES = ("torch", "flambeau")
 
 
 def environment() -> dict[str, str]:
-    """The environment of every process that is measured: this checkout first on the path."""
+    """The environment of every process that is measured: this checkout first on the path, bytecode kept as usual."""
     paths = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
 
 
 class Runner:
