@@ -6,6 +6,7 @@ import numpy as _np
 
 # Division by zero and overflow give infinities and NaNs, as everywhere in this field, and no warnings.
 _np.seterr(all="ignore")
+_importlib.import_module(f"{__name__}.memory")
 
 #: The modules whose public names are kernels; each is imported when one of its kernels is first asked for.
 _MODULES = (
