@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import offer, op
 from flambeau.ops.elementwise import ceil, floor, trunc
@@ -76,7 +77,7 @@ def _(k, g):
     return k.neg(g)
 
 
-@op(elementwise=True, grad_name="RsubBackward1")
+@op(elementwise=True, shown_as=lambda node: f"RsubBackward{int(node.edges[1] is None)}")
 def rsub(k, input: Tensor, other: Tensor):
     """`other - input`."""
     return k.sub(other, input)
@@ -161,7 +162,7 @@ def divide(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
 
 
-@op(elementwise=True, grad_name="DivBackward1")
+@op(elementwise=True, grad_name="DivBackward2")
 def floor_divide(k, input: Tensor, other: Tensor):
     """The quotient rounded down; ZeroDivisionError's RuntimeError for integers by zero."""
     return k.floor_divide(input, other)
@@ -172,7 +173,7 @@ def _(k, g):
     return k.zeros_like(g)
 
 
-@op(elementwise=True, grad_name="DivBackward1")
+@op(elementwise=True, grad_name="DivBackward2")
 def trunc_divide(k, input: Tensor, other: Tensor):
     """The quotient rounded towards 0."""
     return k.trunc_divide(input, other)
@@ -183,7 +184,7 @@ def _(k, g):
     return k.zeros_like(g)
 
 
-@op(elementwise=True)
+@op(elementwise=True, shown_as=lambda node: f"RemainderBackward{int(node.edges[1] is not None)}")
 def remainder(k, input: Tensor, other: Tensor):
     """The remainder with the sign of `other`, as Python's `%`."""
     return k.remainder(input, other)
@@ -199,7 +200,7 @@ def _(k, g, input, other):
     return k.neg(k.mul(g, k.floor_divide(input, other)))
 
 
-@op(elementwise=True)
+@op(elementwise=True, shown_as=lambda node: f"FmodBackward{int(node.edges[1] is not None)}")
 def fmod(k, input: Tensor, other: Tensor):
     """The remainder with the sign of `input`, as C's fmod."""
     return k.fmod_checked(input, other)
@@ -266,7 +267,8 @@ def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
             if exponent < 0:
                 raise RuntimeError("Integers to negative integer powers are not allowed.")
             return pow_scalar(input, exponent, out=out)
-    return pow_tensor(input, exponent, out=out)
+    result = pow_tensor(input, exponent, out=out)
+    return result if isinstance(input, NS["Tensor"]) else show_as(result, "PowBackward2")
 
 
 offer("pow", pow)
@@ -458,7 +460,7 @@ def _(k, g, other, out):
     return k.mul(g, k.exp2(k.sub(other, out)))
 
 
-@op(elementwise=True, grad_name="LerpBackward1")
+@op(elementwise=True, shown_as=lambda node: f"LerpBackward{int(node.edges[2] is not None)}")
 def lerp(k, input: Tensor, end: Tensor, weight: Tensor):
     """`input + weight * (end - input)`; exact at both ends."""
     low = k.add(input, k.mul(weight, k.sub(end, input)))
@@ -548,3 +550,21 @@ true_divide = div
 multiply = mul
 subtract = scaled_sub
 arctan2 = atan2
+
+
+@op(elementwise=True, holomorphic=False)
+def complex_op(k, real: Tensor, imag: Tensor):
+    """A complex tensor from its parts; not `real + imag * 1j`, which makes NaN of infinite parts."""
+    result = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real.dtype, np.complex64))
+    result.real, result.imag = real, imag
+    return result
+
+
+@complex_op.derivative("real")
+def _(k, g):
+    return k.real(g)
+
+
+@complex_op.derivative("imag")
+def _(k, g):
+    return k.imag(g)

@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.errors import describe
+from flambeau.autograd.graph import show_as
 from flambeau.ops.core import composite, op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.dropout import dropout
@@ -100,7 +101,8 @@ def scaled_dot_product_attention(
         query, key, value = (t.expand(*batch, *t.shape[-2:]) for t in (query, key, value))
     if dropout_p > 0.0 or (attn_mask is not None and attn_mask.requires_grad):
         return _by_steps(query, key, value, attn_mask, is_causal, scale, dropout_p)[0]
-    return attention_op(query, key, value, attn_mask, is_causal, scale)
+    result = attention_op(query, key, value, attn_mask, is_causal, scale)
+    return result if query.ndim == 4 else show_as(result, "UnsafeViewBackward0" if query.ndim > 2 else "MmBackward0")
 
 
 def _check(query: Any, key: Any, value: Any, mask: Any, causal: bool) -> None:

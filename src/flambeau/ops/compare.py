@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
@@ -133,7 +134,7 @@ def bitwise_right_shift(k, input: Tensor, other: Tensor):
     return k.bitwise_right_shift(input, other)
 
 
-@op(elementwise=True, grad_name="ClampBackward1")
+@op(elementwise=True, grad_name="ClampBackward0")
 def clamp_tensor(k, input: Tensor, min: Tensor = None, max: Tensor = None):
     """`input` limited by tensors."""
     return k.clamp(input, min, max)
@@ -198,12 +199,14 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
 
 def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:
     """Limits each element from below."""
-    return clamp(input, min=min, out=out)
+    result = clamp(input, min=min, out=out)
+    return show_as(result, f"ClampMinBackward{int(isinstance(min, NS['Tensor']))}")
 
 
 def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
     """Limits each element from above."""
-    return clamp(input, max=max, out=out)
+    result = clamp(input, max=max, out=out)
+    return show_as(result, f"ClampMaxBackward{int(isinstance(max, NS['Tensor']))}")
 
 
 clip = clamp

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import composite, offer, op
 
@@ -231,7 +232,7 @@ def _(k, g, input):
     return k.div(g, k.mul(input, 2.302585092994046))
 
 
-@op(elementwise="float")
+@op(elementwise="float", grad_name="Log1PBackward0")
 def log1p(k, input: Tensor):
     """log(1 + x), exact near 0."""
     return k.log1p(input)
@@ -469,15 +470,11 @@ def _(k, g):
     return k.zeros_like(g)
 
 
-@op(elementwise=True)
-def positive(k, input: Tensor):
-    """The tensor itself; not for bool tensors."""
-    return k.positive(input)
-
-
-@positive.derivative("input")
-def _(k, g):
-    return g
+def positive(input: Any) -> Any:
+    """The tensor itself; a RuntimeError for bool tensors."""
+    if input._a.dtype == bool:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported; convert it to an integer type first")
+    return input
 
 
 @op(elementwise=True, holomorphic=False)
@@ -491,7 +488,11 @@ def _(k, g):
     return k.conj(g)
 
 
-conj = conj_physical
+def conj(input: Any) -> Any:
+    """The complex conjugate of each element; a real tensor is its own."""
+    return show_as(conj_physical(input), "ConjBackward0") if input._a.dtype.kind == "c" else input
+
+
 offer("conj", lambda a: conj_physical(a) if a._a.dtype.kind == "c" else a)
 offer("is_complex", lambda a: a._a.dtype.kind == "c")
 offer("zeros_like", lambda a: NS["WRAP"](np.zeros_like(a._a)))
@@ -499,7 +500,7 @@ offer("ones_like", lambda a: NS["WRAP"](np.ones_like(a._a)))
 offer("full_like", lambda a, value: NS["WRAP"](np.full_like(a._a, value)))
 
 
-@op(elementwise=True, holomorphic=False)
+@op(elementwise=True, holomorphic=False, grad_name="SelectBackward0")
 def real(k, input: Tensor):
     """The real parts; of a real tensor itself."""
     return k.real(input)
@@ -510,7 +511,7 @@ def _(k, g):
     return g
 
 
-@op(elementwise=True, holomorphic=False)
+@op(elementwise=True, holomorphic=False, grad_name="SelectBackward0")
 def imag(k, input: Tensor):
     """The imaginary parts of a complex tensor."""
     if input.dtype.kind != "c":

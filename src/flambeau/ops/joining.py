@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import make_view
 from flambeau.errors import describe
@@ -134,9 +135,11 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
 
 
 
-def _mark(parts: list[Any]) -> tuple[Any, ...]:
+def _mark(parts: list[Any], name: str | None = None) -> tuple[Any, ...]:
     for part in parts:
         part._multi_view = True
+        if name is not None:
+            show_as(part, name)
     return tuple(parts)
 
 
@@ -145,7 +148,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     if not input._a.ndim:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, input._a.ndim)
-    return _mark([shape.select(input, d, i) for i in range(input._a.shape[d])])
+    return _mark([shape.select(input, d, i) for i in range(input._a.shape[d])], "UnbindBackward0")
 
 
 def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwargs: Any) -> tuple[Any, ...]:
@@ -172,7 +175,8 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwarg
     for size in sizes:
         parts.append(shape.slice(tensor, d, start, start + size))
         start += size
-    return _mark(parts)
+    listed = isinstance(split_size_or_sections, (list, tuple))
+    return _mark(parts, "SplitWithSizesBackward0" if listed else "SplitBackward0")
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
@@ -277,7 +281,8 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, outpu
     if counts.ndim and counts.size not in (1, input._a.shape[d]):
         raise RuntimeError("repeats must have the same size as input along dim, but got " + describe(counts))
     picked = np.repeat(np.arange(input._a.shape[d]), counts if counts.size > 1 else int(counts.reshape(-1)[0]))
-    return NS["OPS"].index(input, (slice(None),) * d + (picked,))
+    result = NS["OPS"].index(input, (slice(None),) * d + (picked,))
+    return show_as(result, "IndexSelectBackward0" if isinstance(repeats, tensor) else "ViewBackward0")
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
@@ -388,8 +393,12 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
     if k == 0:
         return shape.clone(input)
     if k == 2:
-        return shape.flip(input, (a, b))
-    return shape.transpose(shape.flip(input, (b,)), a, b) if k == 1 else shape.flip(shape.transpose(input, a, b), (b,))
+        turned = shape.flip(input, (a, b))
+    elif k == 1:
+        turned = shape.transpose(shape.flip(input, (b,)), a, b)
+    else:
+        turned = shape.flip(shape.transpose(input, a, b), (b,))
+    return show_as(turned, "Rot90Backward0")
 
 
 def fliplr(input: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
@@ -55,7 +56,17 @@ def _(k, g, input):
     return k.matmul(k.transpose(input, 0, 1), g)
 
 
-@op(grad_name="MmBackward0")
+def _matmul_name(node: Any) -> str:
+    """PyTorch takes products of vectors, matrices and batches apart into different operations."""
+    a, b = len(node.sh_input), len(node.sh_other)
+    if a > 2 or (a == 1 and b > 2):
+        return "UnsafeViewBackward0"
+    if b > 2:
+        return "CloneBackward0"
+    return (("DotBackward0", "SqueezeBackward4"), ("MvBackward0", "MmBackward0"))[a - 1][b - 1]
+
+
+@op(grad_name="MmBackward0", shown_as=_matmul_name)
 def matmul(k, input: Tensor, other: Tensor):
     """The product of vectors, matrices or batches of matrices, batches broadcast, as NumPy's `@`.
 
@@ -146,7 +157,15 @@ def _(k, g, input):
     return k.matmul(k.transpose(input, 1, 2), g)
 
 
-@op(grad_name="AddmmBackward0")
+def _linear_name(node: Any) -> str:
+    """PyTorch multiplies matrices and gives other shapes back by a view."""
+    biased, ndim = node.edges[2] is not None, len(node.sh_input)
+    if ndim == 2:
+        return "AddmmBackward0" if biased else "MmBackward0"
+    return "ViewBackward0" if biased else "SqueezeBackward4" if ndim == 1 else "UnsafeViewBackward0"
+
+
+@op(grad_name="AddmmBackward0", shown_as=_linear_name)
 def linear(k, input: Tensor, weight: Tensor, bias: Tensor = None):
     """`input @ weight.T + bias`: input (..., in), weight (out, in) or (in), bias (out).
 
@@ -169,7 +188,7 @@ def linear(k, input: Tensor, weight: Tensor, bias: Tensor = None):
 
 
 @linear.derivative("input")
-def _(k, g, weight):
+def _(k, g, weight, input_shape):
     return k.matmul(g, weight) if len(weight.shape) == 2 else k.mul(k.unsqueeze(g, len(g.shape)), weight)
 
 
@@ -203,7 +222,8 @@ def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
 
 def vdot(input: Any, other: Any, *, out: Any = None) -> Any:
     """The product of two vectors, the first conjugated."""
-    return dot(NS["OPS"].conj_physical(input) if input.is_complex() else input, other, out=out)
+    product = dot(NS["OPS"].conj_physical(input) if input.is_complex() else input, other, out=out)
+    return show_as(product, "VdotBackward0")
 
 
 
@@ -237,38 +257,38 @@ def outer(input: Any, vec2: Any, *, out: Any = None) -> Any:
 ger = outer
 
 
-def _blend(input: Any, product: Any, beta: Any, alpha: Any, out: Any) -> Any:
+def _blend(name: str, input: Any, product: Any, beta: Any, alpha: Any, out: Any) -> Any:
     ops = NS["OPS"]
     if alpha != 1:
         product = ops.mul(product, alpha)
     if beta == 0:
         return product if out is None else ops.add(product, 0, out=out)
-    return ops.add(input if beta == 1 else ops.mul(input, beta), product, out=out)
+    return show_as(ops.add(input if beta == 1 else ops.mul(input, beta), product, out=out), name)
 
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (mat1 @ mat2)`."""
-    return _blend(input, mm(mat1, mat2), beta, alpha, out)
+    return _blend("AddmmBackward0", input, mm(mat1, mat2), beta, alpha, out)
 
 
 def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (mat @ vec)`."""
-    return _blend(input, mv(mat, vec), beta, alpha, out)
+    return _blend("AddmvBackward0", input, mv(mat, vec), beta, alpha, out)
 
 
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * outer(vec1, vec2)`."""
-    return _blend(input, outer(vec1, vec2), beta, alpha, out)
+    return _blend("AddrBackward0", input, outer(vec1, vec2), beta, alpha, out)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (batch1 @ batch2)`."""
-    return _blend(input, bmm(batch1, batch2), beta, alpha, out)
+    return _blend("BaddbmmBackward0", input, bmm(batch1, batch2), beta, alpha, out)
 
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * sum(batch1 @ batch2)` over the batch."""
-    return _blend(input, bmm(batch1, batch2).sum(0), beta, alpha, out)
+    return _blend("AddbmmBackward0", input, bmm(batch1, batch2).sum(0), beta, alpha, out)
 
 
 def chain_matmul(*matrices: Any, out: Any = None) -> Any:

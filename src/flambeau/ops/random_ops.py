@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import devices, dtypes, random
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, thread
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
@@ -520,7 +521,8 @@ def normal(
         NS["WRITE_OUT"]("normal", out, wrap(values))
         return out
     sides = [t if isinstance(t, tensor_class) else wrap(np.zeros((), values.dtype)) for t in (mean, std)]
-    return _normal(*sides, values)
+    kind = 1 if not isinstance(std, tensor_class) else 3 if isinstance(mean, tensor_class) else 2
+    return show_as(_normal(*sides, values), f"NormalBackward{kind}")
 
 
 def _normal_of_tensors(mean: Any, std: Any, source: random.Generator, storage: np.dtype) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import composite, offer, op
 from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
@@ -42,7 +43,7 @@ def _accumulator(array: Any, dtype: Any) -> Any:
     return np.int64 if array.dtype.kind in "biu" else None
 
 
-@op(any_dtype=False)
+@op(any_dtype=False, shown_as=lambda node: f"SumBackward{int(node.s_dim is not None)}")
 def sum(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
     """The sum of the elements, over `dim` (an int or tuple; None: all).
 
@@ -66,7 +67,7 @@ def _(k, g, input_shape, dim, keepdim):
     return k.expand(g, input_shape)
 
 
-@op
+@op(shown_as=lambda node: f"MeanBackward{int(node.s_dim is not None)}")
 def mean(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
     """The mean over `dim` (an int or tuple; None: all), for floating-point tensors; NaN of nothing."""
     if dtype is None and input.dtype.kind not in "fcV":
@@ -106,7 +107,7 @@ def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
     return NS["OPS"].div(nansum(input, dim, keepdim, dtype=dtype), count, out=out)
 
 
-@op
+@op(grad_name="ProdBackward0")
 def prod_all(k, input: Tensor, *, dtype=None):
     """The product of all elements."""
     return k.prod(input, None, False, _accumulator(input, dtype))
@@ -247,7 +248,7 @@ def _refuse_empty(name: str, shape: tuple[int, ...], dim: Any) -> None:
             raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
 
 
-@op(upcast=False)
+@op(upcast=False, grad_name="MaxBackward1")
 def max_all(k, input: Tensor):
     """The largest element of all."""
     if input.size == 0:
@@ -260,7 +261,7 @@ def _(k, g, input, out):
     return share_evenly(k, g, input, out)
 
 
-@op(upcast=False)
+@op(upcast=False, grad_name="MinBackward1")
 def min_all(k, input: Tensor):
     """The smallest element of all."""
     if input.size == 0:
@@ -358,13 +359,15 @@ def std(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False
 def var_mean(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
     """The variance and the mean over `dim`."""
     dim_, _ = _moment_arguments(dim, unbiased, correction)
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
+    pair = var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
+    return show_as(pair[0], "VarMeanBackward0"), show_as(pair[1], "VarMeanBackward0")
 
 
 def std_mean(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
     """The standard deviation and the mean over `dim`."""
     dim_, _ = _moment_arguments(dim, unbiased, correction)
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
+    pair = std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
+    return show_as(pair[0], "StdMeanBackward0"), show_as(pair[1], "StdMeanBackward0")
 
 
 def count_nonzero(input: Any, dim: Any = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import Region, make_view
 from flambeau.ops.core import composite, op
@@ -189,7 +190,7 @@ def _(k, g, input_shape):
     return k.reshape(g, input_shape)
 
 
-@op(view=True, grad_name="SqueezeBackward0")
+@op(view=True, shown_as=lambda node: f"SqueezeBackward{0 if node.s_dim is None else 1 + (not isinstance(node.s_dim, int))}")
 def squeeze_op(k, input: Tensor, dim):
     """Without the dimensions `dim` that have length 1 (None: all that have)."""
     shape = input.shape
@@ -201,7 +202,7 @@ def squeeze_op(k, input: Tensor, dim):
 
 
 @squeeze_op.derivative("input")
-def _(k, g, input_shape):
+def _(k, g, input_shape, dim):
     return k.reshape(g, input_shape)
 
 
@@ -414,7 +415,7 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     if input._node is None or not NS["GRAD_ENABLED"]():
         result = NS["WRAP"](view)
     else:
-        result = region_take(input, Region(array, view))
+        result = show_as(region_take(input, Region(array, view)), "AsStridedBackward0")
         result._a = view
     make_view(result, input)
     return result

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops import reduce, results, shape
 from flambeau.ops.arithmetic import lerp, maximum, minimum
@@ -127,7 +128,7 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = No
     dim = () if dim is None else wrap_dim(dim, input.ndim)
     low, high = out if out is not None else (None, None)
     pair = reduce.amin(input, dim, keepdim, out=low), reduce.amax(input, dim, keepdim, out=high)
-    return results.aminmax(pair)
+    return results.aminmax(show_as(extreme, "AminmaxBackward0") for extreme in pair)
 
 
 def _place(k: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
@@ -372,6 +373,8 @@ def _quantile(name: str, input: Any, q: Any, dim: Any, keepdim: bool, interpolat
     if keepdim:
         kept = shape.unsqueeze(kept, d + 1) if d is not None else shape.reshape(kept, (qs.size, *[1] * ndim))
     result = kept if qs.ndim else shape.select(kept, 0, 0)
+    if not keepdim:
+        show_as(result, "SqueezeBackward4")
     if out is not None:
         NS["WRITE_OUT"](name, out, result)
         return out

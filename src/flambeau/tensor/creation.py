@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, thread
 from flambeau.devices import require
 from flambeau.ops.dims import size_of
@@ -380,13 +381,13 @@ def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
         raise RuntimeError(f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument")
     if real._a.dtype.kind != "f":
         raise RuntimeError("Expected both inputs to be Half, Float or Double tensors but got " + f"{real.dtype} and {imag.dtype}")
-    ops = NS["OPS"]
-    unit = tensor(1j, dtype=real.dtype.to_complex())
-    return ops.add(real, ops.mul(imag, unit), out=out)
+    from flambeau.ops.arithmetic import complex_op
+
+    return complex_op(real, imag, out=out)
 
 
 def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
     """A complex tensor from moduli and arguments."""
-    return complex_tensor(abs * angle.cos(), abs * angle.sin(), out=out)
+    return show_as(complex_tensor(abs * angle.cos(), abs * angle.sin(), out=out), "PolarBackward0")
 
 

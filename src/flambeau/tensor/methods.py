@@ -460,7 +460,7 @@ class Functions:
 
     def conj(self) -> Any:
         """The complex conjugate; a real tensor itself."""
-        return elementwise.conj_physical(self) if self._a.dtype.kind == "c" else self  # type: ignore[attr-defined]
+        return elementwise.conj(self)
 
     def resolve_conj(self) -> Any:
         """The tensor: conjugates are never lazy."""
