@@ -166,7 +166,8 @@ def parameter_dict(torch):
     assert list(d.keys()) == ["a", "b"] and [k for k, _ in d.items()] == ["a", "b"] and list(d.values())[1] == "x"
     assert list(reversed(d)) == ["b", "a"]
     assert repr(d) == (
-        "ParameterDict(\n    (a): Parameter containing: [torch.FloatTensor of size 2x3]\n    (b): Object of type: str\n)"
+        "ParameterDict(\n    (a): Parameter containing: [torch.FloatTensor of size 2x3]\n"
+        "    (b): Object of type: str\n)"
     )
     c = d.copy()
     assert c["a"] is d["a"] and c is not d

@@ -1,4 +1,4 @@
-"""What modules and containers promise, as functions that hold for flambeau and for PyTorch alike: each takes the library."""
+"""What modules promise, as functions that hold for flambeau and for PyTorch alike: each takes the library."""
 
 import copy
 import io

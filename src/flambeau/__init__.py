@@ -112,7 +112,9 @@ from flambeau.ops.activation import (
     threshold,
     threshold_,
 )
-from flambeau.ops.distance import cosine_similarity, pairwise_distance
+from flambeau.ops.distance import bilinear, cosine_similarity, pairwise_distance, pdist
+from flambeau.ops.pad import constant_pad_nd
+from flambeau.ops.vision import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from flambeau.ops.norm import (
     batch_norm,
     group_norm,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from flambeau.ops.dispatch import wrap
+
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """x1 . x2 / (max(|x1|, eps) * max(|x2|, eps)) along `dim`, of shapes that broadcast.
@@ -38,8 +42,6 @@ def pdist(input: Any, p: float = 2.0) -> Any:
         raise RuntimeError(f"pdist: expected 2 dimensions, got {input.dim()}")
     if not input.is_floating_point() or p < 0:
         raise RuntimeError(f"pdist: expected a floating point tensor and p >= 0, got {input.dtype} and p={p}")
-    import numpy as np
-
     first, second = (from_numpy(i) for i in np.triu_indices(input.shape[0], 1))
     return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
 
@@ -64,14 +66,12 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    from flambeau.tensor.creation import zeros
-
     if str(tensor.dtype) != "torch.int64":
         raise RuntimeError(f"one_hot: expected int64 classes, got {tensor.dtype}: convert with .long()")
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("one_hot: an empty tensor does not tell the number of classes: give num_classes")
-        return zeros((*tensor.shape, num_classes), dtype=tensor.dtype)
+        return wrap(np.zeros((*tensor.shape, num_classes), np.int64))
     low, high = int(tensor.min()), int(tensor.max())
     if low < 0:
         raise RuntimeError(f"one_hot: classes must not be negative, got {low}")
@@ -79,7 +79,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         num_classes = high + 1
     elif num_classes < 1 or high >= num_classes:
         raise RuntimeError(f"one_hot: num_classes must be positive and above every class, got {num_classes} for {high}")
-    return zeros((*tensor.shape, num_classes), dtype=tensor.dtype).scatter_(-1, tensor.unsqueeze(-1), 1)
+    return wrap((tensor._a[..., None] == np.arange(num_classes)).astype(np.int64))
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
