@@ -12,6 +12,7 @@ def binary(name, first="real", second=None, dtypes=ALL, **options):
 binary("add", dtypes=ALL + "c")
 binary("sub", dtypes=ALL + "c")
 binary("mul", dtypes=ALL + "c")
+binary("complex", dtypes="df", ops="complex_op", method=False)
 binary("rsub", method=False)
 binary("div", "real", "nonzero", ALL + "c")
 binary("true_divide", "real", "nonzero", ops="div")
