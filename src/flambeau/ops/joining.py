@@ -17,6 +17,7 @@ from flambeau.errors import describe
 from flambeau.ops import shape
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.parts import SplitBackward0, SplitWithSizesBackward0, UnbindBackward0, parts_of
 
 
 __all__ = [
@@ -133,22 +134,12 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     return stack_op(list(tensors), wrap_dim(dim, len(first) + 1), out=out)
 
 
-
-
-def _mark(parts: list[Any], name: str | None = None) -> tuple[Any, ...]:
-    for part in parts:
-        part._multi_view = True
-        if name is not None:
-            show_as(part, name)
-    return tuple(parts)
-
-
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension, as views."""
     if not input._a.ndim:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, input._a.ndim)
-    return _mark([shape.select(input, d, i) for i in range(input._a.shape[d])], "UnbindBackward0")
+    return parts_of(input, d, [(i, i + 1) for i in range(input._a.shape[d])], UnbindBackward0, drop=True)
 
 
 def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwargs: Any) -> tuple[Any, ...]:
@@ -171,12 +162,12 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwarg
         if size < 0 or (size == 0 and n):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
         sizes = [min(size, n - start) for start in range(0, n, size)] if n else [0]
-    parts, start = [], 0
+    cuts, start = [], 0
     for size in sizes:
-        parts.append(shape.slice(tensor, d, start, start + size))
+        cuts.append((start, start + size))
         start += size
     listed = isinstance(split_size_or_sections, (list, tuple))
-    return _mark(parts, "SplitWithSizesBackward0" if listed else "SplitBackward0")
+    return parts_of(tensor, d, cuts, SplitWithSizesBackward0 if listed else SplitBackward0)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
@@ -208,7 +199,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[An
     else:
         edges = [int(i) for i in indices_or_sections]
     cuts = [0, *(max(0, min(n, e if e >= 0 else e + n)) for e in edges), n]
-    return _mark([shape.slice(input, d, a, max(a, b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)])
+    return parts_of(input, d, [(a, max(a, b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)], SplitBackward0)
 
 
 def hsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
@@ -487,5 +478,4 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Any, ...]:
         grids.append(shape.expand_op(shape.reshape(t, tuple(lengths)), full))
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
-        grids = [shape.transpose(grid, 0, 1) for grid in grids]
     return tuple(grids)

@@ -1,0 +1,75 @@
+"""Several views of one tensor at a time, with one node for all of them: `split`, `unbind` and their kin.
+
+The gradient is assembled once, part by part, instead of once per part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.graph import Node, Pick
+from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.autograd.views import make_view
+from flambeau.ops.dispatch import wrap
+
+
+class SplitBackward0(Node):
+    """Puts the gradients of the parts into the gradient of the whole."""
+
+    def __init__(self, input: Any, dim: int, cuts: list[tuple[int, int]], drop: bool) -> None:
+        self.edges = (input if input._node is LEAF else input._node,)
+        self.shape = input._a.shape
+        self.dtype = input._a.dtype
+        self.dim = dim
+        self.cuts = cuts
+        self.drop = drop
+        self.outputs = len(cuts)
+        self.seq = tick()
+        if NS.get("TRACE") is not None:
+            self.trace = NS["TRACE"]()
+
+    def run(self, g: list[Any]) -> tuple[Any, ...]:
+        whole = all(part is not None for part in g) and sum(b - a for a, b in self.cuts) == self.shape[self.dim]
+        result = (np.empty if whole else np.zeros)(self.shape, self.dtype)
+        lead = (slice(None),) * self.dim
+        for (start, stop), part in zip(self.cuts, g, strict=True):
+            if part is not None:
+                result[(*lead, start if self.drop else slice(start, stop))] = part
+        return (result,)
+
+    def run_recorded(self, g: list[Any]) -> tuple[Any, ...]:
+        ops = NS["OPS"]
+        total = None
+        for (start, stop), part in zip(self.cuts, g, strict=True):
+            if part is None:
+                continue
+            part = ops.unsqueeze(part, self.dim) if self.drop else part
+            put = ops.slice_put(part, self.shape, self.dim, start, stop)
+            total = put if total is None else ops.add(total, put)
+        return (total,)
+
+
+class SplitWithSizesBackward0(SplitBackward0):
+    """`split` by a list of lengths."""
+
+
+class UnbindBackward0(SplitBackward0):
+    """`unbind`."""
+
+
+def parts_of(input: Any, dim: int, cuts: list[tuple[int, int]], node_class: type, drop: bool = False) -> tuple[Any, ...]:
+    """The parts `start:stop` of one dimension as views; with `drop`, without that dimension."""
+    array = input._a
+    lead = (slice(None),) * dim
+    node = node_class(input, dim, cuts, drop) if input._node is not None and thread.grad else None
+    views = []
+    for i, (start, stop) in enumerate(cuts):
+        view = wrap(array[(*lead, start, ...) if drop else (*lead, slice(start, stop))])
+        make_view(view, input)
+        view._multi_view = True
+        if node is not None:
+            view._node = Pick(node, i)
+        views.append(view)
+    return tuple(views)
