@@ -179,7 +179,8 @@ def _together(query: Any, key: Any, value: Any, w: Any, b: Any) -> tuple[Any, An
         w_q, w_kv = w.split([width, 2 * width])
         b_q, b_kv = (None, None) if b is None else b.split([width, 2 * width])
         return (linear(query, w_q, b_q), *linear(key, w_kv, b_kv).chunk(2, -1))
-    return _separate(query, key, value, *w.chunk(3), b)
+    w_q, w_k, w_v = w.chunk(3)
+    return _separate(query, key, value, w_q, w_k, w_v, b)
 
 
 def _separate(query: Any, key: Any, value: Any, w_q: Any, w_k: Any, w_v: Any, b: Any) -> tuple[Any, Any, Any]:

@@ -120,7 +120,7 @@ class Plain:
 
     @staticmethod
     def maximum_(a, b):
-        return np.maximum(a, b, a)
+        return np.maximum(a, b, out=a)
 
     @staticmethod
     def clamp_(a, low, high):

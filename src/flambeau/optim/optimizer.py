@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from flambeau.autograd.graph import RemovableHandle
-from flambeau.autograd.runtime import enable_grad, no_grad, set_grad_enabled
+from flambeau.autograd.runtime import enable_grad, set_grad_enabled
 from flambeau.autograd.views import bump
 from flambeau.dtypes import float64, get_default_dtype
 from flambeau.ops.dispatch import wrap as tensor_of
@@ -379,15 +379,16 @@ class RuleOptimizer(Optimizer):
                 grad = p._grad
                 if grad is None:
                     continue
-                state = states[p]
+                state = states.get(p)
                 if not state:
-                    with no_grad():
-                        state.update(self.new_state(p, group))
+                    state = self.new_state(p, group)
+                    if state is not None:
+                        states[p] = state
                 self.update(group, p, grad, state, hyper)
 
-    def new_state(self, param: Any, group: dict[str, Any]) -> dict[str, Any]:
-        """What the optimizer remembers about a parameter before its first update."""
-        return {}
+    def new_state(self, param: Any, group: dict[str, Any]) -> dict[str, Any] | None:
+        """What the optimizer remembers about a parameter before its first update; None if it needs no memory."""
+        return None
 
     def prepare(self, group: dict[str, Any]) -> Any:
         """The group's hyperparameters, as `update` wants them."""

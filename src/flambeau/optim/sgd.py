@@ -88,6 +88,9 @@ class SGD(RuleOptimizer):
     def later_options(self) -> dict[str, Any]:
         return {"nesterov": False, "maximize": False, "foreach": None, "differentiable": False, "fused": None}
 
+    def new_state(self, param: Any, group: dict[str, Any]) -> dict[str, Any] | None:
+        return {} if group["momentum"] else None
+
     def prepare(self, group: dict[str, Any]) -> Any:
         lr, decay = group["lr"], group["weight_decay"]
         if not group["differentiable"]:
