@@ -85,6 +85,65 @@ def test_large_tensors_print_alike():
         assert printing.format_tensor(array, dtype="torch.float32") == repr(torch.from_numpy(array))
 
 
+def subclass(T):
+    class Tagged(T.Tensor):
+        pass
+
+    return T.ones(2).as_subclass(Tagged)
+
+
+TENSORS = {
+    "plain": lambda T: T.tensor([[1.0, -2.5], [3.25, 4.0]]),
+    "list": lambda T: [T.tensor(1), T.tensor([1.5])],
+    "leaf": lambda T: T.ones(3, requires_grad=True),
+    "recorded": lambda T: T.ones(3, requires_grad=True) * 2,
+    "long suffixes": lambda T: (T.ones(30, dtype=T.float64, requires_grad=True) * 2).sigmoid(),
+    "parameter": lambda T: T.nn.Parameter(T.ones(2, 2)),
+    "frozen parameter": lambda T: T.nn.Parameter(T.ones(2), requires_grad=False),
+    "parameter dict": lambda T: dict(T.nn.Linear(2, 2, bias=False).state_dict()),
+    "subclass": subclass,
+    "bfloat16": lambda T: T.tensor([1.0, 0.1], dtype=T.bfloat16),
+    "view": lambda T: T.arange(12).reshape(3, 4).t()[1:, ::2],
+    "expanded": lambda T: T.tensor([[1.0], [2.0]]).expand(2, 3),
+    "complex": lambda T: T.tensor([1 + 2j, -0.5j], requires_grad=True) * 2,
+    "empty": lambda T: T.empty(0, 2, dtype=T.int32),
+    "scalar grad": lambda T: T.tensor(2.0, requires_grad=True) ** 2,
+    "formatted": lambda T: f"{T.tensor(3.14159):.2f} {T.tensor(7):>5d} {T.tensor(True)} {T.ones(2)}",
+    "formatted grad": lambda T: f"{T.tensor(3.14159, requires_grad=True):8.3e}",
+    "formatted parameter": lambda T: f"{T.nn.Parameter(T.tensor(1.0))}",
+    "size": lambda T: (T.ones(2, 3).shape, T.Size([])),
+    "types": lambda T: (T.float32, T.device("cpu"), T.device("cuda:1"), str(T.device("cpu"))),
+    "summary": lambda T: T.arange(3000).reshape(30, 100),
+    "results": lambda T: T.tensor([[1.0, 3.0], [4.0, 2.0]]).max(0),
+    "inside no_grad": lambda T: T.no_grad()(lambda: T.ones(1, requires_grad=True) * 2)(),
+    "written in place": lambda T: T.ones(2, requires_grad=True).clone().mul_(3)[0:1].add_(1),
+    "default dtype": lambda T: T.ones(2, dtype=T.float64).to(T.float32),
+    "meshed": lambda T: T.meshgrid(T.arange(2), T.arange(2), indexing="ij"),
+    "module": lambda T: T.nn.Sequential(T.nn.Linear(2, 3), T.nn.ReLU()),
+}
+
+
+@pytest.mark.parametrize("case", TENSORS)
+def test_tensors_print_alike(case):
+    import flambeau
+
+    texts = []
+    for T in (torch, flambeau):
+        T.manual_seed(0)
+        texts.append(repr(TENSORS[case](T)) + "\n" + str(TENSORS[case](T)))
+    assert texts[0] == texts[1]
+
+
+def test_a_vector_does_not_take_a_format():
+    import flambeau
+
+    for T in (torch, flambeau):
+        with pytest.raises(TypeError):
+            format(T.ones(2), ".2f")
+        with pytest.raises(TypeError):
+            format(T.nn.Parameter(T.ones(())), ".2f")
+
+
 if __name__ == "__main__":
     rng = np.random.default_rng(2026)
     rows = [dict(case, text=oracle(case)) for case in (cases.random_case(rng, largest=30) for _ in range(320))]

@@ -160,7 +160,7 @@ class DataLoader(Generic[T_co]):
             raise ValueError(f"{name} of a {type(self).__name__} can't be changed once it is made; make a new one")
         super().__setattr__(name, value)
 
-    def __iter__(self) -> _Iterator:
+    def __iter__(self) -> _BaseDataLoaderIter:
         if not (self.persistent_workers and self.num_workers):
             return self._get_iterator()
         if self._iterator is None:
@@ -169,7 +169,7 @@ class DataLoader(Generic[T_co]):
             self._iterator._reset(self)
         return self._iterator
 
-    def _get_iterator(self) -> _Iterator:
+    def _get_iterator(self) -> _BaseDataLoaderIter:
         if self.num_workers == 0:
             return _SingleProcessDataLoaderIter(self)
         self.check_worker_number_rationality()
@@ -236,7 +236,7 @@ def _check_sampling(batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: 
         raise ValueError("batch_size=None yields single samples: there is no last batch to drop, leave drop_last out")
 
 
-class _Iterator:
+class _BaseDataLoaderIter:
     """One pass over the batches of a loader."""
 
     def __init__(self, loader: DataLoader) -> None:
@@ -257,7 +257,7 @@ class _Iterator:
         self._base_seed = draw_seed(loader.generator)
         self._num_yielded = 0
 
-    def __iter__(self) -> _Iterator:
+    def __iter__(self) -> _BaseDataLoaderIter:
         return self
 
     def __len__(self) -> int:
@@ -289,7 +289,7 @@ class _Iterator:
         )
 
 
-class _SingleProcessDataLoaderIter(_Iterator):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """Fetches a batch when it is asked for."""
 
     def __init__(self, loader: DataLoader) -> None:
@@ -302,7 +302,7 @@ class _SingleProcessDataLoaderIter(_Iterator):
         return self._dataset_fetcher.fetch(next(self._sampler_iter))
 
 
-class _MultiProcessingDataLoaderIter(_Iterator):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """Deals batches out to workers in turn; indices are drawn ahead, as far as PyTorch draws them."""
 
     def __init__(self, loader: DataLoader) -> None:
