@@ -90,6 +90,8 @@ from flambeau.ops.shape import *
 from flambeau.ops.joining import *
 from flambeau.ops.products import *
 from flambeau.ops.sorting import *
+from flambeau.ops.index import gather
+from flambeau.ops.scatter import *
 from flambeau.settings import *
 from flambeau.tensor.queries import *
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction

@@ -19,7 +19,6 @@ from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
 from flambeau.ops.parts import SplitBackward0, SplitWithSizesBackward0, UnbindBackward0, parts_of
 
-
 __all__ = [
     "atleast_1d",
     "atleast_2d",
@@ -78,7 +77,9 @@ def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     torch.Size([3, 2])
     """
     if not isinstance(tensors, (list, tuple)):
-        raise TypeError(f"cat(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+        raise TypeError(
+            f"cat(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     if not tensors:
         raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
     tensor = NS["Tensor"]
@@ -120,7 +121,9 @@ def _(k, g, tensors_shape, dim, needs):
 def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """The tensors, all of one shape, joined along a new dimension `dim`."""
     if not isinstance(tensors, (list, tuple)):
-        raise TypeError(f"stack(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+        raise TypeError(
+            f"stack(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     if not tensors:
         raise RuntimeError("stack expects a non-empty TensorList")
     first = tensors[0]._a.shape
@@ -219,7 +222,9 @@ def dsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
 
 def _even_split(input: Any, parts: Any, dim: int, least: int, name: str) -> tuple[Any, ...]:
     if input._a.ndim < least:
-        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input._a.ndim} dimensions!")
+        raise RuntimeError(
+            f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input._a.ndim} dimensions!"
+        )
     if isinstance(parts, int) and (parts <= 0 or input._a.shape[dim] % parts):
         raise RuntimeError(
             f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input._a.shape[dim]} is not "
@@ -413,7 +418,10 @@ def atleast_1d(*tensors: Any) -> Any:
 
 def atleast_2d(*tensors: Any) -> Any:
     """With at least two dimensions, new ones in front."""
-    return _atleast(tensors, lambda t: shape.reshape(t, (1, 1)) if t._a.ndim == 0 else shape.unsqueeze(t, 0) if t._a.ndim == 1 else t)
+    return _atleast(
+        tensors,
+        lambda t: shape.reshape(t, (1, 1)) if t._a.ndim == 0 else shape.unsqueeze(t, 0) if t._a.ndim == 1 else t,
+    )
 
 
 def atleast_3d(*tensors: Any) -> Any:
@@ -465,7 +473,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Any, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if indexing not in (None, "ij", "xy"):
-        raise RuntimeError(f"torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: {indexing}")
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     items = list(tensors)
     swap = indexing == "xy" and len(items) >= 2
     if swap:

@@ -38,7 +38,12 @@ CLASSES: dict[str, type] = {}
 def named(name: str, *fields: str) -> Any:
     """A new class of results."""
     body: dict[str, Any] = {field: _part(i) for i, field in enumerate(fields)}
-    body |= {"_fields": fields, "__slots__": (), "__module__": "flambeau.return_types", "n_sequence_fields": len(fields)}
+    body |= {
+        "_fields": fields,
+        "__slots__": (),
+        "__module__": "flambeau.return_types",
+        "n_sequence_fields": len(fields),
+    }
     CLASSES[name] = cls = type(name, (Named,), body)
     return cls
 

@@ -20,6 +20,36 @@ from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
 from flambeau.ops.index import gather
 
+__all__ = [
+    "aminmax",
+    "argmax",
+    "argmin",
+    "argsort",
+    "argwhere",
+    "bincount",
+    "bucketize",
+    "cummax",
+    "cummin",
+    "histc",
+    "histogram",
+    "isin",
+    "kthvalue",
+    "max",
+    "median",
+    "min",
+    "mode",
+    "msort",
+    "nanmedian",
+    "nanquantile",
+    "nonzero",
+    "quantile",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unique",
+    "unique_consecutive",
+]
+
 
 @op
 def put_places(k, g: Tensor, shape, dim, index: Index):
@@ -203,7 +233,9 @@ def topk_op(kernels, input: Tensor, k, dim, largest):
     _real("topk", input)
     d = wrap_dim(dim, input.ndim)
     if not 0 <= k <= (input.shape[d] if input.ndim else 1):
-        raise RuntimeError("selected index k out of range" + f": k is {k}, dimension {d} of {list(input.shape)} is shorter")
+        raise RuntimeError(
+            "selected index k out of range" + f": k is {k}, dimension {d} of {list(input.shape)} is shorter"
+        )
     if input.ndim == 0:
         return np.array(input), np.zeros((), np.int64)
     return kernels.topk(input, k, d, largest)
@@ -225,7 +257,9 @@ def kthvalue_op(kernels, input: Tensor, k, dim, keepdim=False):
     _real("kthvalue", input)
     a, d = _line("kthvalue", input, dim)
     if not 1 <= k <= a.shape[d]:
-        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}: k is {k}, there are {a.shape[d]}")
+        raise RuntimeError(
+            f"kthvalue(): selected number k out of range for dimension {d}: k is {k}, there are {a.shape[d]}"
+        )
     return _selected(input, *kernels.kth(a, k - 1, d), d, keepdim)
 
 
@@ -331,7 +365,9 @@ def cummin(input: Any, dim: int, *, out: Any = None) -> Any:
     return results.cummin(cummin_op(input, dim, out=out))
 
 
-def quantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None) -> Any:
+def quantile(
+    input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
+) -> Any:
     """The `q`-quantiles (a number or a vector in [0, 1]) along `dim` or of all; NaN where there is a NaN.
 
     Between two elements it interpolates: 'linear', 'lower', 'higher', 'nearest' or 'midpoint'. A vector `q` adds a first
@@ -340,16 +376,22 @@ def quantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, inte
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False, out)
 
 
-def nanquantile(input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None) -> Any:
+def nanquantile(
+    input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
+) -> Any:
     """`quantile` of the elements that are not NaN."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True, out)
 
 
-def _quantile(name: str, input: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, out: Any) -> Any:
+def _quantile(
+    name: str, input: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, out: Any
+) -> Any:
     if input._a.dtype not in (np.float32, np.float64):
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype, got {input.dtype}")
     if interpolation not in ("linear", "lower", "higher", "nearest", "midpoint"):
-        raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, got {interpolation!r}")
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, got {interpolation!r}"
+        )
     qs = q._a if isinstance(q, NS["Tensor"]) else np.asarray(q, input._a.dtype)
     if qs.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got {qs.ndim} dimensions")
@@ -416,7 +458,9 @@ def _unique_dim(a: Any, dim: Any) -> int:
     return d
 
 
-def unique(input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None) -> Any:
+def unique(
+    input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None
+) -> Any:
     """The distinct elements, or slices along `dim`, in ascending order; besides, where each went and how many there are."""
     k = NS["K"]
     d = None if dim is None else _unique_dim(input._a, dim)
@@ -460,7 +504,9 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
         return NS["WRAP"](np.bincount(a.astype(np.int64), minlength=minlength))
     w = weights._a
     if w.shape != a.shape:
-        raise RuntimeError(f"weights should be 1-d and have the same length as input, got {list(w.shape)} and {list(a.shape)}")
+        raise RuntimeError(
+            f"weights should be 1-d and have the same length as input, got {list(w.shape)} and {list(a.shape)}"
+        )
     kind = np.float32 if w.dtype == np.float32 else np.float64
     return NS["WRAP"](np.bincount(a.astype(np.int64), w, minlength).astype(kind))
 
@@ -505,7 +551,9 @@ def searchsorted(
     if side not in (None, "left", "right"):
         raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
-        raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
+        )
     a = sorted_sequence._a
     values = input._a if isinstance(input, NS["Tensor"]) else np.asarray(input, a.dtype)
     if sorter is not None:
@@ -548,4 +596,3 @@ def histogram(input: Any, bins: Any, *, range: Any = None, weight: Any = None, d
         range = (float(a.min()) - 1, float(a.min()) + 1)
     counts, found = np.histogram(a.reshape(-1), edges, range, density, w)
     return results.histogram((NS["WRAP"](counts.astype(a.dtype)), NS["WRAP"](found.astype(a.dtype))))
-

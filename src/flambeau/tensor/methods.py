@@ -15,7 +15,7 @@ from flambeau.ops import softmax as softmaxes
 from flambeau.ops.core import operator_of
 from flambeau.ops.dims import size_of
 from flambeau.tensor import inplace
-from flambeau.tensor.breadth import Ordering
+from flambeau.tensor.breadth import NewShapes, Ordering, Places
 from flambeau.tensor.inplace import in_place
 
 
@@ -479,13 +479,13 @@ class Functions:
         return elementwise.imag(self)
 
 
-class Methods(Operators, Shapes, Reductions, Ordering, Conversions, Functions, Writes):
+class Methods(Operators, Shapes, Reductions, Ordering, Places, NewShapes, Conversions, Functions, Writes):
     """All of them."""
 
 
 for _name in (
     "abs neg sqrt rsqrt reciprocal square exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh "
-    "asinh acosh atanh sigmoid sign sgn floor ceil round frac trunc nan_to_num deg2rad rad2deg add sub mul div "
+    "asinh acosh atanh sigmoid erf sign sgn floor ceil round frac trunc nan_to_num deg2rad rad2deg add sub mul div "
     "floor_divide remainder fmod pow float_power atan2 hypot copysign xlogy lerp addcmul addcdiv clamp clip clamp_min "
     "clamp_max eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor "
     "bitwise_not bitwise_left_shift bitwise_right_shift masked_fill addmm addmv addr baddbmm addbmm cumsum cumprod "

@@ -18,6 +18,7 @@ _MODULES = (
     "layout",
     "products",
     "index",
+    "scatter",
     "special",
     "activation",
     "softmax",

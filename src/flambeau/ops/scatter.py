@@ -1,0 +1,496 @@
+"""Writing to places along a dimension, and picking slices: scatter, index_add, index_select, masked and flat forms."""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.ops import joining, shape
+from flambeau.ops.compare import masked_fill
+from flambeau.ops.core import op
+from flambeau.ops.dims import wrap_dim
+from flambeau.ops.index import check_gather, gather, parse_index
+
+__all__ = [
+    "diagonal_scatter",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_select",
+    "masked_scatter",
+    "masked_select",
+    "put",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "select_scatter",
+    "slice_scatter",
+    "take",
+    "take_along_dim",
+]
+
+
+def _numbers(name: str, input: Any, src: Any) -> None:
+    if input.dtype != src.dtype:
+        raise RuntimeError(
+            f"{name}(): Expected self.dtype to be equal to src.dtype, but they are {input.dtype} and {src.dtype}; "
+            "convert one with .to(dtype)"
+        )
+
+
+def _check(name: str, input: Any, dim: Any, index: Any, src: Any = None) -> None:
+    """Refuses an index that does not fit `input`, or a source that is smaller than it or of another dtype."""
+    if index.dtype != np.int64:
+        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}")
+    check_gather(name, input, dim, index)
+    if src is None:
+        return
+    _numbers(name, input, src)
+    if index.size and (
+        (src.ndim or 1) != (index.ndim or 1) or any(n > m for n, m in zip(index.shape, src.shape, strict=False))
+    ):
+        raise RuntimeError(
+            f"{name}(): Expected index {list(index.shape)} to be no larger than src {list(src.shape)} in every "
+            f"dimension"
+        )
+
+
+def _source_gradient(k: Any, g: Any, dim: int, index: Any, src_shape: Any) -> Any:
+    """The gradient of a source whose first elements were written."""
+    picked = k.gather(g, dim, index)
+    if tuple(picked.shape) == tuple(src_shape):
+        return picked
+    for d, n in enumerate(src_shape):
+        if picked.shape[d] != n:
+            full = (*picked.shape[:d], n, *picked.shape[d + 1 :])
+            picked = k.slice_put(picked, full, d, 0, picked.shape[d])
+    return picked
+
+
+@op(any_dtype=True, grad_name="ScatterBackward0")
+def scatter_src(k, input: Tensor, dim, index: Index, src: Tensor):
+    """`input` with `src` at `index` along `dim`."""
+    _check("scatter", input, dim, index, src)
+    return k.scatter_put(input, dim, index, src)
+
+
+@scatter_src.derivative("input")
+def _(k, g, dim, index):
+    return k.scatter_fill(g, dim, index, 0)
+
+
+@scatter_src.derivative("src")
+def _(k, g, dim, index, src_shape):
+    return _source_gradient(k, g, dim, index, src_shape)
+
+
+@op(any_dtype=True, grad_name="ScatterBackward1")
+def scatter_fill(k, input: Tensor, dim, index: Index, value):
+    """`input` with a number at `index` along `dim`."""
+    _check("scatter", input, dim, index)
+    return k.scatter_fill(input, dim, index, value)
+
+
+@scatter_fill.derivative("input")
+def _(k, g, dim, index):
+    return k.scatter_fill(g, dim, index, 0)
+
+
+def scatter(
+    input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None, out: Any = None
+) -> Any:
+    """`input` with `src`, a tensor or a number, written at `index`: `out[index[i][j]][j] = src[i][j]` for dim 0.
+
+    `reduce` 'add' or 'multiply' combines instead (without a derivative in PyTorch; `scatter_reduce` has one).
+    """
+    src = value if src is None else src
+    tensor = isinstance(src, NS["Tensor"])
+    if reduce is not None:
+        how = {"add": "sum", "multiply": "prod"}.get(reduce)
+        if how is None:
+            raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}")
+        if not tensor:
+            src = NS["WRAP"](np.full(index._a.shape, src, input._a.dtype))
+        result = scatter_reduce(input, dim, index, src, how)
+        return result if out is None else _write("scatter", out, result)
+    if tensor:
+        return scatter_src(input, dim, index, src, out=out)
+    return scatter_fill(input, dim, index, src, out=out)
+
+
+def _write(name: str, out: Any, result: Any) -> Any:
+    NS["WRITE_OUT"](name, out, result)
+    return out
+
+
+@op(any_dtype=True)
+def scatter_add(k, input: Tensor, dim, index: Index, src: Tensor):
+    """`input` with `src` added at `index` along `dim`: `out[index[i][j]][j] += src[i][j]` for dim 0."""
+    _check("scatter_add", input, dim, index, src)
+    return k.scatter_add(input, dim, index, src)
+
+
+@scatter_add.derivative("input")
+def _(k, g):
+    return g
+
+
+@scatter_add.derivative("src")
+def _(k, g, dim, index, src_shape):
+    return _source_gradient(k, g, dim, index, src_shape)
+
+
+@op(any_dtype=True, grad_name="ScatterReduceBackward0")
+def scatter_extreme(k, input: Tensor, dim, index: Index, src: Tensor, how):
+    """`input` combined at `index` with `src`: the products, maxima or minima."""
+    _check("scatter_reduce", input, dim, index, src)
+    return k.scatter_extreme(input, dim, index, src, how)
+
+
+@scatter_extreme.derivative("input", "src")
+def _(k, g, input, src, out, dim, index, how, src_shape):
+    picked = _part(k, src, index)
+    if how == "prod":
+        mine = k.mul(g, k.div(out, input))
+        theirs = k.div(k.gather(k.mul(g, out), dim, index), picked)
+        return mine, _padded(k, theirs, src_shape)
+    hit = k.to_dtype(k.eq(input, out), g)
+    hits = k.to_dtype(k.eq(picked, k.gather(out, dim, index)), g)
+    shared = k.div(g, k.scatter_add(hit, dim, index, hits))
+    return k.mul(hit, shared), _padded(k, k.mul(hits, k.gather(shared, dim, index)), src_shape)
+
+
+def _part(k: Any, src: Any, index: Any) -> Any:
+    for d, n in enumerate(index.shape):
+        if d < len(src.shape) and src.shape[d] != n:
+            src = k.slice(src, d, 0, n)
+    return src
+
+
+def _padded(k: Any, g: Any, full: Any) -> Any:
+    for d, n in enumerate(full):
+        if g.shape[d] != n:
+            g = k.slice_put(g, (*g.shape[:d], n, *g.shape[d + 1 :]), d, 0, g.shape[d])
+    return g
+
+
+def scatter_reduce(
+    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True, out: Any = None
+) -> Any:
+    """`input` combined at `index` with `src`: `reduce` is 'sum', 'prod', 'mean', 'amax' or 'amin'.
+
+    Without `include_self` the values of `input` at those places do not take part.
+    """
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    base = input
+    if not include_self:
+        kind = input._a.dtype
+        low, high = (
+            (-np.inf, np.inf)
+            if kind.kind in "fV"
+            else (np.iinfo(kind).min, np.iinfo(kind).max)
+            if kind.kind in "iu"
+            else (0, 1)
+        )
+        start = {"sum": 0, "mean": 0, "prod": 1, "amax": low, "amin": high}[reduce]
+        base = scatter_fill(input, dim, index, start)
+    if reduce in ("sum", "mean"):
+        result = scatter_add(base, dim, index, src)
+        if reduce == "mean":
+            result = _mean(result, dim, index, include_self)
+    else:
+        result = scatter_extreme(base, dim, index, src, reduce)
+    return result if out is None else _write("scatter_reduce", out, result)
+
+
+def _mean(total: Any, dim: int, index: Any, include_self: bool) -> Any:
+    wrap, ops = NS["WRAP"], NS["OPS"]
+    ones = np.ones(index._a.shape, total._a.dtype)
+    start = np.ones(total._a.shape, total._a.dtype) if include_self else np.zeros(total._a.shape, total._a.dtype)
+    count = np.maximum(NS["K"].scatter_add(start, dim, index._a, ones), 1)
+    if total._a.dtype.kind in "fcV":
+        return ops.div(total, wrap(count))
+    return ops.floor_divide(total, wrap(count))
+
+
+def _rows(name: str, a: Any, dim: Any, index: Any) -> int:
+    """`dim` counted from the front; refuses an index that is no vector of places along it."""
+    d = wrap_dim(dim, a.ndim)
+    if index.ndim > 1:
+        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}")
+    if index.dtype not in (np.int64, np.int32):
+        raise (RuntimeError if name == "index_select" else IndexError)(
+            f"{name}(): Expected dtype int32 or int64 for index, got {index.dtype}"
+        )
+    n = a.shape[d] if a.ndim else 1
+    if index.size and not (0 <= int(index.min()) and int(index.max()) < n):
+        raise IndexError(
+            f"{name}(): index out of range: dimension {d} has size {n}, the index reaches from "
+            f"{index.min()} to {index.max()}"
+        )
+    return d
+
+
+@op(any_dtype=True)
+def index_select(k, input: Tensor, dim, index: Index):
+    """The slices of `input` at `index`, a vector, along `dim`: a copy.
+
+    >>> import flambeau as torch
+    >>> torch.index_select(torch.tensor([[1, 2, 3], [4, 5, 6]]), 1, torch.tensor([2, 0]))
+    tensor([[3, 1],
+            [6, 4]])
+    """
+    return k.select_rows(input, _rows("index_select", input, dim, index), index)
+
+
+@index_select.derivative("input")
+def _(k, g, input_shape, dim, index):
+    return k.put_rows(g, input_shape, dim, index)
+
+
+@op(any_dtype=True)
+def put_rows(k, g: Tensor, shape, dim, index: Index):
+    """Zeros of `shape` with slices added at `index` along `dim`: the gradient of `index_select`."""
+    return k.put_rows(g, shape, dim, index)
+
+
+@put_rows.derivative("g")
+def _(k, g, dim, index):
+    return k.index_select(g, dim, index)
+
+
+def _fitting(name: str, input: Any, d: int, index: Any, source: Any) -> None:
+    """Refuses a source whose slices do not match those at `index`."""
+    _numbers(name, input, source)
+    want = [*input.shape[:d], index.size, *input.shape[d + 1 :]] if input.ndim else []
+    if list(source.shape) != want and not (input.ndim <= 1 and source.size == index.size):
+        kind = IndexError if name == "index_copy" and source.ndim != input.ndim else RuntimeError
+        raise kind(f"{name}(): source must have the shape {want} of the slices at index, got {list(source.shape)}")
+
+
+@op(any_dtype=True)
+def index_add(k, input: Tensor, dim, index: Index, source: Tensor, *, alpha=1):
+    """`input` with `alpha` times the slices of `source` added at `index` along `dim`."""
+    d = _rows("index_add", input, dim, index)
+    _fitting("index_add", input, d, index, source)
+    added = k.put_rows(source, input.shape, d, index)
+    if input.dtype.kind == "b":
+        return k.logical_or(input, added)
+    return k.add(input, added if alpha == 1 else k.mul(added, alpha))
+
+
+@index_add.derivative("input")
+def _(k, g):
+    return g
+
+
+@index_add.derivative("source")
+def _(k, g, dim, index, source_shape, alpha):
+    g = k.reshape(k.index_select(g, dim, index), source_shape)
+    return g if alpha == 1 else k.mul(g, alpha)
+
+
+@op(any_dtype=True)
+def index_copy(k, input: Tensor, dim, index: Index, source: Tensor):
+    """`input` with the slices at `index` along `dim` replaced by those of `source`."""
+    d = _rows("index_copy", input, dim, index)
+    _fitting("index_copy", input, d, index, source)
+    return k.copy_rows(input, d, index, source)
+
+
+@index_copy.derivative("input")
+def _(k, g, dim, index):
+    return k.fill_rows(g, dim, index, 0)
+
+
+@index_copy.derivative("source")
+def _(k, g, dim, index, source_shape):
+    return k.reshape(k.index_select(g, dim, index), source_shape)
+
+
+@op(any_dtype=True, grad_name="IndexFillBackward0")
+def fill_rows(k, input: Tensor, dim, index: Index, value):
+    """`input` with a number in the slices at `index` along `dim`."""
+    d = _rows("index_fill", input, dim, index)
+    return k.fill_rows(input, d, index, value)
+
+
+@fill_rows.derivative("input")
+def _(k, g, dim, index):
+    return k.fill_rows(g, dim, index, 0)
+
+
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    """`input` with `value`, a number or zero-dim tensor, in the slices at `index` along `dim`."""
+    if not isinstance(value, NS["Tensor"]):
+        return fill_rows(input, dim, index, value)
+    if value._a.ndim:
+        raise RuntimeError(
+            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._a.ndim} dimension(s)."
+        )
+    marked = NS["K"].fill_rows(
+        np.zeros(input._a.shape, bool), _rows("index_fill", input._a, dim, index._a), index._a, True
+    )
+    return masked_fill(input, NS["WRAP"](marked), value)
+
+
+def _index(indices: Any, array: Any) -> Any:
+    if isinstance(indices, NS["Tensor"]) or not isinstance(indices, (list, tuple)):
+        raise TypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(indices).__name__}")
+    spelled = tuple(slice(None) if i is None else i for i in indices)
+    return parse_index(spelled, array)[0]
+
+
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
+    """`input` with `values` written (or with `accumulate` added) at `indices`, a tuple of tensors."""
+    _numbers("index_put", input._a, values._a)
+    return NS["OPS"].index_put_op(input, values, _index(indices, input._a), accumulate)
+
+
+def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
+    """The elements where the bool `mask` is true, as a vector; both are broadcast together."""
+    if mask._a.dtype != bool:
+        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
+    full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
+    picked = masked_select_op(joining.broadcast_to(input, full), np.broadcast_to(mask._a, full))
+    return picked if out is None else _write("masked_select", out, picked)
+
+
+@op(any_dtype=True, grad_name="MaskedSelectBackward0")
+def masked_select_op(k, input: Tensor, mask):
+    """The elements where an array of truth values is true."""
+    return k.index(input, (mask,)) if input.ndim else input.reshape(1)[mask.reshape(1)]
+
+
+@masked_select_op.derivative("input")
+def _(k, g, input_shape, mask):
+    return k.index_add_zeros(g, input_shape, (mask,))
+
+
+@op(any_dtype=True, grad_name="MaskedScatterBackward0")
+def masked_scatter_op(k, input: Tensor, source: Tensor, mask):
+    """`input` with the first elements of `source` where an array of truth values is true."""
+    count = int(mask.sum())
+    if source.size < count:
+        raise RuntimeError(
+            f"masked_scatter: expected source to have at least {count} elements, one per true mask, got {source.size}"
+        )
+    return k.index_put(input, source.reshape(-1)[:count], (mask,), False)
+
+
+@masked_scatter_op.derivative("input")
+def _(k, g, mask):
+    return k.index_clear(g, (mask,))
+
+
+@masked_scatter_op.derivative("source")
+def _(k, g, mask, source_shape):
+    picked = k.index(g, (mask,))
+    n = 1
+    for m in source_shape:
+        n *= m
+    return k.reshape(k.slice_put(picked, (n,), 0, 0, picked.shape[0]), source_shape)
+
+
+def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
+    """`input` with elements of `source`, in their order, where the bool `mask` is true."""
+    if mask._a.dtype != bool:
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+    _numbers("masked_scatter", input._a, source._a)
+    full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
+    return masked_scatter_op(joining.broadcast_to(input, full), source, np.broadcast_to(mask._a, full))
+
+
+def _flat_places(name: str, input: Any, index: Any) -> Any:
+    if index._a.dtype != np.int64:
+        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
+    n = input._a.size
+    if index._a.size and not (-n <= int(index._a.min()) and int(index._a.max()) < n):
+        raise IndexError(
+            f"{name}(): out of range: the index reaches from {index._a.min()} to {index._a.max()}, "
+            f"input has {n} elements"
+        )
+    return index._a
+
+
+def take(input: Any, index: Any, *, out: Any = None) -> Any:
+    """The elements of the flattened `input` at `index`, in the shape of `index`."""
+    places = _flat_places("take", input, index)
+    picked = NS["OPS"].index(shape.reshape(input, (-1,)), (places,))
+    return picked if out is None else _write("take", out, picked)
+
+
+def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
+    """`input` with `source` written (or added) at places counted in the flattened tensor."""
+    _numbers("put", input._a, source._a)
+    places = _flat_places("put", input, index)
+    if source._a.size != places.size:
+        raise RuntimeError(
+            f"put_(): Expected source and index to have the same number of elements, got "
+            f"{source._a.size} and {places.size}"
+        )
+    flat = shape.reshape(input, (-1,))
+    written = NS["OPS"].index_put_op(flat, shape.reshape(source, places.shape), (places,), accumulate)
+    return shape.reshape(written, input._a.shape)
+
+
+def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None) -> Any:
+    """The elements at `indices` along `dim`, both broadcast elsewhere; without `dim` in the flattened tensor."""
+    if indices._a.dtype != np.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype}")
+    if dim is None:
+        picked = gather(shape.reshape(input, (-1,)), 0, shape.reshape(indices, (-1,)))
+        return picked if out is None else _write("take_along_dim", out, picked)
+    if input._a.ndim != indices._a.ndim:
+        raise RuntimeError(
+            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input._a.ndim} "
+            f"dimensions for input, and {indices._a.ndim} dimensions for indices"
+        )
+    d = wrap_dim(dim, input._a.ndim)
+    full = joining.broadcast_shapes(
+        (*input._a.shape[:d], 1, *input._a.shape[d + 1 :]), (*indices._a.shape[:d], 1, *indices._a.shape[d + 1 :])
+    )
+    source = joining.broadcast_to(input, (*full[:d], input._a.shape[d], *full[d + 1 :]))
+    places = joining.broadcast_to(indices, (*full[:d], indices._a.shape[d], *full[d + 1 :]))
+    return gather(source, d, places, out=out)
+
+
+def _copied_into(part: Any) -> Any:
+    def function(input: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
+        result = shape.clone(input)
+        view = part(result, *args, **kwargs)
+        if tuple(view._a.shape) != tuple(src._a.shape):
+            raise RuntimeError(
+                f"expected src to have a size equal to the part {list(view._a.shape)}, got {list(src._a.shape)}"
+            )
+        view.copy_(src)
+        return result
+
+    return function
+
+
+def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """A copy of `input` with `src` on the diagonals in two dimensions."""
+    return _copied_into(shape.diagonal)(input, src, offset, dim1, dim2)
+
+
+def select_scatter(input: Any, src: Any, dim: int, index: int) -> Any:
+    """A copy of `input` with `src` at `index` of `dim`."""
+    return _copied_into(shape.select)(input, src, dim, index)
+
+
+def slice_scatter(
+    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, *, out: Any = None
+) -> Any:
+    """A copy of `input` with `src` in `start:end:step` of `dim`."""
+    d = wrap_dim(dim, input._a.ndim)
+    result = _copied_into(lambda t: t[(slice(None),) * d + (slice(start, end, step),)])(input, src)
+    return result if out is None else _write("slice_scatter", out, result)
