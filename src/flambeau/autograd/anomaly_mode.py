@@ -39,7 +39,11 @@ def advice(name: str) -> str:
 
 def _trace() -> str:
     """The user's frames, innermost last."""
-    frames = [f for f in traceback.extract_stack() if "/flambeau/" not in f.filename.replace("\\", "/") and not f.filename.startswith("<flambeau")]
+    frames = [
+        f
+        for f in traceback.extract_stack()
+        if "/flambeau/" not in f.filename.replace("\\", "/") and not f.filename.startswith("<flambeau")
+    ]
     return "".join(traceback.format_list(frames[-6:]))
 
 
@@ -97,7 +101,10 @@ class detect_anomaly:
 
     def __init__(self, check_nan: bool = True) -> None:
         self.check_nan = check_nan
-        warnings.warn("Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.", stacklevel=2)
+        warnings.warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.",
+            stacklevel=2,
+        )
 
     def __enter__(self) -> None:
         self.previous = dict(_state)

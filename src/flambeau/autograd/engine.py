@@ -265,7 +265,9 @@ def checked_hook_result(result: Any, given: Any) -> Any:
     if not isinstance(result, NS["Tensor"]):
         raise TypeError(f"expected the hook to return a Tensor or None, got {type(result).__name__}")
     if result._a.shape != shape:
-        raise RuntimeError(f"a hook has changed the size of a gradient: expected {list(shape)}, got {list(result._a.shape)}")
+        raise RuntimeError(
+            f"a hook has changed the size of a gradient: expected {list(shape)}, got {list(result._a.shape)}"
+        )
     return result
 
 
@@ -397,4 +399,3 @@ def run_backward(
         if thread.grad is not previous:
             _switch(previous)
     return work.captured
-

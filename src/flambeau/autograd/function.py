@@ -157,7 +157,9 @@ class BackwardFunction(Node, FunctionCtx):
                 checked.append(None)
                 continue
             if not isinstance(result, NS["Tensor"]):
-                raise TypeError(f"{self.name()}: expected Variable or None (got {type(result).__name__}) for gradient {i}")
+                raise TypeError(
+                    f"{self.name()}: expected Variable or None (got {type(result).__name__}) for gradient {i}"
+                )
             checked.append(self._fit(result, shape, dtype, i))
         return checked
 
@@ -182,7 +184,9 @@ class FunctionMeta(type):
 
     def __init__(cls, name: str, bases: tuple, attrs: dict) -> None:
         super().__init__(name, bases, attrs)
-        cls._backward_cls = type(name + "Backward", (BackwardFunction,), {"_forward_cls": cls, "__module__": "torch.autograd.function"})
+        cls._backward_cls = type(
+            name + "Backward", (BackwardFunction,), {"_forward_cls": cls, "__module__": "torch.autograd.function"}
+        )
 
 
 class Function(metaclass=FunctionMeta):
@@ -246,12 +250,16 @@ class Function(metaclass=FunctionMeta):
     @staticmethod
     def vjp(ctx: Any, *grad_outputs: Any) -> Any:
         """Another name for `backward`."""
-        raise NotImplementedError("You must implement either the backward or vjp method for your custom autograd.Function.")
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function."
+        )
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         """The derivative forward. To be overridden for forward-mode differentiation."""
-        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with forward mode AD.")
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -308,7 +316,8 @@ def finish(ctx: Any, args: tuple, outputs: list[Any], recorded: bool) -> None:
     ctx.outputs = max(len(flat), 1)
     ctx._slots = tuple(flat.index(i) if i in flat else None for i in range(len(outputs)))
     ctx._metas = tuple(
-        (outputs[i]._a.shape, outputs[i]._a.dtype) if isinstance(outputs[i], tensor) else None for i in range(len(outputs))
+        (outputs[i]._a.shape, outputs[i]._a.dtype) if isinstance(outputs[i], tensor) else None
+        for i in range(len(outputs))
     )
     off = {id(t) for t in ctx.non_differentiable}
     ctx._nondifferentiable = frozenset(

@@ -20,7 +20,9 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _differentiable(outputs: Any) -> list[Any]:
-    return [o for o in _as_tuple(outputs) if isinstance(o, NS["Tensor"]) and o._a.dtype.kind in "fc" and o.requires_grad]
+    return [
+        o for o in _as_tuple(outputs) if isinstance(o, NS["Tensor"]) and o._a.dtype.kind in "fc" and o.requires_grad
+    ]
 
 
 def _parts(array: np.ndarray) -> np.ndarray:
@@ -63,7 +65,9 @@ def _analytical(output: Any, inputs: list[Any]) -> list[np.ndarray]:
             grads = grad(output, inputs, NS["WRAP"](seed), retain_graph=True, allow_unused=True)
             for i, (g, t) in enumerate(zip(grads, inputs, strict=True)):
                 if g is not None and g._a.shape != t._a.shape:
-                    raise GradcheckError(f"the gradient of input {i} has the shape {list(g._a.shape)}, expected {list(t._a.shape)}")
+                    raise GradcheckError(
+                        f"the gradient of input {i} has the shape {list(g._a.shape)}, expected {list(t._a.shape)}"
+                    )
                 rows[i].append(_parts(np.zeros_like(t._a) if g is None else g._a))
     return [np.array(r).T if r else np.zeros((0, 0)) for r in rows]
 
@@ -101,7 +105,9 @@ def gradcheck(
     tensor = NS["Tensor"]
     wanted = [t for t in args if isinstance(t, tensor) and t.requires_grad]
     if not wanted:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+        )
     outputs = func(*args)
     if not _differentiable(outputs):
         return _unconnected(func, args, wanted, eps, atol, raise_exception)
@@ -110,24 +116,39 @@ def gradcheck(
         if t._a.dtype not in (np.float64, np.complex128):
             import warnings
 
-            warnings.warn(f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will likely fail.", stacklevel=2)
+            warnings.warn(
+                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will likely fail.",
+                stacklevel=2,
+            )
     numerical = [_numerical(func, args, t, eps, len(floats)) for t in wanted]
     for j, out in enumerate(floats):
-        analytical = _analytical(out, wanted) if out.requires_grad else [np.zeros_like(numerical[i][j]) for i in range(len(wanted))]
+        analytical = (
+            _analytical(out, wanted)
+            if out.requires_grad
+            else [np.zeros_like(numerical[i][j]) for i in range(len(wanted))]
+        )
         again = _analytical(out, wanted) if out.requires_grad else analytical
         for i in range(len(wanted)):
             a, n = analytical[i], numerical[i][j]
-            if a.size != n.size or (a.size and not np.allclose(a, n.reshape(a.shape), rtol=rtol, atol=atol, equal_nan=True)):
+            if a.size != n.size or (
+                a.size and not np.allclose(a, n.reshape(a.shape), rtol=rtol, atol=atol, equal_nan=True)
+            ):
                 return _fail(
                     f"Jacobian mismatch for output {j} with respect to input {i},\nnumerical:{n}\nanalytical:{a}\n"
-                    "rows are the input's elements, columns the output's", raise_exception,
+                    "rows are the input's elements, columns the output's",
+                    raise_exception,
                 )
             if a.size and not np.allclose(a, again[i], rtol=0, atol=nondet_tol, equal_nan=True):
-                return _fail(f"Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different values (input {i})", raise_exception)
+                return _fail(
+                    f"Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different values (input {i})",
+                    raise_exception,
+                )
     return True
 
 
-def _unconnected(func: Callable, args: tuple, wanted: list[Any], eps: float, atol: float, raise_exception: bool) -> bool:
+def _unconnected(
+    func: Callable, args: tuple, wanted: list[Any], eps: float, atol: float, raise_exception: bool
+) -> bool:
     """No output is recorded: right only if none depends on the inputs."""
     floats = _float_outputs(func(*args))
     if not floats:
@@ -135,7 +156,10 @@ def _unconnected(func: Callable, args: tuple, wanted: list[Any], eps: float, ato
     for i, t in enumerate(wanted):
         for j, n in enumerate(_numerical(func, args, t, eps, len(floats))):
             if n.size and not np.allclose(n, 0, atol=atol):
-                return _fail(f"Numerical gradient for function expected to be zero: output {j} depends on input {i}, but is not recorded", raise_exception)
+                return _fail(
+                    f"Numerical gradient for function expected to be zero: output {j} depends on input {i}, but is not recorded",
+                    raise_exception,
+                )
     return True
 
 
@@ -185,4 +209,6 @@ def gradgradcheck(
         got = grad(roots, [values[i] for i in wanted], values[n:], create_graph=True, allow_unused=True)
         return tuple(g for g in got if g is not None)
 
-    return gradcheck(first, (*args, *grads), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol)
+    return gradcheck(
+        first, (*args, *grads), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol
+    )

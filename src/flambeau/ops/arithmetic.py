@@ -13,8 +13,6 @@ from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import offer, op
-from flambeau.ops.elementwise import ceil, floor, trunc
-
 
 __all__ = [
     "addcdiv",
@@ -381,7 +379,9 @@ def _(k, g, input, other):
 def where_op(k, condition: Index, input: Tensor, other: Tensor):
     """`input` where `condition`, elsewhere `other`."""
     if condition.dtype.kind not in "bu":
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+        )
     return k.where(k.ne(condition, 0) if condition.dtype.kind == "u" else condition, input, other)
 
 

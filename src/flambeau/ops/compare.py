@@ -14,7 +14,6 @@ from flambeau.autograd.runtime import NS
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
 
-
 __all__ = [
     "allclose",
     "bitwise_and",
@@ -223,8 +222,18 @@ def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = No
     if not isinstance(input, tensor) and not isinstance(other, tensor):
         from flambeau.ops.dispatch import wrap
 
-        value = input if isinstance(input, (float, complex)) or not isinstance(other, (float, complex)) else type(other)(input)
-        kind = np.float32 if isinstance(value, float) else np.int64 if isinstance(value, int) and not isinstance(value, bool) else None
+        value = (
+            input
+            if isinstance(input, (float, complex)) or not isinstance(other, (float, complex))
+            else type(other)(input)
+        )
+        kind = (
+            np.float32
+            if isinstance(value, float)
+            else np.int64
+            if isinstance(value, int) and not isinstance(value, bool)
+            else None
+        )
         input = wrap(np.array(value, dtype=kind))
     return where_op(condition, input, other, out=out)
 

@@ -70,7 +70,9 @@ class Op:
         self.parameters = tuple(p.name for p in parameters)
         self.kinds = tuple(_KINDS.get(str(p.annotation).removesuffix(" | None"), PLAIN) for p in parameters)
         self.optional = tuple(p.default is not inspect.Parameter.empty for p in parameters)
-        self.tensors = tuple(n for n, kind in zip(self.parameters, self.kinds, strict=True) if kind in (TENSOR, TENSORS))
+        self.tensors = tuple(
+            n for n, kind in zip(self.parameters, self.kinds, strict=True) if kind in (TENSOR, TENSORS)
+        )
         self.rules: list[Rule] = []
         self.rule_of: dict[str, Rule] = {}
         self.visible = self.outputs - self.hidden

@@ -360,4 +360,6 @@ def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs:
         if result is not NotImplemented:
             return result
     names = ", ".join(cls.__name__ for cls in classes)
-    raise TypeError(f"no implementation of {function.__name__} found for types that implement __torch_function__: {names}")
+    raise TypeError(
+        f"no implementation of {function.__name__} found for types that implement __torch_function__: {names}"
+    )

@@ -11,7 +11,6 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import composite, offer, op
 
-
 __all__ = [
     "abs",
     "absolute",

@@ -61,7 +61,9 @@ def _unwrap(op: Op, general: str) -> list[str]:
 
 
 def _compute(op: Op, ns: dict[str, Any]) -> list[str]:
-    values = [name if kind == PLAIN else f"a{i}" for i, (name, kind) in enumerate(zip(op.parameters, op.kinds, strict=True))]
+    values = [
+        name if kind == PLAIN else f"a{i}" for i, (name, kind) in enumerate(zip(op.parameters, op.kinds, strict=True))
+    ]
     direct = _direct_kernel(op)
     if direct is not None:
         ns["KERNEL_" + op.name] = direct
@@ -147,7 +149,10 @@ def _record(op: Op) -> list[str]:
     if op.elementwise and len(params) > 1:
         for i, _, rule in params:
             if rule is not None:
-                body += [f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim):", f"    n.b{i} = a{i}.shape"]
+                body += [
+                    f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim):",
+                    f"    n.b{i} = a{i}.shape",
+                ]
     if op.outputs == 1:
         body.append("t._node = n")
     elif op.visible == 1:

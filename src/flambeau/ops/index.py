@@ -170,7 +170,11 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
     """A program's index as NumPy takes it, and whether it is basic (a view)."""
     items = index if index.__class__ is tuple else (index,)
     if isinstance(index, list):
-        items = (_list_index(index),) if not any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index) else tuple(index)
+        items = (
+            (_list_index(index),)
+            if not any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index)
+            else tuple(index)
+        )
     tensor_class = NS["Tensor"]
     parsed: list[Any] = []
     basic = True
@@ -192,9 +196,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
             elif value.dtype == bool:
                 parsed.append(value)
             else:
-                raise IndexError(
-                    f"tensors used as indices must be long, int, byte or bool tensors, got {value.dtype}"
-                )
+                raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {value.dtype}")
             basic = False
         elif isinstance(item, (bool, np.bool_)):
             parsed.append(np.asarray(bool(item)))
@@ -234,7 +236,9 @@ def _slice(item: Any) -> Any:
         return item
     for p in parts:
         if p is not None and not hasattr(p, "__index__"):
-            raise TypeError(f"slice indices must be integers or None or have an __index__ method, got {type(p).__name__}")
+            raise TypeError(
+                f"slice indices must be integers or None or have an __index__ method, got {type(p).__name__}"
+            )
     return slice(*(None if p is None else p.__index__() for p in parts))
 
 
@@ -259,7 +263,9 @@ def _check(parsed: list[Any], array: Any) -> None:
     for i, item in enumerate(parsed):
         if i == at:
             dim = array.ndim - sum(
-                p.ndim if isinstance(p, np.ndarray) and p.dtype == bool else 1 for p in parsed[at + 1 :] if p is not None
+                p.ndim if isinstance(p, np.ndarray) and p.dtype == bool else 1
+                for p in parsed[at + 1 :]
+                if p is not None
             )
             continue
         if item is None:

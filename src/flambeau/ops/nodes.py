@@ -178,13 +178,13 @@ def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
     for i, _, _ in differentiable(op):
         body[f"b{i}"] = None
     body["kept"] = tuple(
-        "s_" + name
-        for name in op.saves()
-        if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
+        "s_" + name for name in op.saves() if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
     )
     if body["kept"]:
         stores = "".join(f"    self.{name} = None\n" for name in body["kept"])
-        body["release"] = _define(f"def release(self):\n    self.freed = True\n{stores}", "release", f"<flambeau release {op.name}>")
+        body["release"] = _define(
+            f"def release(self):\n    self.freed = True\n{stores}", "release", f"<flambeau release {op.name}>"
+        )
     slow = dict(body)
     if op.rules and not op.kinds.count(TENSORS):
         for r, rule in enumerate(op.rules):

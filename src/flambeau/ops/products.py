@@ -13,7 +13,6 @@ from flambeau.errors import describe
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
 
-
 __all__ = [
     "addbmm",
     "addmm",
@@ -85,7 +84,9 @@ def matmul(k, input: Tensor, other: Tensor):
     elif a == 0 or b == 0:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a}D and {b}D")
     elif input.shape[-1] != other.shape[-2 if b > 1 else 0]:
-        raise RuntimeError(f"matmul(): the inner lengths of {describe(input)} and {describe(other)} differ; they can't be multiplied")
+        raise RuntimeError(
+            f"matmul(): the inner lengths of {describe(input)} and {describe(other)} differ; they can't be multiplied"
+        )
     return k.matmul(input, other)
 
 
@@ -194,7 +195,11 @@ def _(k, g, weight, input_shape):
 
 @linear.derivative("weight")
 def _(k, g, input, weight_shape):
-    return k.linear_weight(g, input) if len(weight_shape) == 2 else k.matmul_other_grad(g, input, input.shape, weight_shape)
+    return (
+        k.linear_weight(g, input)
+        if len(weight_shape) == 2
+        else k.matmul_other_grad(g, input, input.shape, weight_shape)
+    )
 
 
 @linear.derivative("bias")
@@ -226,7 +231,6 @@ def vdot(input: Any, other: Any, *, out: Any = None) -> Any:
     return show_as(product, "VdotBackward0")
 
 
-
 def inner(input: Any, other: Any, *, out: Any = None) -> Any:
     """Sums of products over the last dimensions of both."""
     if input.ndim == 0 or other.ndim == 0:
@@ -243,7 +247,9 @@ def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
     if input.ndim != 2 or vec.ndim != 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}D and {vec.ndim}D")
     if input.shape[1] != vec.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}), vec ({vec.shape[0]})")
+        raise RuntimeError(
+            f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}), vec ({vec.shape[0]})"
+        )
     return matmul(input, vec, out=out)
 
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import composite, offer, op
-from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
-
+from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim
 
 __all__ = [
     "all",
@@ -241,7 +239,9 @@ def _refuse_empty(name: str, shape: tuple[int, ...], dim: Any) -> None:
     dims = reduce_dims(dim, len(shape))
     if dims is None:
         if 0 in shape:
-            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify it with 'dim'")
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify it with 'dim'"
+            )
         return
     for d in dims:
         if shape and shape[d] == 0:
@@ -252,7 +252,9 @@ def _refuse_empty(name: str, shape: tuple[int, ...], dim: Any) -> None:
 def max_all(k, input: Tensor):
     """The largest element of all."""
     if input.size == 0:
-        raise RuntimeError("max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+        raise RuntimeError(
+            "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+        )
     return k.amax(input, None, False)
 
 
@@ -265,7 +267,9 @@ def _(k, g, input, out):
 def min_all(k, input: Tensor):
     """The smallest element of all."""
     if input.size == 0:
-        raise RuntimeError("min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+        raise RuntimeError(
+            "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+        )
     return k.amin(input, None, False)
 
 
@@ -311,7 +315,9 @@ def _(k, g, input, input_shape, dim, correction):
     dims = _dims_or_all(dim, len(input_shape))
     n = _count(input_shape, dims)
     centred = k.sub(input, k.mean(input, dims if input_shape else None, True))
-    scale = 2.0 / (n - correction) if n != correction else float("nan") if n - correction == 0 and n == 0 else float("inf")
+    scale = (
+        2.0 / (n - correction) if n != correction else float("nan") if n - correction == 0 and n == 0 else float("inf")
+    )
     return k.mul(k.mul(k.reshape(g, kept_shape(input_shape, dim)), scale), centred)
 
 
@@ -344,26 +350,34 @@ def _moment_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, An
     return dim, correction
 
 
-def var(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None) -> Any:
+def var(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None
+) -> Any:
     """The variance over `dim`: squared deviations over the count less `correction` (1)."""
     dim, correction = _moment_arguments(dim, unbiased, correction)
     return var_op(input, dim, correction, keepdim, out=out)
 
 
-def std(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None) -> Any:
+def std(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None
+) -> Any:
     """The standard deviation over `dim`; its gradient at 0 is 0."""
     dim, correction = _moment_arguments(dim, unbiased, correction)
     return std_op(input, dim, correction, keepdim, out=out)
 
 
-def var_mean(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
+def var_mean(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple:
     """The variance and the mean over `dim`."""
     dim_, _ = _moment_arguments(dim, unbiased, correction)
     pair = var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)
     return show_as(pair[0], "VarMeanBackward0"), show_as(pair[1], "VarMeanBackward0")
 
 
-def std_mean(input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> tuple:
+def std_mean(
+    input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple:
     """The standard deviation and the mean over `dim`."""
     dim_, _ = _moment_arguments(dim, unbiased, correction)
     pair = std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim_, keepdim)

@@ -14,8 +14,7 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import Region, make_view
 from flambeau.ops.core import composite, op
-from flambeau.ops.dims import reduce_dims, wrap_dim, wrap_dims
-
+from flambeau.ops.dims import wrap_dim, wrap_dims
 
 __all__ = [
     "as_strided",
@@ -57,7 +56,9 @@ def infer_size(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
             raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
         return shape
     if known == 0:
-        raise RuntimeError(f"cannot reshape tensor of {numel} elements into shape {list(shape)}: the unspecified dimension can be any value")
+        raise RuntimeError(
+            f"cannot reshape tensor of {numel} elements into shape {list(shape)}: the unspecified dimension can be any value"
+        )
     if numel % known:
         raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
     return (*shape[:at], numel // known, *shape[at + 1 :])
@@ -190,7 +191,10 @@ def _(k, g, input_shape):
     return k.reshape(g, input_shape)
 
 
-@op(view=True, shown_as=lambda node: f"SqueezeBackward{0 if node.s_dim is None else 1 + (not isinstance(node.s_dim, int))}")
+@op(
+    view=True,
+    shown_as=lambda node: f"SqueezeBackward{0 if node.s_dim is None else 1 + (not isinstance(node.s_dim, int))}",
+)
 def squeeze_op(k, input: Tensor, dim):
     """Without the dimensions `dim` that have length 1 (None: all that have)."""
     shape = input.shape
@@ -434,7 +438,9 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     src = wrap_dims(source, n)
     dst = wrap_dims(destination, n)
     if len(src) != len(dst):
-        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({list(src)}) should contain the same number of dims as destination ({list(dst)})")
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({list(src)}) should contain the same number of dims as destination ({list(dst)})"
+        )
     order: list[Any] = [None] * n
     for s, d in zip(src, dst, strict=True):
         order[d] = s

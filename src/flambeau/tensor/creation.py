@@ -52,7 +52,9 @@ def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
     if isinstance(data, str) or not hasattr(data, "__len__"):
         if hasattr(data, "__array__"):
             return np.array(data.__array__(), dtype=None if dtype is None else dtype.numpy)
-        raise TypeError(f"new(): invalid data type '{type(data).__name__}'; pass numbers, sequences of numbers or arrays")
+        raise TypeError(
+            f"new(): invalid data type '{type(data).__name__}'; pass numbers, sequences of numbers or arrays"
+        )
     return _array_of_numbers(_plain(data), dtype)
 
 
@@ -62,12 +64,14 @@ def _plain(data: Any) -> Any:
         if data._a.ndim == 0:
             return data._a[()]
         return data._a
-    if isinstance(data, (list, tuple, range)) or (hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, np.ndarray, dict))):
+    if isinstance(data, (list, tuple, range)) or (
+        hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, np.ndarray, dict))
+    ):
         return [item if item.__class__ in (float, int, bool) else _plain(item) for item in data]
     if isinstance(data, (str, dict, set)) or data is None:
         kind = type(data).__name__
         raise (ValueError if isinstance(data, str) else TypeError)(
-            f"too many dimensions 'str'" if isinstance(data, str) else f"must be real number, not {kind}"
+            "too many dimensions 'str'" if isinstance(data, str) else f"must be real number, not {kind}"
         )
     return data
 
@@ -76,13 +80,17 @@ def _array_of_numbers(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
     try:
         array = np.array(data)
     except ValueError:
-        raise ValueError(f"expected sequences of equal length at each dimension, got a ragged nested sequence: {str(data)[:80]}") from None
+        raise ValueError(
+            f"expected sequences of equal length at each dimension, got a ragged nested sequence: {str(data)[:80]}"
+        ) from None
     except OverflowError:
         raise RuntimeError("Overflow when unpacking long") from None
     if array.dtype.kind in "OUS":
         if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.reshape(-1)):
             raise RuntimeError("Overflow when unpacking long: an integer does not fit into int64")
-        raise TypeError(f"new(): invalid data: can't make a tensor of {type(data).__name__} with elements like {str(array.reshape(-1)[:1])}")
+        raise TypeError(
+            f"new(): invalid data: can't make a tensor of {type(data).__name__} with elements like {str(array.reshape(-1)[:1])}"
+        )
     if dtype is None:
         dtype = _inferred(data, array)
     if dtype.kind in "ui" and array.size and array.dtype.kind in "iu":
@@ -121,7 +129,9 @@ def _holds_arrays(data: Any) -> bool:
     return isinstance(data, (np.ndarray, np.generic))
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Any:
     """A new tensor with a copy of `data`: a number, nested sequences of numbers, an array or a tensor.
 
     Python floats become the default dtype, ints int64, bools bool, complex numbers complex64.
@@ -184,10 +194,14 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
     return tensor(data, dtype=d)
 
 
-def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Any:
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Any:
     """`obj` as a tensor; `copy` forces or forbids a copy."""
     t = as_tensor(obj, dtype=dtype, device=device)
-    shares = isinstance(obj, (Tensor, np.ndarray)) and np.shares_memory(t._a, obj._a if isinstance(obj, Tensor) else obj)
+    shares = isinstance(obj, (Tensor, np.ndarray)) and np.shares_memory(
+        t._a, obj._a if isinstance(obj, Tensor) else obj
+    )
     if copy is False and not shares:
         raise ValueError("can't alias tensor with this dtype or of this object: a copy is needed")
     if copy and shares:
@@ -224,7 +238,9 @@ def _size_from(size: tuple, kwargs: dict, name: str) -> tuple[int, ...]:
     if kwargs:
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
     if not size:
-        raise TypeError(f"{name}() received an invalid combination of arguments: it takes a size, ints or a tuple of ints")
+        raise TypeError(
+            f"{name}() received an invalid combination of arguments: it takes a size, ints or a tuple of ints"
+        )
     return _shape(size, name)
 
 
@@ -235,25 +251,40 @@ def _give(out: Any, t: Any) -> Any:
     return out
 
 
-def zeros(*size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+def zeros(
+    *size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any
+) -> Any:
     """Zeros of a shape given as ints or one tuple."""
     shape = _size_from(size, kwargs, "zeros")
     return _give(out, _finish(np.zeros(shape, _numpy_type(dtype)), device, requires_grad))
 
 
-def ones(*size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+def ones(
+    *size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any
+) -> Any:
     """Ones of a shape given as ints or one tuple."""
     shape = _size_from(size, kwargs, "ones")
     return _give(out, _finish(np.ones(shape, _numpy_type(dtype)), device, requires_grad))
 
 
-def empty(*size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+def empty(
+    *size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any
+) -> Any:
     """A tensor whose values are not asked for: zeros, since no memory is left uninitialised here."""
     shape = _size_from(size, kwargs, "empty")
     return _give(out, _finish(np.zeros(shape, _numpy_type(dtype)), device, requires_grad))
 
 
-def full(size: Any, fill_value: Any, *, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **kwargs: Any,
+) -> Any:
     """A shape filled with one value; the dtype is the value's unless given."""
     shape = _size_from((size,), kwargs, "full")
     if isinstance(fill_value, Tensor):
@@ -262,7 +293,9 @@ def full(size: Any, fill_value: Any, *, out: Any = None, dtype: Any = None, devi
     return _give(out, _finish(np.full(shape, fill_value, d), device, requires_grad))
 
 
-def empty_strided(size: Any, stride: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any) -> Any:
+def empty_strided(
+    size: Any, stride: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any
+) -> Any:
     """Zeros of a shape with the given strides (in elements)."""
     d = _numpy_type(dtype)
     reach = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 0)
@@ -277,12 +310,28 @@ def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -
     return _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
 
 
-def zeros_like(input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Any:
+def zeros_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Any:
     """Zeros in the shape and dtype of `input`."""
     return _like(input, dtype, np.zeros_like, device, requires_grad)
 
 
-def ones_like(input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Any:
+def ones_like(
+    input: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Any:
     """Ones in the shape and dtype of `input`."""
     return _like(input, dtype, np.ones_like, device, requires_grad)
 
@@ -290,7 +339,16 @@ def ones_like(input: Any, *, dtype: Any = None, layout: Any = None, device: Any 
 empty_like = zeros_like
 
 
-def full_like(input: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, memory_format: Any = None) -> Any:
+def full_like(
+    input: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Any:
     """A tensor filled with one value in the shape and dtype of `input`."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
@@ -301,7 +359,18 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, (Tensor, np.generic)) else value
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:
     """Numbers from `start` (0) up to but without `end`, `step` apart; int64 if all are ints.
 
     >>> import flambeau as torch
@@ -330,15 +399,31 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, out: Any = None, dtype
 def range_tensor(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Any:
     """Like `arange` with `end` included; kept for old programs."""
     n = math.floor((end - start) / step) + 1
-    return _finish((start + np.arange(n, dtype=np.float64) * step).astype(_numpy_type(kwargs.get("dtype"))), None, False)
+    return _finish(
+        (start + np.arange(n, dtype=np.float64) * step).astype(_numpy_type(kwargs.get("dtype"))), None, False
+    )
 
 
-def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:
     """`steps` numbers at equal distance from `start` to `end`, both included."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     start, end = _number(start), _number(end)
-    d = _numpy_type(dtype, dtypes.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None)
+    d = _numpy_type(
+        dtype,
+        dtypes.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None,
+    )
     return _give(out, _finish(_evenly(start, end, int(steps), d), device, requires_grad))
 
 
@@ -352,23 +437,51 @@ def _evenly(start: Any, end: Any, steps: int, d: np.dtype) -> np.ndarray:
         values = np.where(i < steps // 2, start + step * i, end - step * (steps - i - 1))
         return values.astype(d)
     work = d if d in (np.float32, np.float64, np.complex64, np.complex128) else np.dtype(np.float32)
-    step = work.type((end - start) / (steps - 1)) if work.itemsize >= 8 else (work.type(end) - work.type(start)) / work.type(steps - 1)
+    step = (
+        work.type((end - start) / (steps - 1))
+        if work.itemsize >= 8
+        else (work.type(end) - work.type(start)) / work.type(steps - 1)
+    )
     i = np.arange(steps).astype(work)
     low = work.type(start) + step * i
     high = work.type(end) - step * (work.type(steps - 1) - i)
     return np.where(np.arange(steps) < steps // 2, low, high).astype(d)
 
 
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:
     """`steps` numbers `base ** x` for x at equal distance from `start` to `end`."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     d = _numpy_type(dtype)
-    values = np.power(float(base), _evenly(float(_number(start)), float(_number(end)), int(steps), np.dtype(np.float64)))
+    values = np.power(
+        float(base), _evenly(float(_number(start)), float(_number(end)), int(steps), np.dtype(np.float64))
+    )
     return _give(out, _finish(values.astype(d), device, requires_grad))
 
 
-def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Any:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    out: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:
     """A matrix with ones on the diagonal."""
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"n must be greater or equal to 0, got {n if n < 0 else m}")
@@ -378,9 +491,13 @@ def eye(n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, lay
 def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
     """A complex tensor from real and imaginary parts of one floating-point dtype."""
     if real._a.dtype != imag._a.dtype:
-        raise RuntimeError(f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument")
+        raise RuntimeError(
+            f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument"
+        )
     if real._a.dtype.kind != "f":
-        raise RuntimeError("Expected both inputs to be Half, Float or Double tensors but got " + f"{real.dtype} and {imag.dtype}")
+        raise RuntimeError(
+            "Expected both inputs to be Half, Float or Double tensors but got " + f"{real.dtype} and {imag.dtype}"
+        )
     from flambeau.ops.arithmetic import complex_op
 
     return complex_op(real, imag, out=out)
@@ -389,5 +506,3 @@ def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
 def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
     """A complex tensor from moduli and arguments."""
     return show_as(complex_tensor(abs * angle.cos(), abs * angle.sin(), out=out), "PolarBackward0")
-
-

@@ -165,7 +165,9 @@ class Tensor(Methods, Memory):
             return self._a.ndim == 4 and self._a.transpose(0, 2, 3, 1).flags.c_contiguous
         return self._a.flags.c_contiguous
 
-    is_cuda = is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = is_xpu = is_mps = is_xla = is_sparse_csr = False
+    is_cuda = is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = is_xpu = is_mps = is_xla = is_sparse_csr = (
+        False
+    )
     is_cpu = True
 
     def is_floating_point(self) -> bool:
@@ -201,7 +203,11 @@ class Tensor(Methods, Memory):
     def is_set_to(self, tensor: Any) -> bool:
         """Whether both show the same memory in the same way."""
         a, b = self._a, tensor._a
-        return a.shape == b.shape and a.strides == b.strides and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        return (
+            a.shape == b.shape
+            and a.strides == b.strides
+            and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        )
 
     # autograd
 
@@ -224,7 +230,9 @@ class Tensor(Methods, Memory):
                 )
             return self
         if requires_grad and self._a.dtype.kind not in "fcV":
-            raise RuntimeError(f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}")
+            raise RuntimeError(
+                f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}"
+            )
         if requires_grad and self._inference and not thread.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._node = LEAF if requires_grad else None
@@ -267,7 +275,9 @@ class Tensor(Methods, Memory):
     def grad(self, value: Any) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._a.shape != self._a.shape:
@@ -275,7 +285,9 @@ class Tensor(Methods, Memory):
                     f"assigned grad has data of a different size: got {list(value._a.shape)}, expected {list(self._a.shape)}"
                 )
             if value._a.dtype != self._a.dtype:
-                raise RuntimeError(f"assigned grad has data of a different type: got {value.dtype}, expected {self.dtype}")
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: got {value.dtype}, expected {self.dtype}"
+                )
         self._grad = value
 
     @grad.deleter
@@ -338,7 +350,9 @@ class Tensor(Methods, Memory):
         self._node = None
         return self
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
         """Computes the gradients of this tensor with respect to the graph's leaves and adds them to their `grad`.
 
         `gradient` is needed unless this is a single number. `retain_graph` keeps the graph for a second time,
@@ -508,7 +522,9 @@ class Tensor(Methods, Memory):
         return array.copy() if copy else array
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
-        return wrap(np.asarray(array).astype(np.uint8) if array.dtype == bool and context is None else np.asarray(array))
+        return wrap(
+            np.asarray(array).astype(np.uint8) if array.dtype == bool and context is None else np.asarray(array)
+        )
 
     @property
     def __array_interface__(self) -> dict:
@@ -516,7 +532,9 @@ class Tensor(Methods, Memory):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._a.__array_interface__
 
-    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> Any:
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
         if self._node is not None:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
         return self._a.__dlpack__() if max_version is None else self._a.__dlpack__(max_version=max_version)
@@ -532,8 +550,24 @@ class Tensor(Methods, Memory):
 
 
 _OWN = frozenset(
-    ("_a", "_node", "_grad", "_base", "_alias_of", "_aliases", "_alias_limit", "_stamp", "_writes", "_cell", "_hooks",
-     "_post_hooks", "_inference", "_accumulator", "_no_grad_view", "_multi_view")
+    (
+        "_a",
+        "_node",
+        "_grad",
+        "_base",
+        "_alias_of",
+        "_aliases",
+        "_alias_limit",
+        "_stamp",
+        "_writes",
+        "_cell",
+        "_hooks",
+        "_post_hooks",
+        "_inference",
+        "_accumulator",
+        "_no_grad_view",
+        "_multi_view",
+    )
 )
 
 
@@ -589,7 +623,9 @@ def _legacy_array(args: tuple, dtype: Any) -> np.ndarray:
     sizes = []
     for n in args:
         if not hasattr(n, "__index__") or isinstance(n, bool):
-            raise TypeError(f"new() received an invalid combination of arguments - got {tuple(type(a).__name__ for a in args)}; pass sizes as ints, or one sequence")
+            raise TypeError(
+                f"new() received an invalid combination of arguments - got {tuple(type(a).__name__ for a in args)}; pass sizes as ints, or one sequence"
+            )
         sizes.append(n.__index__())
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(sizes)}: {sizes}")
