@@ -393,12 +393,6 @@ def _(k, g, out):
 
 @composite
 def sigmoid_backward(k, g, out):
-    """The gradient of the logistic function, from its result."""
-    return k.sigmoid_backward(g, out)
-
-
-@composite
-def sigmoid_backward(k, g, out):
     """The gradient of `sigmoid` from its result."""
     return k.mul(g, k.mul(k.sub(1, out), out))
 
