@@ -443,7 +443,7 @@ class Tensor(Methods, Memory):
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers; of a zero-dim tensor the number."""
-        array = self._a if self._a.dtype.kind in "fiubc" and self._a.dtype.isbuiltin else self._a.astype(np.float32)
+        array = self._a if self._a.dtype.kind in "fiubc" and self._a.dtype.num < 256 else self._a.astype(np.float32)
         return array.tolist()
 
     def __contains__(self, element: Any) -> bool:
@@ -581,7 +581,7 @@ def _copy_dense(array: np.ndarray) -> np.ndarray:
 
 def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict) -> Any:
     self = object.__new__(cls)
-    self._a = array
+    self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
     if leaf:
         self._node = LEAF
     self.__dict__.update(extra)
