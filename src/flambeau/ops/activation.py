@@ -465,12 +465,13 @@ def glu(k, input: Tensor, dim=-1):
     if input.ndim == 0:
         raise RuntimeError("glu(): expected at least one dimension to halve, got a tensor without dimensions")
     _floating("glu", input)
+    dim = wrap_dim(dim, input.ndim)
     half = _half("glu", input.shape, dim)
     return k.mul(k.slice(input, dim, 0, half), k.sigmoid(k.slice(input, dim, half, 2 * half)))
 
 
 def _half(name: str, shape: tuple[int, ...], dim: int) -> int:
-    n = shape[wrap_dim(dim, len(shape))]
+    n = shape[dim]
     if n % 2:
         raise RuntimeError(f"{name}(): expected an even length to halve, but dimension {dim} has length {n}")
     return n // 2
@@ -478,6 +479,7 @@ def _half(name: str, shape: tuple[int, ...], dim: int) -> int:
 
 @glu.derivative("input")
 def _(k, g, input, dim):
+    dim = wrap_dim(dim, len(input.shape))
     half = _half("glu", input.shape, dim)
     a, s = k.slice(input, dim, 0, half), k.sigmoid(k.slice(input, dim, half, 2 * half))
     first = k.mul(g, s)
@@ -564,7 +566,9 @@ def _(k, g, input, lambd):
 
 
 def tanhshrink(input: Any) -> Any:
-    """`x - tanh(x)` of each element."""
+    """`x - tanh(x)` of each element. Not for bool tensors."""
+    if input._a.dtype.kind == "b":
+        raise RuntimeError(f"tanhshrink(): bool tensors can't be subtracted from, got {describe(input)}")
     return NS["OPS"].sub(input, tanh(input))
 
 

@@ -31,10 +31,97 @@ def _(k, g, log_probs, targets, input_lengths, target_lengths, blank, zero_infin
 
 @composite
 def ctc_backward(k, g, log_probs, targets, input_lengths, target_lengths, blank, zero_infinity, loss, alpha):
-    """A recorded backward, which PyTorch has not either."""
-    raise RuntimeError(
-        "ctc_loss(): its gradient is not differentiable itself; call backward or grad with create_graph=False"
-    )
+    """The gradient as a function of the log-probabilities, whose sums over alignments are computed again.
+
+    As PyTorch's it is the gradient with respect to what the log-probabilities are the log-softmax of.
+    """
+    states = _States(k, log_probs, targets, input_lengths, target_lengths, blank)
+    alphas, total = states.forward()
+    posteriors = states.posteriors(alphas, total)
+    steps = range(log_probs.shape[0])
+    frames = [
+        k.where(states.counts(t), k.sub(k.exp(states.frame(t)), posteriors[t]), k.zeros_like(posteriors[t])) for t in steps
+    ]
+    result = k.mul(k.cat([k.unsqueeze(f, 0) for f in frames], 0), k.reshape(g, (1, -1, 1)))
+    if not zero_infinity:
+        return result
+    possible = k.reshape(k.gt(total, _NEVER / 2), (1, -1, 1))
+    return k.where(k.expand(possible, tuple(result.shape)), result, k.zeros_like(result))
+
+
+_NEVER = -1e30  # stands for a log-probability of minus infinity, where differences must stay finite
+
+
+class _States:
+    """The lattice of labels with blanks between them, for a formula over kernels."""
+
+    def __init__(self, k: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int) -> None:
+        self.k, self.log_probs = k, log_probs
+        labels, given, wanted = (np.asarray(getattr(v, "_a", v)) for v in (targets, input_lengths, target_lengths))
+        wrap = NS["WRAP"] if isinstance(log_probs, NS["Tensor"]) else np.asarray
+        batch, length = labels.shape
+        self.width = 2 * length + 1
+        full = np.full((batch, self.width), blank, np.int64)
+        full[:, 1::2] = labels
+        state, end = np.arange(self.width), 2 * wanted[:, None]
+        skip = np.zeros(full.shape, bool)
+        skip[:, 2:] = (full[:, 2:] != blank) & (full[:, 2:] != full[:, :-2])
+        leave = np.zeros(full.shape, bool)
+        leave[:, :-2] = skip[:, 2:]
+        self.labels, self.skip, self.leave = wrap(full), wrap(skip), wrap(leave)
+        self.start, self.inside = wrap((state < 2) & (state <= end)), wrap(state <= end)
+        self.final = wrap((state <= end) & (state >= end - 1))
+        steps, _, classes = log_probs.shape
+        shape = (steps, batch, classes)
+        self.alive = [wrap(np.broadcast_to(given[:, None] > t, shape[1:])) for t in range(steps)]
+        self.ends = [wrap(np.broadcast_to(given[:, None] == t + 1, full.shape)) for t in range(steps)]
+        self.never = wrap(np.full(full.shape, _NEVER, log_probs.detach()._a.dtype if wrap is not np.asarray else log_probs.dtype))
+
+    def frame(self, t: int) -> Any:
+        return self.k.reshape(self.k.slice(self.log_probs, 0, t, t + 1), tuple(self.log_probs.shape[1:]))
+
+    def counts(self, t: int) -> Any:
+        return self.alive[t]
+
+    def emitted(self, t: int) -> Any:
+        return self.k.gather(self.frame(t), 1, self.labels)
+
+    def moved(self, a: Any, by: int) -> Any:
+        """States `by` further on (or back), nothing moving in."""
+        k, n = self.k, min(abs(by), self.width)
+        gap = k.slice(self.never, 1, 0, n)
+        if by > 0:
+            return k.cat([gap, k.slice(a, 1, 0, self.width - n)], 1)
+        return k.cat([k.slice(a, 1, n, self.width), gap], 1)
+
+    def step(self, a: Any, direction: int, jump: Any) -> Any:
+        k = self.k
+        near = k.logaddexp(a, self.moved(a, direction))
+        return k.logaddexp(near, k.where(jump, self.moved(a, 2 * direction), self.never))
+
+    def forward(self) -> tuple[list[Any], Any]:
+        """Log-sums over the beginnings of alignments, and over all of them."""
+        k = self.k
+        a = k.where(self.start, self.emitted(0), self.never)
+        alphas, total = [a], k.where(self.ends[0], a, self.never)
+        for t in range(1, self.log_probs.shape[0]):
+            a = k.add(self.step(a, 1, self.skip), self.emitted(t))
+            alphas.append(a)
+            total = k.where(self.ends[t], a, total)
+        return alphas, k.logsumexp(k.where(self.final, total, self.never), 1)
+
+    def posteriors(self, alphas: list[Any], total: Any) -> list[Any]:
+        """Probability of each class in each frame, given the target."""
+        k = self.k
+        b, found = self.never, []
+        for t in range(len(alphas) - 1, -1, -1):
+            emit = self.emitted(t)
+            b = k.add(self.step(b, -1, self.leave), emit)
+            b = k.where(self.ends[t], k.where(self.final, emit, self.never), b)
+            weight = k.exp(k.sub(k.sub(k.add(alphas[t], b), emit), k.unsqueeze(total, 1)))
+            weight = k.where(self.inside, weight, k.zeros_like(weight))
+            found.append(k.scatter_add_zeros(weight, tuple(self.frame(t).shape), 1, self.labels))
+        return found[::-1]
 
 
 def _lengths(name: str, value: Any, batch: int) -> np.ndarray:

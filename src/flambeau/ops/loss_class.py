@@ -42,9 +42,16 @@ def _nll(k: Any, input: Any, target: Any, weight: Any, ignore_index: int, reduct
 @composite
 def nll_loss_backward(k, g, input, places, share):
     """Puts minus the gradient at the targets' places."""
-    flat = k.zeros_like(k.reshape(input, (-1,)))
     at = k.neg(k.mul(k.reshape(g, (-1,)), share))
-    return k.reshape(k.scatter_add(flat, 0, places, at), input.shape)
+    return _placed(k, at, places, input.shape)
+
+
+def _placed(k: Any, values: Any, places: Any, shape: Any) -> Any:
+    """Zeros of `shape` with `values` at flat `places`."""
+    size = 1
+    for n in shape:
+        size *= n
+    return k.reshape(k.scatter_add_zeros(values, (size,), 0, places), tuple(shape))
 
 
 @nll_loss_op.derivative("input")
@@ -72,9 +79,7 @@ def _(k, g, input, out1, out2, out3, out4):
 def cross_entropy_rows_backward(k, g, input, e, total, places, share):
     """Softmax minus one at the targets, times the gradient. `e` and `total`, kept by forward, are for kernels."""
     factor = k.mul(g, share)
-    flat = k.zeros_like(k.reshape(input, (-1,)))
-    at = k.reshape(k.scatter_add(flat, 0, places, factor), input.shape)
-    return k.sub(k.mul(k.softmax(input, 1), k.unsqueeze(factor, 1)), at)
+    return k.sub(k.mul(k.softmax(input, 1), k.unsqueeze(factor, 1)), _placed(k, factor, places, input.shape))
 
 
 def _check_classes(name: str, input: Any, target: Any, weight: Any) -> None:
@@ -121,7 +126,8 @@ def nll_loss(
         return nll_loss_op(input, target, weight, ignore_index, reduction)
     if t.shape != (a.shape[0], *a.shape[2:]):
         raise RuntimeError(f"nll_loss(): expected target size {[a.shape[0], *a.shape[2:]]}, got {list(t.shape)}")
-    return nll_loss2d_op(input, target, weight, ignore_index, reduction)
+    out = nll_loss2d_op(input, target, weight, ignore_index, reduction)
+    return out.view(t.shape) if reduction == "none" and a.ndim != 4 else out
 
 
 def cross_entropy(
@@ -224,7 +230,7 @@ def _multi_margin(k: Any, input: Any, target: Any, margin: float, weight: Any) -
     """What is over the margin, the factor of each term (0 for the target itself, else weight / classes), target places."""
     at = k.unsqueeze(target, 1)
     over = k.clamp(k.add(k.sub(input, k.gather(input, 1, at)), margin), 0)
-    own = k.scatter_add(k.zeros_like(input), 1, at, k.ones_like(k.gather(input, 1, at)))
+    own = k.scatter_add_zeros(k.ones_like(k.gather(input, 1, at)), tuple(input.shape), 1, at)
     factor = k.div(k.sub(1, own), input.shape[1])
     if weight is not None:
         factor = k.mul(factor, k.unsqueeze(k.gather(k.to_dtype(weight, input), 0, target), 1))
@@ -237,7 +243,7 @@ def _(k, g, input, target, p, margin, weight, reduction):
     slope = k.to_dtype(k.gt(over, 0), input) if p == 1 else k.mul(over, 2)
     g = share(k, g, reduction, input[:, 0])
     slope = k.mul(k.mul(slope, factor), k.unsqueeze(g, 1) if reduction == "none" else g)
-    return k.scatter_add(slope, 1, at, k.neg(k.sum(slope, 1, True)))
+    return k.sub(slope, k.scatter_add_zeros(k.sum(slope, 1, True), tuple(input.shape), 1, at))
 
 
 def multi_margin_loss(
@@ -302,7 +308,7 @@ def _(k, g, input, target, reduction, out1):
     active = k.mul(k.to_dtype(k.gt(_multilabel_over(k, input, labels), 0), input), k.div(out1, input.shape[1]))
     g = share(k, g, reduction, input[:, 0])
     active = k.mul(active, k.reshape(g, (-1, 1, 1)) if reduction == "none" else g)
-    return k.scatter_add(k.sum(active, 1), 1, labels, k.neg(k.sum(active, 2)))
+    return k.sub(k.sum(active, 1), k.scatter_add_zeros(k.sum(active, 2), tuple(input.shape), 1, labels))
 
 
 def multilabel_margin_loss(

@@ -19,6 +19,7 @@ __all__ = [
     "ctc_backward",
     "mse_loss",
     "mse_loss_backward",
+    "nll_loss_backward",
     "nll_rows",
 ]
 
@@ -88,6 +89,13 @@ def nll_rows(
     if reduction == "mean" and not (terms.size if valid is None else valid.any()):
         value = np.full((), np.nan, a.dtype)
     return value, places, share
+
+
+def nll_loss_backward(g: Array, a: Array, places: Array, share: Array) -> Array:
+    """Zeros with `-g * share` at the targets' places."""
+    out = np.zeros(a.shape, a.dtype)
+    out.reshape(-1)[places] = np.reshape(g, -1) * -share
+    return out
 
 
 def _dot(terms: Array, share: Array, valid: Array | None) -> Array:
