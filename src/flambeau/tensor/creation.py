@@ -43,7 +43,8 @@ def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
     if isinstance(data, Tensor):
         return np.array(data._a, dtype=None if dtype is None else dtype.numpy)
     if isinstance(data, np.ndarray):
-        return np.array(data, dtype=(dtype or dtypes.of_numpy(data.dtype)).numpy)
+        wanted = (dtype or dtypes.of_numpy(data.dtype)).numpy
+        return np.array(data, dtype=wanted).view(wanted)  # an unpickled array has a dtype object of its own
     if isinstance(data, np.generic):
         return np.array(data, dtype=dtypes.of_numpy(data.dtype).numpy if dtype is None else dtype.numpy)
     if isinstance(data, (bool, int, float, complex)):
