@@ -329,3 +329,10 @@ def test_modules_need_trust():
     assert type(back) is torch.nn.Sequential
     assert back[0].weight.tolist() == model[0].weight.tolist()
     assert b"torch.nn" in data and b"flambeau" not in data
+
+
+def test_pickled_tensors_take_the_quick_paths():
+    for made in (pickle.loads(pickle.dumps(torch.arange(3))), torch.tensor(pickle.loads(pickle.dumps(np.arange(3))))):
+        assert made._a.dtype is np.dtype(np.int64) and made.tolist() == [0, 1, 2] and type(made.tolist()[0]) is int
+    back = pickle.loads(pickle.dumps(Parameter(torch.ones(2, dtype=torch.bfloat16))))
+    assert back.dtype is torch.bfloat16 and back.requires_grad and type(back) is Parameter
