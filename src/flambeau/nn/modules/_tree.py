@@ -71,8 +71,9 @@ class Tree:
         """The parameters of this module and (with `recurse`) its descendants with their dotted names, each once.
 
         >>> import flambeau as torch
-        >>> [name for name, _ in torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.Linear(2, 1,
-        bias=False)).named_parameters()] ['0.weight', '0.bias', '1.weight']
+        >>> net = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.Linear(2, 1, bias=False))
+        >>> [name for name, _ in net.named_parameters()]
+        ['0.weight', '0.bias', '1.weight']
         """
         return self._named_members(lambda m: m._parameters.items(), prefix, recurse, remove_duplicate)
 
