@@ -236,18 +236,55 @@ def rms_norm_backward(
 # --- group_norm ---------------------------------------------------------------------------------------------------
 
 
+def _row_moments(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance of each row."""
+    rows, n = x.shape
+    mean, var = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+
+    def piece(i: int, j: int) -> None:
+        m = mean[i:j] = row_sum(x[i:j]) / n
+        square = m * m
+        v = np.vecdot(x[i:j], x[i:j]) / n - square
+        if not (square <= 16 * v).all():  # the difference lost digits
+            centred = np.subtract(x[i:j], m[:, None], out=scratch("norm", (j - i, n), x.dtype))
+            v = np.vecdot(centred, centred) / n
+        var[i:j] = v
+
+    _pieces(x, piece)
+    return mean, var
+
+
+def _affine_rows(a: Array, scale: Array, shift: Array) -> Array:
+    """`a * scale + shift`, with a factor and a term for each sample's channel."""
+    n, c, length = _sizes(a)
+    out = np.empty(a.shape, a.dtype)
+    x, res, s, t = a.reshape(n * c, length), out.reshape(n * c, length), scale.reshape(-1, 1), shift.reshape(-1, 1)
+
+    def piece(i: int, j: int) -> None:
+        np.multiply(x[i:j], s[i:j], out=res[i:j])
+        np.add(res[i:j], t[i:j], out=res[i:j])
+
+    _pieces(x, piece)
+    return out
+
+
 def group_norm(
     a: Array, num_groups: int, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
     """Groups of channels with mean 0 and variance 1, each channel times `weight` plus `bias`; then means and `1 / std`."""
     n, c, _ = _sizes(a)
-    width = a.size // (n * num_groups) if a.size else 0
-    out, mean, rstd = layer_norm(a.reshape(n * num_groups, width), (width,), None, None, eps)
-    out = out.reshape(a.shape)
-    if weight is not None or bias is not None:
-        scale = np.ones(c, a.dtype) if weight is None else weight
-        out = batch_norm_apply(out, scale, np.zeros(c, a.dtype) if bias is None else bias)
-    return out, mean, rstd
+    if a.size == 0:
+        empty = np.zeros(n * num_groups, a.dtype)
+        return np.empty(a.shape, a.dtype), empty, empty
+    mean, var = _row_moments(a.reshape(n * num_groups, -1))
+    rstd = 1 / np.sqrt(var + eps)
+    scale = np.repeat(rstd, c // num_groups).reshape(n, c)
+    if weight is not None:
+        scale = scale * weight
+    shift = -np.repeat(mean, c // num_groups).reshape(n, c) * scale
+    if bias is not None:
+        shift = shift + bias
+    return _affine_rows(a, scale, shift), mean, rstd
 
 
 def group_norm_backward(
@@ -265,21 +302,52 @@ def group_norm_backward(
     n, c, length = _sizes(a)
     if a.size == 0:
         return np.zeros_like(a), *(None if v is None else np.zeros_like(v) for v in (weight, bias))
-    gx = gw = gb = None
-    if needs[0]:
-        inner = g if weight is None else batch_norm_apply(g, weight, np.zeros_like(weight))
-        rows = (n * num_groups, -1)
-        gx, _, _ = layer_norm_backward(inner.reshape(rows), a.reshape(rows), mean, rstd, None, None, (True, False, False))
-        gx = gx.reshape(a.shape)
-    if needs[1] or needs[2]:
-        grads, x = g.reshape(n * c, length), a.reshape(n * c, length)
-        plain = row_sum(grads).reshape(n, c)
-        gb = np.add.reduce(plain, 0) if needs[2] and bias is not None else None
-        if needs[1] and weight is not None:
-            per = c // num_groups
-            m, r = (np.repeat(v.reshape(n, num_groups), per, 1) for v in (mean, rstd))
-            gw = np.add.reduce((np.vecdot(grads, x).reshape(n, c) - m * plain) * r, 0)
-    return gx, gw, gb
+    split, per = (n, num_groups, c // num_groups), c // num_groups
+    grads, x = g.reshape(n * c, length), a.reshape(n * c, length)
+    if not (np.abs(mean) * rstd <= 4).all():  # sums of products with uncentred values would lose digits
+        x = (a.reshape(n * num_groups, -1) - mean[:, None]).reshape(n * c, length)
+        mean = np.zeros_like(mean)
+    m, r = mean.reshape(n, num_groups, 1), rstd.reshape(n, num_groups, 1)
+    plain, weighted = _row_sums(grads, x)
+    plain, weighted = plain.reshape(split), weighted.reshape(split)
+    gb = np.add.reduce(plain, 0).reshape(c) if needs[2] and bias is not None else None
+    gw = np.add.reduce((weighted - m * plain) * r, 0).reshape(c) if needs[1] and weight is not None else None
+    if not needs[0]:
+        return None, gw, gb
+    w = np.ones((), a.dtype) if weight is None else weight.reshape(1, num_groups, per)
+    count = per * length
+    total = np.add.reduce(plain * w, 2, None, None, True)
+    slope = (np.add.reduce(weighted * w, 2, None, None, True) - m * total) * (r * r * r / count)
+    rest = m * slope - r * total / count
+    p, q, t = (np.broadcast_to(v, split).reshape(-1, 1) for v in (w * r, -slope, rest))
+    return _combine_rows(grads, x, p, q, t).reshape(a.shape), gw, gb
+
+
+def _row_sums(g: Array, x: Array) -> tuple[Array, Array]:
+    """For each row the sums of `g` and of `g * x`."""
+    plain, weighted = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+
+    def piece(i: int, j: int) -> None:
+        plain[i:j] = row_sum(g[i:j])
+        np.vecdot(g[i:j], x[i:j], out=weighted[i:j])
+
+    _pieces(x, piece)
+    return plain, weighted
+
+
+def _combine_rows(g: Array, x: Array, p: Array, q: Array, r: Array) -> Array:
+    """`g * p + x * q + r`, row by row."""
+    out = np.empty(x.shape, x.dtype)
+
+    def piece(i: int, j: int) -> None:
+        t = scratch("norm", (j - i, x.shape[1]), x.dtype)
+        np.multiply(x[i:j], q[i:j], out=t)
+        np.add(t, r[i:j], out=t)
+        np.multiply(g[i:j], p[i:j], out=out[i:j])
+        np.add(out[i:j], t, out=out[i:j])
+
+    _pieces(x, piece)
+    return out
 
 
 # --- batch_norm ---------------------------------------------------------------------------------------------------
@@ -306,6 +374,11 @@ def batch_norm_stats(a: Array) -> tuple[Array, Array]:
     count = n * length
     if not count:
         return np.zeros(c, a.dtype), np.zeros(c, a.dtype)
+    if length == 1 and a.size <= _SMALL:
+        x = a.reshape(n, c)
+        mean = np.add.reduce(x, 0) / n
+        x = x - mean
+        return mean, np.einsum("ij,ij->j", x, x) / n
     plain, squares = _sums(a, a)
     mean = plain / count
     var = squares / count - mean * mean
@@ -401,27 +474,23 @@ def _gradient_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array,
 def _combine(g: Array, a: Array, p: Array, q: Array, r: Array) -> Array:
     """`g * p + a * q + r`, channel by channel."""
     n, c, length = _sizes(a)
-    out = np.empty(a.shape, a.dtype)
     if length >= _LONG:
-        shape = (n * c, length)
+        shape: tuple[int, int] = (n * c, length)
         p, q, r = (np.tile(v, n)[:, None] for v in (p, q, r))
-        rows = True
-    else:
-        shape = (n, c * length)
-        p, q, r = (np.repeat(v, length) for v in (p, q, r))
-        rows = False
-    x, grads, res = a.reshape(shape), g.reshape(shape), out.reshape(shape)
+        return _combine_rows(g.reshape(shape), a.reshape(shape), p, q, r).reshape(a.shape)
+    shape = (n, c * length)
+    p, q, r = (np.repeat(v, length) for v in (p, q, r))
+    x, grads, out = a.reshape(shape), g.reshape(shape), np.empty(shape, a.dtype)
 
     def piece(i: int, j: int) -> None:
-        s = slice(i, j) if rows else slice(None)
         t = scratch("norm", (j - i, shape[1]), a.dtype)
-        np.multiply(x[i:j], q[s], out=t)
-        np.add(t, r[s], out=t)
-        np.multiply(grads[i:j], p[s], out=res[i:j])
-        np.add(res[i:j], t, out=res[i:j])
+        np.multiply(x[i:j], q, out=t)
+        np.add(t, r, out=t)
+        np.multiply(grads[i:j], p, out=out[i:j])
+        np.add(out[i:j], t, out=out[i:j])
 
     _pieces(x, piece)
-    return out
+    return out.reshape(a.shape)
 
 
 def batch_norm_backward(
