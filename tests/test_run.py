@@ -122,6 +122,12 @@ def test_missing_names_say_so(script, statement, error, near):
     assert near in last
 
 
+def test_missing_methods_of_tensors_say_so_too(script):
+    done = flambeau("run", script("import torch\ntorch.ones(2).summ()\n"))
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("'torch.Tensor.summ' is not in flambeau yet. The closest names there are: torch.Tensor.sum")
+
+
 def test_asking_for_a_missing_name_politely(script):
     done = flambeau("run", script("""
 import torch

@@ -32,7 +32,7 @@ def _names(owner: object) -> list[str]:
     return [n for n in {*dir(owner), *submodules} if not n.startswith("_") and n not in hidden]
 
 
-def closest(name: str, owner: object) -> list[str]:
+def closest(name: str, owner: object, label: str) -> list[str]:
     """Up to four full names that resemble ``name``: the same one in a neighbouring namespace, then similar ones
     here."""
     import difflib
@@ -45,7 +45,6 @@ def closest(name: str, owner: object) -> list[str]:
             home = getattr(home, "__dict__", {}).get(part)
         if home is not None and home is not owner and name in dir(home):
             found.append(f"{public_name(ROOT)}{place}.{name}")
-    label = public_name(getattr(owner, "__name__", str(owner)))
     names = _names(owner)
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if not matches:
@@ -54,12 +53,12 @@ def closest(name: str, owner: object) -> list[str]:
     return (found + [f"{label}.{match}" for match in matches])[:4]
 
 
-def message(name: str, owner: object) -> str:
-    """The sentence that says ``name`` is not in flambeau, and what is."""
-    label = f"{public_name(getattr(owner, '__name__', str(owner)))}.{name}"
-    near = closest(name, owner)
+def message(name: str, owner: object, label: str = "") -> str:
+    """The sentence that says ``name`` is not in flambeau, and what is; ``label`` is what users call the owner."""
+    label = label or public_name(getattr(owner, "__name__", str(owner)))
+    near = closest(name, owner, label)
     hint = f" The closest names there are: {', '.join(near)}" if near else ""
-    return f"'{label}' is not in flambeau yet.{hint}"
+    return f"'{label}.{name}' is not in flambeau yet.{hint}"
 
 
 def _asked_by_import(depth: int) -> bool:

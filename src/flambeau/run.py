@@ -142,8 +142,16 @@ def _cut(traceback: TracebackType | None) -> TracebackType | None:
     return first
 
 
+def _explain(error: BaseException) -> None:
+    """Say of a method that tensors lack here that flambeau lacks it, and what there is."""
+    package = sys.modules[ROOT]
+    if isinstance(error, AttributeError) and error.name and isinstance(error.obj, package.Tensor):
+        error.add_note(missing.message(error.name, package.Tensor, f"{ALIAS}.Tensor"))
+
+
 def _report(error: BaseException) -> int:
     """Show an uncaught exception as the interpreter would, and return the exit code it would give."""
+    _explain(error)
     traceback = _cut(error.__traceback__)
     error.__traceback__ = traceback
     sys.stdout.flush()
