@@ -58,6 +58,7 @@ from flambeau.ops.distance import bilinear, cosine_similarity, normalize, one_ho
 from flambeau.ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from flambeau.ops.elementwise import sigmoid, tanh
 from flambeau.ops.embedding import embedding, embedding_bag
+from flambeau.ops.linear_loss import linear_cross_entropy
 from flambeau.ops.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -183,6 +184,7 @@ __all__ = [
     "leaky_relu",
     "leaky_relu_",
     "linear",
+    "linear_cross_entropy",
     "local_response_norm",
     "log_softmax",
     "logsigmoid",

@@ -70,6 +70,7 @@ from flambeau.nn.modules.instancenorm import (
     LazyInstanceNorm3d,
 )
 from flambeau.nn.modules.linear import Bilinear, Identity, LazyLinear, Linear
+from flambeau.nn.modules.linear_cross_entropy import LinearCrossEntropyLoss, LinearCrossEntropyOptions
 from flambeau.nn.modules.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -236,6 +237,8 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
+    "LinearCrossEntropyOptions",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

@@ -319,7 +319,11 @@ def _looks_right(module: Any, state_dict: Mapping[str, Any]) -> bool:
         prefix = prefix + "." if prefix else ""
         for name, t in m._own_state().items():
             value = state_dict.get(prefix + name)
-            if not isinstance(value, Tensor) or is_lazy(value) or (not is_lazy(t) and tuple(value.shape) != tuple(t.shape)):
+            if (
+                not isinstance(value, Tensor)
+                or is_lazy(value)
+                or (not is_lazy(t) and tuple(value.shape) != tuple(t.shape))
+            ):
                 return False
             expected += 1
         expected += type(m).set_extra_state is not Stateful.set_extra_state
