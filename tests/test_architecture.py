@@ -60,6 +60,8 @@ def test_imports_go_one_way():
             parts = name.split(".")
             if parts[0] != "flambeau" or len(parts) < 2:
                 continue
+            if name.startswith("flambeau.tensor.size."):  # a tuple with a name: it knows nothing of tensors
+                continue
             theirs = ROOMS.get(parts[1], SURFACE if (PACKAGE / parts[1]).exists() or mine < SURFACE else 0)
             if theirs > mine:
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {name}")

@@ -171,6 +171,11 @@ def _(k, g):
     return k.zeros_like(g)
 
 
+@floor_divide.derivative("other")
+def _(k, g):
+    return k.zeros_like(g)
+
+
 @op(elementwise=True, grad_name="DivBackward2")
 def trunc_divide(k, input: Tensor, other: Tensor):
     """The quotient rounded towards 0."""
@@ -178,6 +183,11 @@ def trunc_divide(k, input: Tensor, other: Tensor):
 
 
 @trunc_divide.derivative("input")
+def _(k, g):
+    return k.zeros_like(g)
+
+
+@trunc_divide.derivative("other")
 def _(k, g):
     return k.zeros_like(g)
 

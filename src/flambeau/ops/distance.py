@@ -36,13 +36,11 @@ def pdist(input: Any, p: float = 2.0) -> Any:
 
     RuntimeError unless the input is a floating point matrix and p is not negative.
     """
-    from flambeau.tensor.creation import from_numpy
-
     if input.dim() != 2:
         raise RuntimeError(f"pdist: expected 2 dimensions, got {input.dim()}")
     if not input.is_floating_point() or p < 0:
         raise RuntimeError(f"pdist: expected a floating point tensor and p >= 0, got {input.dtype} and p={p}")
-    first, second = (from_numpy(i) for i in np.triu_indices(input.shape[0], 1))
+    first, second = (wrap(i) for i in np.triu_indices(input.shape[0], 1))
     return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
 
 

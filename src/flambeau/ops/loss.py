@@ -424,6 +424,13 @@ def _(k, g, input, target, reduction):
     return k.mul(slope, share(k, g, reduction, slope))
 
 
+@soft_margin_loss_op.derivative("target")
+def _(k, g, input, target, reduction):
+    x = k.neg(input)
+    slope = k.mul(x, k.sigmoid(k.mul(x, target)))
+    return k.mul(slope, share(k, g, reduction, slope))
+
+
 def soft_margin_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Any:

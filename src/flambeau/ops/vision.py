@@ -8,7 +8,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+
 from flambeau.ops.core import op
+from flambeau.ops.dispatch import wrap
 
 # -- windows
 
@@ -189,8 +192,6 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
     Coordinates run from -1 to 1 from edge to edge, with `align_corners` from corner to corner. Volumes take theta
     (N, 3, 4) and size (N, C, D, H, W). ValueError, NotImplementedError for shapes that do not fit.
     """
-    from flambeau.tensor.creation import linspace, ones
-
     size = [int(s) for s in size]
     n = len(size) - 2
     if not theta.is_floating_point():
@@ -204,16 +205,13 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
     if min(size) <= 0:
         raise ValueError(f"affine_grid: sizes must be positive, got {size}")
     spatial = size[2:]
-    axes = []
+    base = np.ones((*spatial, n + 1), theta._a.dtype)
     for d, length in enumerate(spatial):
-        line = linspace(-1, 1, length, dtype=theta.dtype) if length > 1 else ones(1, dtype=theta.dtype) * 0
+        line = np.linspace(-1, 1, length) if length > 1 else np.zeros(1)
         if not align_corners:
             line = line * ((length - 1) / length)
-        axes.append(line.reshape([length if i == d else 1 for i in range(n)]).expand(spatial))
-    from flambeau.ops.joining import stack
-
-    base = stack([*reversed(axes), ones(spatial, dtype=theta.dtype)], -1)
-    flat = base.reshape(1, -1, n + 1).expand(size[0], -1, n + 1)
+        base[..., n - 1 - d] = line.reshape([length if i == d else 1 for i in range(n)])
+    flat = wrap(base).reshape(1, -1, n + 1).expand(size[0], -1, n + 1)
     return flat.bmm(theta.transpose(1, 2)).reshape(size[0], *spatial, n)
 
 
