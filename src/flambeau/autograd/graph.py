@@ -43,7 +43,8 @@ class Node:
 
     def name(self) -> str:
         """The operation's name, such as 'MulBackward0'."""
-        return type(self.shown()).__name__
+        name = type(self.shown()).__name__
+        return "torch::autograd::" + name if name in ("CopySlices", "AccumulateGrad") else name
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {hex(id(self))}>"

@@ -202,7 +202,9 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[An
     else:
         edges = [int(i) for i in indices_or_sections]
     cuts = [0, *(max(0, min(n, e if e >= 0 else e + n)) for e in edges), n]
-    return parts_of(input, d, [(a, max(a, b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)], SplitBackward0)
+    parts = parts_of(input, d, [(a, max(a, b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)], SplitBackward0)
+    show_as(parts[0], "SliceBackward0")
+    return parts
 
 
 def hsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:

@@ -45,7 +45,7 @@ def _check_pad(pad: Sequence[int], shape: tuple[int, ...]) -> tuple[tuple[int, i
     return _pairs(pad, len(shape))
 
 
-@op(any_dtype=True, grad_name="torch::autograd::CopySlices")
+@op(any_dtype=True, grad_name="CopySlices")
 def edge_pad(k, input: Tensor, pairs, mode):
     """The input continued over its borders; `pairs` are the widths per dimension."""
     return k.edge_pad(input, pairs, mode)

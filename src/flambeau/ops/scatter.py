@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
@@ -424,7 +425,7 @@ def take(input: Any, index: Any, *, out: Any = None) -> Any:
     """The elements of the flattened `input` at `index`, in the shape of `index`."""
     places = _flat_places("take", input, index)
     picked = NS["OPS"].index(shape.reshape(input, (-1,)), (places,))
-    return picked if out is None else _write("take", out, picked)
+    return show_as(picked, "TakeBackward0") if out is None else _write("take", out, picked)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
@@ -438,7 +439,7 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
         )
     flat = shape.reshape(input, (-1,))
     written = NS["OPS"].index_put_op(flat, shape.reshape(source, places.shape), (places,), accumulate)
-    return shape.reshape(written, input._a.shape)
+    return show_as(shape.reshape(written, input._a.shape), "PutBackward0")
 
 
 def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None) -> Any:
