@@ -40,7 +40,8 @@ def mm(k, input: Tensor, mat2: Tensor):
         raise RuntimeError(f"mm(): expected two matrices, got {describe(input)} and {describe(mat2)}")
     if input.shape[1] != mat2.shape[0]:
         raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({input.shape[0]}x{input.shape[1]} and {mat2.shape[0]}x{mat2.shape[1]})"
+            f"mm(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a {mat2.shape[0]}x{mat2.shape[1]} one: "
+            "the first's columns must be as many as the second's rows"
         )
     return k.matmul(input, mat2)
 
@@ -79,10 +80,13 @@ def matmul(k, input: Tensor, other: Tensor):
     if a == 2 and b == 2:
         if input.shape[1] != other.shape[0]:
             raise RuntimeError(
-                f"mat1 and mat2 shapes cannot be multiplied ({input.shape[0]}x{input.shape[1]} and {other.shape[0]}x{other.shape[1]})"
+                f"matmul(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a {other.shape[0]}x{other.shape[1]} "
+                "one: the first's columns must be as many as the second's rows"
             )
     elif a == 0 or b == 0:
-        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a}D and {b}D")
+        raise RuntimeError(
+            f"matmul(): operands of at least one dimension are needed, got {a} and {b}; multiply numbers with *"
+        )
     elif input.shape[-1] != other.shape[-2 if b > 1 else 0]:
         raise RuntimeError(
             f"matmul(): the inner lengths of {describe(input)} and {describe(other)} differ; they can't be multiplied"
@@ -140,10 +144,13 @@ def matmul_other_grad(k, g, input, input_shape, other_shape):
 def bmm(k, input: Tensor, mat2: Tensor):
     """The products of two batches of matrices, without broadcasting."""
     if input.ndim != 3 or mat2.ndim != 3:
-        raise RuntimeError(f"batch1 must be a 3D tensor, and so batch2: got {describe(input)} and {describe(mat2)}")
+        raise RuntimeError(
+            f"bmm(): two tensors of three dimensions are needed, got {describe(input)} and {describe(mat2)}"
+        )
     if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
         raise RuntimeError(
-            f"Expected size for first two dimensions of batch2 tensor to be: {[input.shape[0], input.shape[2]]} but got: {list(mat2.shape[:2])}."
+            f"bmm(): with {describe(input)} the second operand must begin with {[input.shape[0], input.shape[2]]}, "
+            f"got {describe(mat2)}"
         )
     return k.matmul(input, mat2)
 
@@ -177,11 +184,12 @@ def linear(k, input: Tensor, weight: Tensor, bias: Tensor = None):
             rows = input.size // max(input.shape[-1], 1) if input.ndim else 1
             last = input.shape[-1] if input.ndim else 1
             raise RuntimeError(
-                f"mat1 and mat2 shapes cannot be multiplied ({rows}x{last} and {weight.shape[1]}x{weight.shape[0]})"
+                f"linear(): {rows} rows of {last} features came, but the weight ({weight.shape[0]}x{weight.shape[1]}) takes "
+                f"{weight.shape[1]} features; the input is {describe(input)}"
             )
         if bias is not None and bias.ndim and bias.shape[-1] not in (1, weight.shape[0]):
             raise RuntimeError(
-                f"The expanded size of the tensor ({weight.shape[0]}) must match the existing size ({bias.shape[-1]}) of the bias"
+                f"linear(): the bias must have {weight.shape[0]} elements, one per row of the weight, got {bias.shape[-1]}"
             )
     elif weight.ndim != 1:
         raise RuntimeError(f"linear(): weight must be of 1 or 2 dimensions, got {describe(weight)}")
@@ -217,11 +225,9 @@ def linear_weight(k, g, a):
 def dot(input: Any, tensor: Any, *, out: Any = None) -> Any:
     """The product of two vectors of one length."""
     if input.ndim != 1 or tensor.ndim != 1:
-        raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
+        raise RuntimeError(f"dot(): two vectors are needed, got tensors of {input.ndim} and {tensor.ndim} dimensions")
     if input.shape != tensor.shape:
-        raise RuntimeError(
-            f"inconsistent tensor size, expected tensor {list(input.shape)} and src {list(tensor.shape)} to have the same number of elements"
-        )
+        raise RuntimeError(f"dot(): the vectors differ in length: {input.shape[0]} and {tensor.shape[0]}")
     return matmul(input, tensor, out=out)
 
 
@@ -236,19 +242,19 @@ def inner(input: Any, other: Any, *, out: Any = None) -> Any:
     if input.ndim == 0 or other.ndim == 0:
         return NS["OPS"].mul(input, other, out=out)
     if input.shape[-1] != other.shape[-1]:
-        raise RuntimeError(
-            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and {list(other.shape)}"
-        )
+        raise RuntimeError(f"inner(): the last dimensions must agree, got {describe(input)} and {describe(other)}")
     return tensordot(input, other, dims=([-1], [-1]), out=out)
 
 
 def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
     """A matrix times a vector."""
     if input.ndim != 2 or vec.ndim != 1:
-        raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}D and {vec.ndim}D")
+        raise RuntimeError(
+            f"mv(): a matrix and a vector are needed, got tensors of {input.ndim} and {vec.ndim} dimensions"
+        )
     if input.shape[1] != vec.shape[0]:
         raise RuntimeError(
-            f"size mismatch, got input ({input.shape[0]}), mat ({input.shape[0]}x{input.shape[1]}), vec ({vec.shape[0]})"
+            f"mv(): a {input.shape[0]}x{input.shape[1]} matrix needs a vector of {input.shape[1]} elements, got {vec.shape[0]}"
         )
     return matmul(input, vec, out=out)
 
@@ -256,7 +262,7 @@ def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
 def outer(input: Any, vec2: Any, *, out: Any = None) -> Any:
     """The outer product of two vectors."""
     if input.ndim != 1 or vec2.ndim != 1:
-        raise RuntimeError(f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D")
+        raise RuntimeError(f"outer(): two vectors are needed, got tensors of {input.ndim} and {vec2.ndim} dimensions")
     return NS["OPS"].mul(input.unsqueeze(1), vec2, out=out)
 
 
@@ -311,7 +317,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     """Sums of products over `dims`: the last of `a` with the first of `b`, or two lists of dimensions."""
     if isinstance(dims, int):
         if dims < 0:
-            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+            raise RuntimeError(f"tensordot(): dims must not be negative, got {dims}")
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
         left, right = ([d] if isinstance(d, int) else list(d) for d in dims)
@@ -320,7 +326,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     for x, y in zip(left, right, strict=True):
         if a.shape[x] != b.shape[y]:
             raise RuntimeError(
-                f"contracted dimensions need to match, but first has size {a.shape[x]} in dim {x} and second has size {b.shape[y]} in dim {y}"
+                f"tensordot(): dimension {x} of the first has length {a.shape[x]}, dimension {y} of the second {b.shape[y]}: "
+                "summed dimensions must agree"
             )
     free_a = [d for d in range(a.ndim) if d not in left]
     free_b = [d for d in range(b.ndim) if d not in right]

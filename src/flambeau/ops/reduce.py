@@ -70,7 +70,7 @@ def mean(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
     """The mean over `dim` (an int or tuple; None: all), for floating-point tensors; NaN of nothing."""
     if dtype is None and input.dtype.kind not in "fcV":
         raise RuntimeError(
-            f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {input.dtype}"
+            f"mean(): a floating-point or complex tensor is needed, got {input.dtype}; pass dtype= or convert it with .float()"
         )
     if dim is not None:
         dim = reduce_dims(dim, input.ndim)
@@ -240,12 +240,12 @@ def _refuse_empty(name: str, shape: tuple[int, ...], dim: Any) -> None:
     if dims is None:
         if 0 in shape:
             raise RuntimeError(
-                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify it with 'dim'"
+                f"{name}(): the tensor has no elements ({list(shape)}); name a dimension of nonzero length with dim="
             )
         return
     for d in dims:
         if shape and shape[d] == 0:
-            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+            raise IndexError(f"{name}(): dimension {d} of {list(shape)} has no elements to reduce")
 
 
 @op(upcast=False, grad_name="MaxBackward1")
@@ -253,7 +253,7 @@ def max_all(k, input: Tensor):
     """The largest element of all."""
     if input.size == 0:
         raise RuntimeError(
-            "max(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+            f"max(): the tensor has no elements ({list(input.shape)}); name a dimension of nonzero length with dim="
         )
     return k.amax(input, None, False)
 
@@ -268,7 +268,7 @@ def min_all(k, input: Tensor):
     """The smallest element of all."""
     if input.size == 0:
         raise RuntimeError(
-            "min(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+            f"min(): the tensor has no elements ({list(input.shape)}); name a dimension of nonzero length with dim="
         )
     return k.amin(input, None, False)
 
@@ -306,7 +306,9 @@ def _count(shape: tuple[int, ...], dims: tuple[int, ...]) -> int:
 def var_op(k, input: Tensor, dim, correction, keepdim):
     """The variance over `dim` with `correction` taken from the count."""
     if input.dtype.kind not in "fc":
-        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+        raise RuntimeError(
+            f"std and var need a floating-point or complex tensor, got {input.dtype}; convert it with .float()"
+        )
     return k.var(input, reduce_dims(dim, input.ndim), correction, keepdim)
 
 
@@ -325,7 +327,9 @@ def _(k, g, input, input_shape, dim, correction):
 def std_op(k, input: Tensor, dim, correction, keepdim):
     """The standard deviation over `dim` with `correction` taken from the count."""
     if input.dtype.kind not in "fc":
-        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+        raise RuntimeError(
+            f"std and var need a floating-point or complex tensor, got {input.dtype}; convert it with .float()"
+        )
     return k.sqrt(k.var(input, reduce_dims(dim, input.ndim), correction, keepdim))
 
 

@@ -45,22 +45,22 @@ def infer_size(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     for i, n in enumerate(shape):
         if n == -1:
             if at >= 0:
-                raise RuntimeError("only one dimension can be inferred")
+                raise RuntimeError(f"only one length may be -1, got {list(shape)}")
             at = i
         elif n < 0:
-            raise RuntimeError(f"invalid shape dimension {n} at index {i} of shape {list(shape)}")
+            raise RuntimeError(f"a length can't be negative (-1 aside): {n} at place {i} of {list(shape)}")
         else:
             known *= n
     if at < 0:
         if known != numel:
-            raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+            raise RuntimeError(f"{numel} elements don't fit the shape {list(shape)}")
         return shape
     if known == 0:
         raise RuntimeError(
-            f"cannot reshape tensor of {numel} elements into shape {list(shape)}: the unspecified dimension can be any value"
+            f"{numel} elements into {list(shape)}: with a length of 0 there, -1 could be anything; say which"
         )
     if numel % known:
-        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+        raise RuntimeError(f"{numel} elements don't fit the shape {list(shape)}")
     return (*shape[:at], numel // known, *shape[at + 1 :])
 
 
@@ -68,10 +68,11 @@ def infer_size(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
 def view_op(k, input: Tensor, shape):
     """The same memory in another shape; RuntimeError where the strides do not allow it."""
     result = k.reshape(input, infer_size(shape, input.size))
-    if input.size and not np.may_share_memory(result, input):
+    base = result.base
+    if (base is None or (base is not input and base is not input.base)) and result is not input and input.size:
         raise RuntimeError(
-            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
-            "contiguous subspaces). Use .reshape(...) instead"
+            f"no view of a {list(input.shape)} tensor with these strides has the shape {list(shape)}: its elements do not lie "
+            "evenly in memory. Use .reshape(...), which copies where it must"
         )
     return result
 
@@ -105,8 +106,7 @@ def permute(k, input: Tensor, dims):
     wrapped = wrap_dims(dims, input.ndim) if input.ndim else tuple(dims)
     if len(wrapped) != input.ndim:
         raise RuntimeError(
-            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering "
-            f"of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(wrapped)}"
+            f"permute(): the order must name each of the {input.ndim} dimensions once, got {len(wrapped)}: {tuple(dims)}"
         )
     return k.permute(input, wrapped)
 
@@ -137,7 +137,7 @@ def _(k, g, dim0, dim1, input_shape):
 def t(k, input: Tensor):
     """A matrix transposed; vectors and scalars as they are."""
     if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+        raise RuntimeError(f"t(): at most 2 dimensions, got {input.ndim}; use .mT or .transpose(a, b)")
     return k.transpose(input, 0, 1) if input.ndim == 2 else k.reshape(input, input.shape)
 
 
@@ -152,8 +152,7 @@ def expand_op(k, input: Tensor, shape):
     extra = len(shape) - input.ndim
     if extra < 0:
         raise RuntimeError(
-            f"expand(torch.FloatTensor{{{list(input.shape)}}}, size={list(shape)}): the number of sizes provided ({len(shape)}) must be "
-            f"greater or equal to the number of dimensions in the tensor ({input.ndim})"
+            f"expand(): a tensor of shape {list(input.shape)} can't lose dimensions, the size asked for is {list(shape)}"
         )
     full = []
     for i, n in enumerate(shape):
@@ -165,11 +164,11 @@ def expand_op(k, input: Tensor, shape):
                 )
             n = have
         if n < 0:
-            raise RuntimeError(f"The expanded size of the tensor ({n}) isn't allowed: negative")
+            raise RuntimeError(f"expand(): a length can't be negative (-1 aside), got {list(shape)}")
         if have is not None and have not in (1, n):
             raise RuntimeError(
-                f"The expanded size of the tensor ({n}) must match the existing size ({have}) at non-singleton dimension {i}. "
-                f"Target sizes: {list(shape)}. Tensor sizes: {list(input.shape)}"
+                f"expand(): only lengths of 1 can be stretched; dimension {i} has {have}, {n} was asked for "
+                f"(from {list(input.shape)} to {list(shape)})"
             )
         full.append(n)
     return k.expand(input, tuple(full))
@@ -241,12 +240,12 @@ def _(k, g, dim, start, stop, step):
 def select(k, input: Tensor, dim, index):
     """The slice at `index` of one dimension, which is taken away."""
     if input.ndim == 0:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+        raise IndexError("select(): a zero-dim tensor has no dimension to select from")
     dim = wrap_dim(dim, input.ndim)
     n = input.shape[dim]
     at = index.__index__()
     if not -n <= at < n:
-        raise IndexError(f"select(): index {at} out of range for tensor of size {list(input.shape)} at dimension {dim}")
+        raise IndexError(f"select(): index {at} is outside dimension {dim} of {list(input.shape)}")
     return input[(builtins.slice(None),) * dim + (at, ...)] if not hasattr(input, "_a") else k.select(input, dim, at)
 
 
@@ -260,18 +259,18 @@ def _(k, g, input_shape, dim, index):
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """The `length` elements from `start` along `dim`, as a view."""
     if input.ndim == 0:
-        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+        raise RuntimeError("narrow(): a zero-dim tensor has no dimension to narrow")
     dim = wrap_dim(dim, input.ndim)
     n = input.shape[dim]
     start = int(start)
     if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
+        raise RuntimeError(f"narrow(): length must not be negative, got {length}")
     if not -n <= start <= n:
-        raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {start})")
+        raise IndexError(f"narrow(): start must be between {-n} and {n}, got {start}")
     if start < 0:
         start += n
     if start + length > n:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+        raise RuntimeError(f"narrow(): {length} elements from {start} on reach beyond dimension {dim} of length {n}")
     return slice(input, dim, start, start + length)
 
 
@@ -280,7 +279,7 @@ def diagonal(k, input: Tensor, offset=0, dim1=0, dim2=1):
     """The diagonals in two dimensions, as the last dimension of a view."""
     d1, d2 = wrap_dim(dim1, input.ndim), wrap_dim(dim2, input.ndim)
     if d1 == d2:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+        raise RuntimeError(f"diagonal(): two different dimensions are needed, got {dim1} and {dim2}")
     return k.diagonal(input, offset, d1, d2)
 
 
@@ -410,8 +409,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     reach = start + builtins.sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 1)
     if 0 not in tuple(size) and (start < 0 or reach >= root.size):
         raise RuntimeError(
-            f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start} are out of bounds for storage "
-            f"of {root.size} elements"
+            f"as_strided(): size {list(size)} with strides {list(stride)} from {start} on reaches beyond the memory of "
+            f"{root.size} elements"
         )
     steps = tuple(s * array.itemsize for s in stride)
     flat = root.reshape(-1) if root.flags.c_contiguous else np.asarray(root)
@@ -438,9 +437,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     src = wrap_dims(source, n)
     dst = wrap_dims(destination, n)
     if len(src) != len(dst):
-        raise RuntimeError(
-            f"movedim: Invalid source or destination dims: source ({list(src)}) should contain the same number of dims as destination ({list(dst)})"
-        )
+        raise RuntimeError(f"movedim(): as many destinations as sources are needed, got {list(src)} and {list(dst)}")
     order: list[Any] = [None] * n
     for s, d in zip(src, dst, strict=True):
         order[d] = s
@@ -453,7 +450,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     n = input.ndim
     first, last = wrap_dim(start_dim, n), wrap_dim(end_dim, n)
     if first > last:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+        raise RuntimeError(f"flatten(): start_dim {start_dim} comes after end_dim {end_dim}")
     if n == 0:
         return reshape(input, (1,))
     if first == last:
@@ -470,13 +467,13 @@ def unflatten(input: Any, dim: Any, sizes: Any) -> Any:
     d = wrap_dim(dim, input.ndim)
     sizes = tuple(sizes)
     if not sizes:
-        raise RuntimeError("unflatten: sizes must be non-empty")
+        raise RuntimeError("unflatten(): sizes are empty")
     full = input._a.shape[d]
     try:
         inferred = infer_size(sizes, full)
     except RuntimeError:
         raise RuntimeError(
-            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({full}) in the input tensor"
+            f"unflatten(): the product of {list(sizes)} is not {full}, the length of dimension {d}"
         ) from None
     return reshape(input, (*input._a.shape[:d], *inferred, *input._a.shape[d + 1 :]))
 
