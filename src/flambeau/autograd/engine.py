@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.graph import Node, Pick
+from flambeau.autograd.graph import Node, Pick, show_as
 from flambeau.autograd.runtime import NS, _switch, thread
 from flambeau.autograd.views import bump
 
@@ -242,7 +242,7 @@ class Pass:
                 return
         if self.create:
             old = tensor._grad
-            tensor._grad = g if old is None else NS["OPS"].add(old, g)
+            tensor._grad = show_as(NS["OPS"].clone_op(g), "CopyBackwards") if old is None else NS["OPS"].add(old, g)
         else:
             accumulate(tensor, g)
         if tensor._post_hooks:

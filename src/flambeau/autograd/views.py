@@ -16,40 +16,48 @@ from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 
 
-def root_of(tensor: Any) -> Any:
-    """The tensor whose memory `tensor` shows: its base, or itself."""
-    base = tensor._base
-    return tensor if base is None else base
+class Shared:
+    """What tensors with one memory have in common: the number of writes, and who they are (weakly)."""
+
+    __slots__ = ("limit", "refs", "writes")
+
+    def __init__(self, first: Any) -> None:
+        self.refs = [weakref.ref(first)]
+        self.writes = first._writes
+        self.limit = 16
+        first._shared = self
+
+    def add(self, tensor: Any) -> None:
+        """Lets `tensor` in."""
+        tensor._shared = self
+        refs = self.refs
+        if len(refs) >= self.limit:
+            refs[:] = [ref for ref in refs if ref() is not None]
+            self.limit = 2 * len(refs) + 16
+        refs.append(weakref.ref(tensor))
+
+    def live(self) -> list[Any]:
+        """Those that still exist."""
+        return [t for ref in self.refs if (t := ref()) is not None]
 
 
-def register_alias(root: Any, alias: Any) -> None:
-    """Lets `root` know a tensor that shows its memory."""
-    aliases = root._aliases
-    if aliases is None:
-        root._aliases = [weakref.ref(alias)]
-        root._alias_limit = 16
-        return
-    if len(aliases) >= root._alias_limit:
-        aliases[:] = [ref for ref in aliases if ref() is not None]
-        root._alias_limit = 2 * len(aliases) + 16
-    aliases.append(weakref.ref(alias))
-
-
-def live_aliases(root: Any) -> list[Any]:
-    """The live tensors that share `root`'s memory through views or detach."""
-    return [t for ref in root._aliases or () if (t := ref()) is not None]
+def live_views(base: Any) -> list[Any]:
+    """The live views of `base`."""
+    shared = base._shared
+    return [] if shared is None else [t for t in shared.live() if t._base is base]
 
 
 def make_view(view: Any, source: Any) -> None:
     """Declares `view` a view of `source`: one memory, one version."""
     root = source._base
-    if root is None:
-        root = source
-    view._base = root
+    view._base = source if root is None else root
     view._stamp = source._stamp
     if not thread.grad:
         view._no_grad_view = True
-    register_alias(root, view)
+    shared = source._shared
+    if shared is None:
+        shared = Shared(source)
+    shared.add(view)
 
 
 def view_if_shared(view: Any, source: Any, result: np.ndarray, array: np.ndarray) -> None:
@@ -64,40 +72,35 @@ NS["VIEW"] = view_if_shared
 
 def make_alias(alias: Any, source: Any) -> None:
     """Declares that `alias` shares memory and version with `source` without being its view (detach)."""
-    root = root_of(source)
     alias._stamp = source._stamp
-    alias._alias_of = root
-    register_alias(root, alias)
+    alias._cell = source._cell  # `source` and its history may go while what it saved is still watched
+    shared = source._shared
+    if shared is None:
+        shared = Shared(source)
+    shared.add(alias)
 
 
 def bump(tensor: Any) -> None:
     """Notes that `tensor`'s memory was written: its version and that of everything sharing the memory."""
-    root = tensor._alias_of or root_of(tensor)
-    while root._alias_of is not None:
-        root = root._alias_of
     now = tick()
-    root._writes += 1
-    _stamp(root, now)
-    if root is not tensor:
-        _stamp(tensor, now)
-
-
-def _stamp(root: Any, now: int) -> None:
-    root._stamp = now
-    if root._cell is not None:
-        root._cell[0] = now
-    if root._aliases:
-        for alias in live_aliases(root):
-            if alias._stamp != now:
-                _stamp(alias, now)
+    shared = tensor._shared
+    if shared is None:
+        tensor._writes += 1
+        tensor._stamp = now
+        if tensor._cell is not None:
+            tensor._cell[0] = now
+        return
+    shared.writes += 1
+    for t in shared.live():
+        t._stamp = now
+        if t._cell is not None:
+            t._cell[0] = now
 
 
 def version(tensor: Any) -> int:
     """How often the memory of `tensor` was written in place."""
-    root = tensor._alias_of or root_of(tensor)
-    while root._alias_of is not None:
-        root = root._alias_of
-    return root._writes
+    shared = tensor._shared
+    return tensor._writes if shared is None else shared.writes
 
 
 def check_writable(tensor: Any, op: str, recorded: bool) -> None:
@@ -150,9 +153,8 @@ def written(tensor: Any, node: Any) -> None:
             return
         base._node = CopySlices(base, tensor, node)
         root = base
-    for view in live_aliases(root):
-        if view._base is root:
-            view._node = AsStridedBackward0(root, view) if root._node is not None else None
+    for view in live_views(root):
+        view._node = AsStridedBackward0(root, view) if root._node is not None else None
 
 
 class Region:

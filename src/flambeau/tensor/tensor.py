@@ -38,9 +38,7 @@ class Tensor(Methods, Memory):
     _node: Any = None
     _grad: Any = None
     _base: Any = None
-    _alias_of: Any = None
-    _aliases: Any = None
-    _alias_limit = 16
+    _shared: Any = None
     _stamp = 0
     _writes = 0
     _cell: Any = None
@@ -218,11 +216,13 @@ class Tensor(Methods, Memory):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if isinstance(self._node, Node):
+            value = False  # refused, whatever the value: a result's flag follows from its operands'
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
         """Sets whether this leaf gets gradients; floating-point and complex tensors only."""
-        if isinstance(self._node, (Node,)):
+        if isinstance(self._node, Node):
             if not requires_grad:
                 raise RuntimeError(
                     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
@@ -486,9 +486,6 @@ class Tensor(Methods, Memory):
         import copy
 
         other = _like_class(self)
-        key = ("flambeau memory", id(root := views.root_of(self)))
-        if root is not self and key in memo or root is self:
-            pass
         other._a = _copy_dense(self._a)
         other._node = self._node
         memo[id(self)] = other
@@ -555,9 +552,7 @@ _OWN = frozenset(
         "_node",
         "_grad",
         "_base",
-        "_alias_of",
-        "_aliases",
-        "_alias_limit",
+        "_shared",
         "_stamp",
         "_writes",
         "_cell",
