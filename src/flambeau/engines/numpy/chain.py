@@ -42,7 +42,7 @@ def run_chain(chain: Callable[..., Any], arrays: tuple, temps: int = 0) -> None:
 
 def row_blocks(rows: int, width: int) -> int:
     """How many rows of `width` elements make one block."""
-    return max(1, min(rows, BLOCK // max(width, 1)))
+    return max(1, min(rows, 2 * BLOCK // max(width, 1)))
 
 
 # --- choosing without branches ------------------------------------------------------------------------------------

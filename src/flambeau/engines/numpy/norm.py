@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .chain import row_blocks
-from .parallel import BLOCK, parallel_for, scratch
-from .softmax import row_sum
+from .parallel import BLOCK, parallel_for, scratch, single_blas
+from .softmax import _ones_of, row_sum
 
 __all__ = [
     "batch_norm_apply",
@@ -59,6 +59,8 @@ def _normalized(a: Array, normalized_shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _blocks(rows: int, width: int) -> int:
+    if rows * width <= _ONE_BLOCK:
+        return rows
     block = row_blocks(rows, width)
     return block if block < 16 else block - block % 16
 
@@ -69,7 +71,8 @@ def _flat(vector: Array | None) -> Array | None:
 
 # --- layer_norm, rms_norm -----------------------------------------------------------------------------------------
 
-_SMALL = 8192  # elements up to which one block, without scratch memory and tiling, is quickest
+_SMALL = 8192  # elements up to which a straight line of calls, without scratch memory and tiling, is quickest
+_ONE_BLOCK = 4 * BLOCK  # elements up to which cutting into blocks costs more than the cache gives back
 
 
 def layer_norm(
@@ -154,17 +157,18 @@ def layer_norm_backward(
             _norm_slope(gr, xr, m, r, w, flat[i:j], t)
         if need_w:
             np.multiply(gr, xr, out=t)
-            part = np.einsum("ij,i->j", t, r)
+            part = np.dot(r, t)
             if m is not None:
-                part -= np.einsum("ij,i->j", gr, m * r)
+                part -= np.dot(m * r, gr)
             for_weight.append(part)
         if need_b:
-            for_bias.append(np.add.reduce(gr, 0))
+            for_bias.append(np.dot(_ones_of(j - i, gr.dtype), gr))
 
     if small:
         piece(0, rows)
     else:
-        parallel_for(rows, piece, grain=max(1, 4 * BLOCK // n), block=_blocks(rows, n))
+        with single_blas():
+            parallel_for(rows, piece, grain=max(1, 4 * BLOCK // n), block=_blocks(rows, n))
     return res, _total(for_weight, weight) if need_w else None, _total(for_bias, bias) if need_b else None
 
 
