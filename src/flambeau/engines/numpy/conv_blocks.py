@@ -82,63 +82,70 @@ def reads(count: int, offset: int, stride: int, size: int) -> tuple[slice, slice
 
 
 class Plan:
-    """Where the copies of a block go, for one geometry; without arrays, so that it is made once and kept.
+    """How a block is filled, for one geometry; without arrays, so that it is made once and kept.
 
-    `copies` holds pairs of indices (into the buffer, into the input). `steps` lists `(offset in the output, columns,
-    [(weight tap, offset in the operand), ...])` for one image; offsets count elements.
+    The input goes into a padded copy (`inner` says where, `region` which part of it), and from there with one strided
+    copy of `shape` and `strides`, starting at `offset`, into the block. `steps` lists `(offset in the output, columns,
+    [(weight tap, offset in the operand), ...])` for one image. Offsets and strides count elements.
     """
 
-    __slots__ = ("copies", "k", "ld", "padded", "shape", "steps")
+    __slots__ = ("inner", "k", "ld", "offset", "padded", "region", "run", "shape", "steps", "strides", "wide")
 
     def __init__(self, geo: Geometry, block: Any, group: int, full: bool, flip: bool) -> None:
-        self.copies: list[tuple[Any, Any]] = []
         self.steps: list[tuple[int, int, list[tuple[int, int]]]] = []
-        self.padded = False
         self.shape: Sizes = ()
+        self.strides: Sizes = ()
+        self.run = geo.stride[2] == 1
         (self._full if full else self._rows)(geo, block, group, flip)
 
-    def _add(self, target: tuple[Any, ...], sizes: Sizes, *axes: tuple[slice, slice]) -> None:
-        """Plan the copy of the valid part of `axes`, of these output `sizes`, to the buffer at `target`."""
-        if any(put.stop - put.start < size for (put, _), size in zip(axes, sizes, strict=True)):
-            self.padded = True
-        everything = (slice(None), slice(None))
-        self.copies.append((everything + target + tuple(a[0] for a in axes), everything + tuple(a[1] for a in axes)))
+    def _place(self, geo: Geometry, group: int, starts: Sizes, lengths: Sizes) -> tuple[int, int, int, int]:
+        """The padded copy, `lengths` long from padded positions `starts`; returns its strides by channel and axis."""
+        inner, region = [], []
+        for start, length, n, p in zip(starts, lengths, geo.size, geo.pad, strict=True):
+            first, last = max(0, p - start), min(length, p - start + n)
+            last = max(first, last)
+            inner.append(slice(first, last))
+            region.append(slice(start - p + first, start - p + last))
+        self.inner, self.region = tuple(inner), tuple(region)
+        self.padded = any(s.stop - s.start < length for s, length in zip(inner, lengths, strict=True))
+        self.wide = (geo.c, *lengths, group)
+        depth, height, width = lengths
+        return depth * height * width * group, height * width * group, width * group, group
 
     def _full(self, geo: Geometry, block: Any, group: int, flip: bool) -> None:
-        (kd, kh, kw), (sd, sh, sw), (pd, ph, pw) = geo.kernel, geo.stride, geo.pad
-        (dd, dh, dw), (_, ho, wo) = geo.dilation, geo.out
-        d0, d1, h0, h1 = block
-        sizes = (d1 - d0, h1 - h0, wo)
-        self.shape = (geo.c, kd, kh, kw, *sizes, group)
+        (kd, kh, kw), (sd, sh, sw), (dd, dh, dw) = geo.kernel, geo.stride, geo.dilation
+        (d0, d1, h0, h1), (_, ho, wo) = block, geo.out
+        lengths = (
+            (d1 - d0 - 1) * sd + (kd - 1) * dd + 1,
+            (h1 - h0 - 1) * sh + (kh - 1) * dh + 1,
+            (wo - 1) * sw + (kw - 1) * dw + 1,
+        )
+        channel, plane, row, step = self._place(geo, group, (d0 * sd, h0 * sh, 0), lengths)
+        self.shape = (geo.c, kd, kh, kw, d1 - d0, h1 - h0, wo, group)
+        taps = (dd * plane, dh * row, dw * step)
+        self.offset = (kd - 1) * taps[0] + (kh - 1) * taps[1] + (kw - 1) * taps[2] if flip else 0
+        taps = tuple(-t for t in taps) if flip else taps
+        self.strides = (channel, *taps, sd * plane, sh * row, sw * step, 1)
         self.k, self.ld = geo.c * geo.taps, (d1 - d0) * (h1 - h0) * wo * group
-        for a in range(kd):
-            depth = reads(d1 - d0, d0 * sd + a * dd - pd, sd, geo.size[0])
-            for i in range(kh):
-                height = reads(h1 - h0, h0 * sh + i * dh - ph, sh, geo.size[1])
-                for j in range(kw):
-                    width = reads(wo, j * dw - pw, sw, geo.size[2])
-                    at = (kd - 1 - a, kh - 1 - i, kw - 1 - j) if flip else (a, i, j)
-                    self._add(at, sizes, depth, height, width)
         self.steps.append(((d0 * ho + h0) * wo * group, self.ld, [(0, 0)]))
 
     def _rows(self, geo: Geometry, block: Any, group: int, flip: bool) -> None:
-        (kd, kh, kw), (sd, sh, sw), (pd, ph, pw) = geo.kernel, geo.stride, geo.pad
-        (dd, dh, dw), (_, ho, wo) = geo.dilation, geo.out
-        d0, d1, h0, h1 = block
+        (kd, kh, kw), (sd, sh, sw), (dd, dh, dw) = geo.kernel, geo.stride, geo.dilation
+        (d0, d1, h0, h1), (_, ho, wo), pd = block, geo.out, geo.pad[0]
         low, high = max(0, d0 * sd - pd), min(geo.size[0], (d1 - 1) * sd + (kd - 1) * dd - pd + 1)
         high = max(low, high)
         phases = sorted({(i * dh) % sh for i in range(kh)})
+        if len(phases) > 2:
+            phases = list(range(phases[-1] + 1))
+        apart = phases[-1] - phases[0] if len(phases) == 2 else 1
         rows = h1 - h0 + (kh - 1) * dh // sh
-        line = wo * group
+        lengths = (high - low, (rows - 1) * sh + phases[-1] + 1, (wo - 1) * sw + (kw - 1) * dw + 1)
+        channel, plane, row, step = self._place(geo, group, (low + pd, h0 * sh, 0), lengths)
         self.shape = (geo.c, kw, high - low, len(phases), rows, wo, group)
+        self.offset = phases[0] * row + ((kw - 1) * dw * step if flip else 0)
+        self.strides = (channel, -dw * step if flip else dw * step, plane, apart * row, sh * row, sw * step, 1)
+        line = wo * group
         self.k, self.ld = geo.c * kw, max(1, (high - low) * len(phases) * rows * line)
-        for j in range(kw):
-            width = reads(wo, j * dw - pw, sw, geo.size[2])
-            for p, phase in enumerate(phases):
-                height = reads(rows, h0 * sh + phase - ph, sh, geo.size[1])
-                self._add((kw - 1 - j if flip else j, slice(None), p), (rows, wo), height, width)
-                put, get = self.copies[-1]
-                self.copies[-1] = put, (*get[:2], slice(low, high), *get[2:])
         for d in range(d0, d1):
             taps = []
             for a in range(kd):
@@ -158,22 +165,31 @@ def _plan(key: Any, block: Any, group: int, full: bool, flip: bool) -> Plan:
 class Operand:
     """One block of the input in product layout, in this thread's scratch memory; see the top of this file."""
 
-    __slots__ = ("buffer", "copies", "images", "k", "ld", "steps")
+    __slots__ = ("_copy", "_inner", "_region", "buffer", "images", "k", "ld", "steps")
 
     def __init__(
         self, geo: Geometry, block: Any, images: int, group: int, dtype: Any, full: bool, flip: bool
     ) -> None:
         plan = _plan(geo.key(), block, group, full, flip)
         self.images, self.k, self.ld, self.steps = images, plan.k, plan.ld, plan.steps
-        self.buffer = buffer = scratch("conv", (images, *plan.shape), dtype)
+        self.buffer = scratch("conv", (images, *plan.shape), dtype)
+        wide = scratch("conv_wide", (images, *plan.wide), dtype)
         if plan.padded:
-            buffer[...] = 0  # the copies write what does not lie in the padding
-        self.copies = [(buffer[put], get) for put, get in plan.copies]
+            wide[...] = 0
+        self._inner, self._region = wide[(slice(None), slice(None), *plan.inner)], plan.region
+        size = wide.itemsize
+        shape, target, strides = self.buffer.shape, self.buffer, (wide.strides[0], *(s * size for s in plan.strides))
+        if plan.run and target.size:  # each row as one opaque element: NumPy copies it at once
+            dtype = np.dtype((np.void, shape[-2] * shape[-1] * size))
+            shape, strides = shape[:-2], strides[:-2]
+            target = target.reshape(*shape, -1).view(dtype)[..., 0]
+        self._copy = target, np.ndarray(shape, dtype, wide, plan.offset * size, strides) if target.size else target
 
     def load(self, src: np.ndarray) -> np.ndarray:
         """Fill the block from `src` `[I, C, D, H, W, G]`."""
-        for target, index in self.copies:
-            target[...] = src[index]
+        self._inner[...] = src[(slice(None), slice(None), *self._region)]
+        target, source = self._copy
+        target[...] = source
         return self.buffer
 
 
