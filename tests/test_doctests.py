@@ -29,7 +29,7 @@ class Finder(doctest.DocTestFinder):
         return super()._from_module(module, object)
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 def test_examples(name):
     import flambeau
 
