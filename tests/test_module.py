@@ -4,11 +4,16 @@ import pytest
 
 import flambeau
 from flambeau import nn
-from tests import container_cases, module_cases
+from tests import container_cases, hook_cases, module_cases
 
 
 @pytest.mark.parametrize("check", module_cases.CASES, ids=lambda f: f.__name__)
 def test_module(check):
+    check(flambeau)
+
+
+@pytest.mark.parametrize("check", hook_cases.CASES, ids=lambda f: f.__name__)
+def test_hooks(check):
     check(flambeau)
 
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from tests import container_cases, module_cases
+from tests import container_cases, hook_cases, module_cases
 
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("check", [*module_cases.CASES, *container_cases.CASES], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "check", [*module_cases.CASES, *hook_cases.CASES, *container_cases.CASES], ids=lambda f: f.__name__
+)
 def test_case(check):
     check(torch)

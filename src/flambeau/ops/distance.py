@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.ops.dispatch import wrap
 
 
@@ -28,7 +29,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """The p-norm of x1 - x2 + eps along the last dimension."""
-    return (x1 - x2 + eps).norm(p, -1, keepdim)
+    return show_as((x1 - x2 + eps).norm(p, -1, keepdim), "NormBackward1")
 
 
 def pdist(input: Any, p: float = 2.0) -> Any:
@@ -41,7 +42,8 @@ def pdist(input: Any, p: float = 2.0) -> Any:
     if not input.is_floating_point() or p < 0:
         raise RuntimeError(f"pdist: expected a floating point tensor and p >= 0, got {input.dtype} and p={p}")
     first, second = (wrap(i) for i in np.triu_indices(input.shape[0], 1))
-    return (input.index_select(0, first) - input.index_select(0, second)).norm(p, -1)
+    rows = input.index_select(0, first) - input.index_select(0, second)
+    return show_as(rows.norm(p, -1), "PdistBackward0")
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.engines.numpy.image import Taps
+from flambeau.ops import adaptive
 from flambeau.ops.core import op
 
 
@@ -189,9 +190,7 @@ def interpolate(
     if antialias and not (mode in ("bilinear", "bicubic") and n == 2):
         raise ValueError(f"interpolate: antialias exists for bilinear and bicubic in 2 dimensions, got '{mode}' in {n}")
     if mode == "area" and n in (1, 2, 3):
-        from flambeau.ops import pool
-
-        return getattr(pool, f"adaptive_avg_pool{n}d")(input, sizes)
+        return getattr(adaptive, f"adaptive_avg_pool{n}d")(input, sizes)
     function = _OPS.get((mode, -n if antialias else n))
     if function is None:
         raise NotImplementedError(

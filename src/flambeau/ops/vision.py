@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
 
@@ -212,7 +213,8 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
             line = line * ((length - 1) / length)
         base[..., n - 1 - d] = line.reshape([length if i == d else 1 for i in range(n)])
     flat = wrap(base).reshape(1, -1, n + 1).expand(size[0], -1, n + 1)
-    return flat.bmm(theta.transpose(1, 2)).reshape(size[0], *spatial, n)
+    grid = flat.bmm(theta.transpose(1, 2)).reshape(size[0], *spatial, n)
+    return show_as(grid, "AffineGridGeneratorBackward0")
 
 
 def grid_sample(
@@ -248,8 +250,12 @@ def grid_sample(
     ]  # the grid has x first, the sizes have it last
     if mode != "bicubic":
         points = [_inside(p, s, padding_mode, bool(align_corners)) for p, s in zip(points, sizes)]
+    shown = f"GridSampler{n}DBackward0"
     if mode == "nearest":
-        return _gather_points(input, [(p.detach().round(), None) for p in points], padding_mode == "zeros")
+        result = _gather_points(input, [(p.detach().round(), None) for p in points], padding_mode == "zeros")
+        if grid.requires_grad:  # a gradient of zeros for the grid
+            result = result * (points[0].sign() * 0 + 1).unsqueeze(1)
+        return show_as(result, shown)
     steps = [_steps(p, mode) for p in points]
     total = None
     for corner in _combinations(steps):
@@ -258,7 +264,7 @@ def grid_sample(
             places = [_inside(p, s, padding_mode, bool(align_corners)) for p, s in zip(places, sizes)]
         part = _gather_points(input, [(p, None) for p in places], padding_mode == "zeros") * weight.unsqueeze(1)
         total = part if total is None else total + part
-    return total
+    return show_as(total, shown)
 
 
 def _unnormalized(x: Any, size: int, align_corners: bool) -> Any:
@@ -314,7 +320,8 @@ def _combinations(steps: list[list[tuple[Any, Any]]]) -> list[tuple[list[Any], A
 def _gather_points(input: Any, places: list[tuple[Any, Any]], zeros: bool) -> Any:
     """`input` at whole pixel numbers, one tensor of them per dimension; zero outside the image if `zeros`."""
     n_batch, channels, *sizes = input.shape
-    flat, mask = None, None
+    flat: Any = None
+    mask: Any = None
     for (p, _), size in zip(places, sizes):
         p = p.detach()
         if zeros:

@@ -427,9 +427,8 @@ def _lazy(plain: type, ndim: int, transposed: bool) -> type:
         given = signature.bind(self, *args, **kwargs).arguments
         given.pop("self")
         out_channels, bias = given.pop("out_channels"), given.pop("bias", True)
-        how = {k: given.get(k) for k in ("device", "dtype")}
-        plain_init = super(cls, self).__init__  # type: ignore[misc]
-        plain_init(0, 0, bias=False, **given)
+        how: dict[str, Any] = {k: given.get(k) for k in ("device", "dtype")}
+        _LazyConvXdMixin.__init__(self, 0, 0, bias=False, **given)
         self.weight = UninitializedParameter(**how)
         self.out_channels = out_channels
         if bias:
@@ -445,8 +444,7 @@ def _lazy(plain: type, ndim: int, transposed: bool) -> type:
         "cls_to_become": plain,
         "_num_spatial_dims": ndim,
     }
-    cls = type(name, (_LazyConvXdMixin, plain), body)
-    return cls
+    return type(name, (_LazyConvXdMixin, plain), body)
 
 
 LazyConv1d = _lazy(Conv1d, 1, False)

@@ -20,7 +20,7 @@ __all__ = [
     "unpad_sequence",
 ]
 
-_Fields = namedtuple("PackedSequence_", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])
+PackedSequence_ = namedtuple("PackedSequence_", ["data", "batch_sizes", "sorted_indices", "unsorted_indices"])
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
@@ -30,7 +30,7 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     return permutation.argsort()
 
 
-class PackedSequence(_Fields):
+class PackedSequence(PackedSequence_):
     """The elements of a batch of sequences without padding, time step by time step.
 
     `data` holds the elements, `batch_sizes` how many sequences reach each time step; `sorted_indices` put the batch in
@@ -141,7 +141,8 @@ def pack_padded_sequence(
         )
     if not sizes or sizes[-1] <= 0 or sizes[0] > steps:
         raise RuntimeError(f"pack_padded_sequence: lengths must lie between 1 and {steps}, got {sizes}")
-    batch_sizes, rows = [], []
+    batch_sizes: list[int] = []
+    rows: list[int] = []
     alive = batch
     for t in range(sizes[0]):
         while sizes[alive - 1] <= t:
@@ -169,7 +170,8 @@ def pad_packed_sequence(
             )
         counts = counts + [0] * (total_length - steps)
     padding_row = data.shape[0]
-    rows, first = [], 0
+    rows: list[int] = []
+    first = 0
     for n in counts:
         rows += [*range(first, first + n), *[padding_row] * (batch - n)]
         first += n
