@@ -273,7 +273,7 @@ def max_pool3d_with_indices(
 
 def _avg_pool(
     name: str, nd: int, input: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include_pad: bool,
-    divisor: int | None,
+    divisor: int | None, out: Any = None,
 ) -> Any:  # fmt: skip
     if nd == 2 and hasattr(input, "ndim") and input.ndim < 3:
         raise IndexError(f"{name}(): expected an input of 3 or 4 dimensions, got {describe(input)}")
@@ -281,7 +281,7 @@ def _avg_pool(
     if divisor == 0:
         raise RuntimeError(f"{name}(): divisor_override must not be zero")
     kernel, stride, padding, _, size = _windows(name, nd, input.shape[-nd:], kernel, stride, padding, 1, ceil_mode)
-    return (_avg2 if nd == 2 else _avg3)(input, kernel, stride, padding, size, bool(include_pad), divisor)
+    return (_avg2 if nd == 2 else _avg3)(input, kernel, stride, padding, size, bool(include_pad), divisor, out=out)
 
 
 def avg_pool1d(
@@ -308,24 +308,24 @@ def avg_pool1d(
 
 def avg_pool2d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
+    count_include_pad: bool = True, divisor_override: int | None = None, *, out: Any = None,
 ) -> Any:  # fmt: skip
     """The mean of each window over the last two dimensions of `input` (N, C, H, W) or (C, H, W); as `avg_pool1d`.
 
     `divisor_override` divides the sums instead of the number of elements.
     """
     return _avg_pool(
-        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        "avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, out
     )
 
 
 def avg_pool3d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
+    count_include_pad: bool = True, divisor_override: int | None = None, *, out: Any = None,
 ) -> Any:  # fmt: skip
     """The mean of each window over the last three dimensions of `input` (N, C, D, H, W) or (C, D, H, W)."""
     return _avg_pool(
-        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+        "avg_pool3d", 3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, out
     )
 
 
