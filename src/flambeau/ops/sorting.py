@@ -202,7 +202,7 @@ def _(k, g0, out1, input_shape, dim):
     return _placed(k, g0, out1, input_shape, dim, True)
 
 
-def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool = False, *, out: Any = None) -> Any:
+def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool | None = None, *, out: Any = None) -> Any:
     """The elements along `dim` in ascending (or descending) order, and where each came from: `values`, `indices`.
 
     Equal elements keep their order, whether asked to (`stable`) or not; NaN comes last when ascending.
@@ -213,7 +213,8 @@ def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool = Fal
     """
     if isinstance(dim, bool):
         dim, descending = -1, dim
-    return results.sort(sort_op(input, dim, descending, out=out))
+    values, places = sort_op(input, dim, descending, out=out)
+    return results.sort((values if stable is None else show_as(values, "SortBackward1"), places))
 
 
 def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
