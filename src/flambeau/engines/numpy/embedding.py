@@ -23,9 +23,9 @@ def embedding_backward(g: np.ndarray, indices: np.ndarray, count: int) -> np.nda
     """A table of `count` rows with each row of `g` added to row `indices[...]`."""
     rows = indices.reshape(-1)
     features = g.shape[indices.ndim :]
-    flat = g.reshape(rows.size, -1)
-    if rows.size == 0 or flat.shape[1] == 0:
+    if g.size == 0:
         return np.zeros((count, *features), g.dtype)
+    flat = g.reshape(rows.size, -1)
     if rows.size * count <= _PRODUCT and g.dtype.char in "fd":
         picks = np.zeros((rows.size, count), g.dtype)
         picks[np.arange(rows.size), rows] = 1
