@@ -393,7 +393,7 @@ x.addr(x[0],y[0])
 #: Composed of other operations in PyTorch, of which the name only tells the last one.
 DIFFERENT = {
     "x.t().reshape(9)", "T.nn.utils.rnn.pad_sequence([x,y])", "T.kron(x,y)", "x.clone().t_()", "x.cov()",
-    "T.cumulative_trapezoid(x)", "T.trapezoid(x)", "T.combinations(x[0])", "x.heaviside(y.detach())",
+    "T.cumulative_trapezoid(x)", "T.trapezoid(x)", "T.combinations(x[0])", "x.heaviside(y.detach())", "x.logdet()",
 }  # fmt: skip
 
 
