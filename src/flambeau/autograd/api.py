@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.engine import run_backward
-from flambeau.autograd.graph import Node
+from flambeau.autograd.graph import GradientEdge, Node, edge_of
 from flambeau.autograd.runtime import NS
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, NS["Tensor"]):
+    if isinstance(value, (NS["Tensor"], GradientEdge)):
         return (value,)
     return tuple(value)
 
@@ -28,6 +28,13 @@ def _root_gradients(roots: tuple, given: Any, create: bool) -> list[Any]:
         raise RuntimeError(f"got {len(roots)} tensors and {len(grads)} gradients")
     results = []
     for root, g in zip(roots, grads, strict=True):
+        if isinstance(root, GradientEdge):
+            if not isinstance(g, tensor):
+                raise RuntimeError("a GradientEdge as output needs its gradient given: it knows no shape")
+            value = g if create else g._a
+            n = root.node.outputs
+            results.append([value if i == root.output_nr else None for i in range(n)] if n > 1 else value)
+            continue
         if root._node is None:
             raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
         if g is None:
@@ -72,17 +79,18 @@ def backward(
     roots = _tuple(tensors)
     wanted = None
     if inputs is not None:
-        wanted = list(_tuple(inputs)) if not isinstance(inputs, Node) else [inputs]
+        wanted = list(_tuple(inputs))
         if not wanted:
             raise RuntimeError("'inputs' argument to backward() cannot be empty.")
         for t in wanted:
-            if t._node is None:
+            if not isinstance(t, GradientEdge) and t._node is None:
                 raise RuntimeError("One of the differentiated Tensors does not require grad")
     grads = _root_gradients(roots, grad_tensors, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
-    captured = run_backward(list(roots), grads, retain, create_graph, wanted, True)
+    edges = None if wanted is None else [edge_of(t) for t in wanted]
+    captured = run_backward([edge_of(t) for t in roots], grads, retain, create_graph, edges, True)
     for t, g in zip(wanted or (), captured, strict=False):
-        if isinstance(t._node, Node) and g is not None:
+        if not isinstance(t, GradientEdge) and isinstance(t._node, Node) and g is not None:
             g = g if create_graph else NS["WRAP"](np.array(g))
             t._grad = g if t._grad is None else NS["OPS"].add(t._grad, g)
 
@@ -120,16 +128,18 @@ def grad(
     if is_grads_batched:
         return _batched(roots, wanted, grad_outputs, retain_graph, create_graph, allow_unused)
     for t in wanted:
-        if t._node is None:
+        if not isinstance(t, GradientEdge) and t._node is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     grads = _root_gradients(roots, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
-    distinct = list({id(t._node) if isinstance(t._node, Node) else id(t): t for t in wanted}.values())
-    captured = run_backward(list(roots), grads, retain, create_graph, distinct, False)
-    by_key = {(id(t._node) if isinstance(t._node, Node) else id(t)): g for t, g in zip(distinct, captured, strict=True)}
+    distinct = list({id(edge): edge for edge in map(edge_of, wanted)}.values())
+    captured = run_backward([edge_of(t) for t in roots], grads, retain, create_graph, distinct, False)
+    by_edge = {id(edge): g for edge, g in zip(distinct, captured, strict=True)}
     results = []
     for t in wanted:
-        g = by_key[id(t._node) if isinstance(t._node, Node) else id(t)]
+        g = by_edge[id(edge_of(t))]
+        if isinstance(g, list):
+            g = g[t.output_nr]
         if g is None:
             if not allow_unused:
                 raise RuntimeError(

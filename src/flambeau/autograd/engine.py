@@ -30,6 +30,14 @@ class Pass:
         self.inputs = inputs
         self.useful: set | None = None
         self.infinite: Any = None
+        self.waits: dict[Any, int] = {}
+        self.roots: list[Any] = []
+
+    def will_run(self, edge: Any) -> bool:
+        """Whether this pass brings a gradient to `edge`, a node or a leaf."""
+        if self.useful is not None and edge not in self.useful:
+            return False
+        return edge in self.waits or edge in self.roots
 
     def count(self, roots: list[Any]) -> dict[Any, int]:
         """How many gradients each node of the graph will be sent."""
@@ -53,8 +61,8 @@ class Pass:
     def select(self, roots: list[Any]) -> None:
         """Finds the nodes that lead to the inputs asked for, so that no other work is done."""
         assert self.inputs is not None and self.wanted is not None
-        for i, tensor in enumerate(self.inputs):
-            self.wanted.setdefault(tensor if not isinstance(tensor._node, Node) else tensor._node, i)
+        for i, edge in enumerate(self.inputs):
+            self.wanted.setdefault(edge, i)
         order: list[Any] = []
         stack: list[Any] = [edge for edge in roots if edge is not None]
         seen = set(stack)
@@ -76,7 +84,8 @@ class Pass:
         """Sends `grads` from `roots` down the graph."""
         if self.inputs is not None:
             self.select(roots)
-        waits = self.count(roots)
+        waits = self.waits = self.count(roots)
+        self.roots = roots
         pending = self.pending
         heap: list[tuple[int, int, Any]] = []
         for edge, g in zip(roots, grads, strict=True):
@@ -132,13 +141,19 @@ class Pass:
         """Hooks, captures, and the node's own work."""
         if node.outputs > 1 and g is None:
             g = [None] * node.outputs
-        if node.tensor_hooks is not None or node.prehooks is not None or node.retains is not None:
-            g = self.before(node, g)
-        if self.wanted is not None:
+        hooked = node.tensor_hooks is not None or node.prehooks is not None or node.retains is not None
+        if self.wanted is None:
+            if hooked:
+                g = self.before(node, g)
+        else:
+            # a gradient asked for is taken before hooks where the pass goes on from here, else after the tensors' hooks
+            goes_on = any(edge in self.useful for edge in node.edges)  # type: ignore[operator]
+            seen = self.before(node, g, goes_on) if hooked else g
             if node in self.wanted:
-                self.captured[self.wanted[node]] = g
-            if not any(edge in self.useful for edge in node.edges):  # type: ignore[operator]
+                self.captured[self.wanted[node]] = g if goes_on else seen
+            if not goes_on:
                 return None
+            g = seen
         if g is None and not getattr(node, "runs_without_gradient", False):
             return None
         if self.create:
@@ -164,6 +179,9 @@ class Pass:
             slots = pending.get(edge)
             if slots is None:
                 slots = pending[edge] = [None] * edge.outputs
+            known = slots[source.index]  # a rule that names an output makes a second Pick of it
+            if known is not None:
+                g = NS["OPS"].add(known, g) if self.create else np.add(known, g)
             slots[source.index] = g
             return
         old = pending.get(edge)
@@ -174,8 +192,8 @@ class Pass:
         else:
             pending[edge] = np.add(old, g)
 
-    def before(self, node: Any, g: Any) -> Any:
-        """The hooks that see the gradient of an output: tensors' hooks first, then the node's, then retain_grad."""
+    def before(self, node: Any, g: Any, runs: bool = True) -> Any:
+        """The hooks that see the gradient of an output: tensors' hooks, retain_grad, then the node's if it `runs`."""
         many = node.outputs > 1
         grads = list(g) if many else [g]
         wrap, unwrap = self.show, self.hide
@@ -187,17 +205,17 @@ class Pass:
                     result = hook(wrap(grads[i]))
                     if result is not None:
                         grads[i] = unwrap(checked_hook_result(result, grads[i]))
-        if node.prehooks is not None:
-            for hook in list(node.prehooks.values()):
-                result = hook(tuple(None if x is None else wrap(x) for x in grads))
-                if result is not None:
-                    result = result if isinstance(result, tuple) else (result,)
-                    grads = [None if x is None else unwrap(x) for x in result]
         if node.retains is not None:
             for i, ref in node.retains.items():
                 tensor = ref()
                 if tensor is not None and grads[i] is not None:
                     self.store(tensor, grads[i])
+        if node.prehooks is not None and runs:
+            for hook in list(node.prehooks.values()):
+                result = hook(tuple(None if x is None else wrap(x) for x in grads))
+                if result is not None:
+                    result = result if isinstance(result, tuple) else (result,)
+                    grads = [None if x is None else unwrap(x) for x in result]
         return grads if many else grads[0]
 
     def after(self, node: Any, g: Any, results: Any) -> Any:
@@ -225,6 +243,12 @@ class Pass:
 
     def leaf(self, tensor: Any, g: Any) -> None:
         """Delivers the whole gradient of a leaf."""
+        at = 0
+        if self.wanted is not None:
+            found = self.wanted.get(tensor)
+            if found is None:
+                return
+            at = found
         if tensor._hooks:
             shown = self.show(g)
             for hook in list(tensor._hooks.values()):
@@ -233,13 +257,15 @@ class Pass:
                     shown = checked_hook_result(result, shown)
             g = self.hide(shown)
             del shown
-        if self.wanted is not None:
-            at = self.wanted.get(tensor)
-            if at is None:
-                return
-            if not self.accumulate:
-                self.captured[at] = g
-                return
+        if not self.accumulate:
+            self.captured[at] = g
+            return
+        around = tensor._accumulator_hooks
+        if around is not None:
+            for hook in list(around[0].values()):
+                result = hook((self.show(g),))
+                if result is not None:
+                    g = self.hide(result[0] if isinstance(result, tuple) else result)
         if self.create:
             old = tensor._grad
             tensor._grad = show_as(NS["OPS"].clone_op(g), "CopyBackwards") if old is None else NS["OPS"].add(old, g)
@@ -248,6 +274,9 @@ class Pass:
         if tensor._post_hooks:
             for hook in list(tensor._post_hooks.values()):
                 hook(tensor)
+        if around is not None:
+            for hook in list(around[1].values()):
+                hook((), (self.show(g),))
 
     def store(self, tensor: Any, g: Any) -> None:
         """`retain_grad`: adds to the gradient kept on a tensor that is no leaf."""
@@ -312,7 +341,8 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
             old = pending.get(edge)
             if picked:
                 slots = [None] * edge.outputs if old is None else old
-                slots[node.index] = g
+                known = slots[node.index]
+                slots[node.index] = g if known is None else np.add(known, g)
                 pending[edge] = slots
                 if old is not None:
                     continue
@@ -369,16 +399,13 @@ def accumulate(tensor: Any, g: Any) -> None:
 
 
 def run_backward(
-    roots: list[Any], grads: list[Any], retain: bool, create: bool, inputs: list[Any] | None, accumulate: bool
+    edges: list[Any], grads: list[Any], retain: bool, create: bool, inputs: list[Any] | None, accumulate: bool
 ) -> list[Any]:
     """The engine behind `Tensor.backward` and `autograd.grad`.
 
-    `grads` are Tensors under `create`, otherwise arrays. Returns the gradients captured for `inputs`.
+    `edges` and `inputs` are nodes or leaves. `grads` are Tensors under `create`, otherwise arrays. Returns the gradients
+    captured for `inputs`.
     """
-    edges = []
-    for t in roots:
-        node = t._node
-        edges.append(node if isinstance(node, Node) else t)
     if inputs is None and not create and not NS["HOOKED"] and NS["PLAIN"]:
         previous = thread.grad
         if previous:
@@ -391,11 +418,14 @@ def run_backward(
         return []
     work = Pass(retain, create, inputs, accumulate)
     previous = thread.grad
+    outer = thread.task
+    thread.task = work
     if previous is not create:
         _switch(create)
     try:
         work.run(edges, grads)
     finally:
+        thread.task = outer
         if thread.grad is not previous:
             _switch(previous)
     return work.captured

@@ -125,7 +125,7 @@ class BackwardFunction(Node, FunctionCtx):
             raise graph.freed(self)
         if self.materialize_grads:
             for i, meta in enumerate(self._metas):
-                if grads[self._slot(i)] is None and meta is not None:
+                if meta is not None and grads[self._slot(i)] is None:
                     grads[self._slot(i)] = NS["WRAP"](np.zeros(*meta))
         cls = self._forward_cls
         function = cls.vjp if cls.vjp is not Function.vjp else cls.backward
@@ -151,14 +151,21 @@ class BackwardFunction(Node, FunctionCtx):
                 "returns one per argument of forward, None for those without"
             )
         checked = []
+        tensors = {i for i, _ in self._inputs}
+        for i, result in enumerate(results):
+            if result is not None and i not in tensors:
+                raise RuntimeError(
+                    f"function {self.name()} returned a gradient different from None at position {i + 1}, but the "
+                    "corresponding forward input was not a Tensor"
+                )
         for i, (shape, dtype) in self._inputs:
             result = results[i]
             if result is None or not self.needs_input_grad[i]:
                 checked.append(None)
                 continue
             if not isinstance(result, NS["Tensor"]):
-                raise TypeError(
-                    f"{self.name()}: expected Variable or None (got {type(result).__name__}) for gradient {i}"
+                raise RuntimeError(
+                    f"{self.name()}: backward returned a {type(result).__name__} as gradient {i}; expected a Tensor or None"
                 )
             checked.append(self._fit(result, shape, dtype, i))
         return checked
@@ -281,7 +288,6 @@ class Function(metaclass=FunctionMeta):
         ctx = cls._backward_cls()
         ctx.needs_input_grad = tuple(isinstance(a, tensor) and a._node is not None for a in args)
         recorded = thread.grad and any(ctx.needs_input_grad)
-        stamps = [(a, a._stamp) for a in args if isinstance(a, tensor)]
         with no_grad():
             if two_part:
                 output = cls.forward(*args)
@@ -290,12 +296,6 @@ class Function(metaclass=FunctionMeta):
                 output = cls.forward(ctx, *args)
         many = isinstance(output, tuple)
         outputs = list(output) if many else [output]
-        for out in outputs:
-            if not isinstance(out, tensor) and out is not None and not many:
-                raise TypeError(
-                    f"{cls.__name__}.forward: expected a Tensor or tuple of Tensors as output, got {type(out).__name__}"
-                )
-        del stamps
         finish(ctx, args, outputs, recorded)
         return tuple(outputs) if many else outputs[0]
 
@@ -305,6 +305,11 @@ def finish(ctx: Any, args: tuple, outputs: list[Any], recorded: bool) -> None:
     tensor = NS["Tensor"]
     inputs = [(i, a) for i, a in enumerate(args) if isinstance(a, tensor)]
     for t in ctx.dirty_tensors:
+        if not any(out is t for out in outputs):
+            raise RuntimeError(
+                f"{ctx.name()}: some elements marked as dirty during the forward method were not returned as output; the "
+                "inputs that are modified inplace must all be outputs of the Function"
+            )
         if recorded and t._node is LEAF:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     if not recorded:
@@ -369,7 +374,7 @@ def _save(ctx: Any, originals: list[Any], outputs: list[Any]) -> None:
     hooks = NS.get("SAVED_HOOKS")
     saved: list[Any] = []
     for t in ctx.to_save:
-        at = next((i for i, out in enumerate(originals) if out is t), None)
+        at = None if t is None else next((i for i, out in enumerate(originals) if out is t), None)
         if hooks and t is not None:
             pack, unpack = hooks[-1]
             saved.append((unpack, pack(t)))
@@ -404,7 +409,7 @@ def once_differentiable(fn: Callable) -> Callable:
         tensor = NS["Tensor"]
         if not thread.grad:
             return outputs
-        if not any(isinstance(a, tensor) and a._node is not None for a in (*args, *ctx.saved_tensors)):
+        if not any(isinstance(a, tensor) and a._node is not None for a in args):
             return outputs
         many = isinstance(outputs, tuple)
         results = []

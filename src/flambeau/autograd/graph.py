@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flambeau.autograd.runtime import NS, tick, watch
+from flambeau.autograd.runtime import NS, thread, tick, watch
 
 
 class Node:
@@ -124,16 +124,17 @@ class AccumulateGrad(Node):
 
     def register_hook(self, fn: Callable) -> Any:
         """Calls `fn((), (grad,))` after the leaf's gradient was accumulated."""
-        return self.variable.register_post_accumulate_grad_hook(lambda t: fn((), (t.grad,)))
+        return RemovableHandle.add(self._hooks()[1], fn)
 
     def register_prehook(self, fn: Callable) -> Any:
         """Calls `fn((grad,))` before the leaf's gradient is accumulated; what it returns replaces it."""
+        return RemovableHandle.add(self._hooks()[0], fn)
 
-        def hook(grad: Any) -> Any:
-            result = fn((grad,))
-            return None if result is None else result[0]
-
-        return self.variable.register_hook(hook)
+    def _hooks(self) -> tuple[OrderedDict, OrderedDict]:
+        leaf = self.variable
+        if leaf._accumulator_hooks is None:
+            leaf._accumulator_hooks = (OrderedDict(), OrderedDict())
+        return leaf._accumulator_hooks
 
 
 def public_edge(edge: Any) -> tuple[Any, int]:
@@ -145,6 +146,14 @@ def public_edge(edge: Any) -> tuple[Any, int]:
     if isinstance(edge, Node):
         return edge.shown(), 0
     return accumulator(edge), 0
+
+
+def edge_of(tensor: Any) -> Any:
+    """Where a tensor's gradient goes: the node that made it, or the leaf itself. Also of a GradientEdge."""
+    if isinstance(tensor, GradientEdge):
+        node = tensor.node
+        return node.variable if isinstance(node, AccumulateGrad) else node
+    return tensor._node if isinstance(tensor._node, Node) else tensor
 
 
 def accumulator(leaf: Any) -> AccumulateGrad:
@@ -209,6 +218,26 @@ class RemovableHandle:
         self.remove()
 
 
+class _Onward(Node):
+    """Passes a gradient on as it is."""
+
+    def __init__(self, edge: Any) -> None:
+        self.edges = (edge,)
+        self.seq = tick()
+
+    def run(self, g: Any) -> tuple[Any, ...]:
+        return (g,)
+
+    run_recorded = run
+
+
+def with_history(tensor: Any, history: Any) -> Any:
+    """The values of `tensor` with the history `history`, a node or a leaf."""
+    other = NS["WRAP"](tensor._a)
+    other._node = history if isinstance(history, Node) else _Onward(history)
+    return other
+
+
 def freed(node: Node) -> RuntimeError:
     """The error of a second backward through a node that has freed what it saved."""
     return RuntimeError(
@@ -221,6 +250,11 @@ def freed(node: Node) -> RuntimeError:
 def modified(node: Node, what: str, tensor: Any) -> RuntimeError:
     """The error of a saved tensor that was written in place after the node saved it."""
     array = getattr(tensor, "_a", tensor)
+    if getattr(tensor, "_inference", False):
+        return RuntimeError(
+            f"{node.name()}: inference tensors cannot be saved for backward, but '{what}' is one: clone() it outside "
+            "inference_mode first, or use torch.no_grad() instead of inference_mode"
+        )
     return RuntimeError(
         f"{node.name()}: one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"'{what}', a tensor {array.dtype}{list(array.shape)}, was written after {node.name()} saved it. Clone it before "
@@ -300,20 +334,21 @@ def register_multi_grad_hook(tensors: Any, fn: Callable, *, mode: str = "all") -
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     tensors = list(tensors)
     seen: dict[int, Any] = {}
+    state: dict[str, Any] = {"task": None, "missing": 0}
 
     def hook(i: int, grad: Any) -> None:
-        if mode == "any":
-            if not seen:
-                fn(grad)
-            seen[i] = grad
-            if len(seen) == len(tensors):
-                seen.clear()
-            return
-        seen[i] = grad
-        if len(seen) == len(tensors):
-            grads = [seen.get(j) for j in range(len(tensors))]
+        if thread.task is not state["task"]:
             seen.clear()
-            fn(grads)
+            state["task"] = thread.task
+            state["missing"] = sum(thread.task.will_run(edge_of(t)) for t in tensors)
+        first = not seen
+        seen[i] = grad
+        state["missing"] -= 1
+        if mode == "any":
+            if first:
+                fn(grad)
+        elif not state["missing"]:
+            fn([seen.get(j) for j in range(len(tensors))])
 
     handles = [t.register_hook(lambda g, i=i: hook(i, g)) for i, t in enumerate(tensors)]
 

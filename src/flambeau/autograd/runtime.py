@@ -43,6 +43,7 @@ NS: dict[str, Any] = {
 class _Thread(threading.local):
     grad = True
     inference = False
+    task: Any = None  # the backward pass under way, while hooks may look
 
 
 thread = _Thread()
@@ -182,7 +183,7 @@ class set_grad_enabled(_Mode):
         return type(self)(self.mode)
 
     def __repr__(self) -> str:
-        return f"set_grad_enabled(mode={self.mode})"
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
 
 
 class inference_mode(_Mode):

@@ -54,6 +54,10 @@ def make_view(view: Any, source: Any) -> None:
     view._stamp = source._stamp
     if not thread.grad:
         view._no_grad_view = True
+        if source._node is not None or source._shows_grad:
+            view._shows_grad = True
+    if source._inference:
+        view._inference = True
     shared = source._shared
     if shared is None:
         shared = Shared(source)
@@ -70,6 +74,16 @@ def view_if_shared(view: Any, source: Any, result: np.ndarray, array: np.ndarray
 NS["VIEW"] = view_if_shared
 
 
+INFERENCE_STAMP = 1 << 62
+
+
+def mark_inference(tensor: Any) -> Any:
+    """`tensor`, as one made in inference mode: a node that saves it finds it younger than itself, always."""
+    tensor._inference = True
+    tensor._stamp = INFERENCE_STAMP
+    return tensor
+
+
 def make_alias(alias: Any, source: Any) -> None:
     """Declares that `alias` shares memory and version with `source` without being its view (detach)."""
     alias._stamp = source._stamp
@@ -82,6 +96,8 @@ def make_alias(alias: Any, source: Any) -> None:
 
 def bump(tensor: Any) -> None:
     """Notes that `tensor`'s memory was written: its version and that of everything sharing the memory."""
+    if tensor._inference:
+        return
     now = tick()
     shared = tensor._shared
     if shared is None:
@@ -110,13 +126,13 @@ def check_writable(tensor: Any, op: str, recorded: bool) -> None:
             f"{op}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
             "location (it was made by expand). Please clone() the tensor before performing the operation"
         )
-    if not recorded:
-        return
     if tensor._inference and not thread.inference:
         raise RuntimeError(
             f"{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get "
             "a normal tensor before doing inplace update"
         )
+    if not recorded:
+        return
     node = tensor._node
     if node is LEAF:
         raise RuntimeError(
@@ -124,6 +140,11 @@ def check_writable(tensor: Any, op: str, recorded: bool) -> None:
             "torch.no_grad(), or use the out-of-place form"
         )
     base = tensor._base
+    if base is not None and tensor._no_grad_view and base._node is not None:
+        raise RuntimeError(
+            f"{op}: A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view "
+            "and write into it either both inside the no_grad block or both outside"
+        )
     if base is not None and base._node is LEAF:
         raise RuntimeError(
             f"{op}: a view of a leaf Variable that requires grad is being used in an in-place operation. Write under "
@@ -146,15 +167,26 @@ def written(tensor: Any, node: Any) -> None:
         if node is None and tensor._node is None:
             return
         if tensor._node is not LEAF or node is not None:
-            tensor._node = node
+            _set_node(tensor, node)
         root = tensor
     else:
         if node is None and base._node is None:
             return
-        base._node = CopySlices(base, tensor, node)
+        _set_node(base, CopySlices(base, tensor, node))
         root = base
     for view in live_views(root):
-        view._node = AsStridedBackward0(root, view) if root._node is not None else None
+        _set_node(view, AsStridedBackward0(root, view) if root._node is not None else None)
+
+
+def _set_node(tensor: Any, node: Any) -> None:
+    """Gives `tensor` a new history; `retain_grad` stays with the tensor, its hooks with the value it had."""
+    old = tensor._node
+    tensor._node = node
+    if isinstance(old, Node) and node is not None and old.retains is not None:
+        mine = {i: ref for i, ref in old.retains.items() if ref() is tensor}
+        if mine:
+            old.retains = None
+            node.retains = {0: ref for ref in mine.values()}
 
 
 class Region:

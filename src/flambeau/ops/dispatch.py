@@ -14,8 +14,8 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.graph import Pick
-from flambeau.autograd.runtime import LEAF, NS, thread, tick
-from flambeau.autograd.views import make_view, view_if_shared
+from flambeau.autograd.runtime import LEAF, NS, no_grad, thread, tick
+from flambeau.autograd.views import make_view, mark_inference, view_if_shared
 from flambeau.errors import describe_all
 from flambeau.ops.core import INDEX, PLAIN, TENSOR, TENSORS, Op
 from flambeau.ops.nodes import make_node_classes
@@ -84,11 +84,12 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
         raise failure(op, error, shown) from None
     tensors = _wrap_results(op, results, values, arrays, dtype)
-    if op.rules and thread.grad:
-        _record(op, values, arrays, tensors, results, dtype)
     if thread.inference:
         for t in tensors:
-            t._inference = True
+            if t._base is None:
+                mark_inference(t)
+    elif op.rules and thread.grad:
+        _record(op, values, arrays, tensors, results, dtype)
     return tensors[0] if op.visible == 1 else tuple(tensors)
 
 
@@ -262,7 +263,7 @@ def _record(op: Op, values: list, arrays: list, tensors: list, results: Any, dty
     if op.visible == 1:
         tensors[0]._node = node
     else:
-        for i, t in enumerate(tensors):
+        for i, t in reversed(list(enumerate(tensors))):
             if i not in op.nondiff and t._a.dtype.kind in "fcV":
                 t._node = Pick(node, i)
 
@@ -303,16 +304,22 @@ def _save(op: Op, node: Any, values: list, tensors: list, results: Any) -> None:
             setattr(node, "dt_" + name, None)
     hooks = NS.get("SAVED_HOOKS")
     if hooks:
-        pack, unpack = hooks[-1]
-        node.packed = {}
-        for key in node.kept:
-            value = node.__dict__.get(key)
-            if value is not None and not isinstance(value, (list, np.ndarray)):
-                node.packed[key] = (unpack, pack(value))
-                node.__dict__.pop(key)
-            elif isinstance(value, np.ndarray):
-                node.packed[key] = (lambda t, u=unpack: u(t)._a, pack(wrap(value)))
-                node.__dict__.pop(key)
+        with no_grad():
+            _pack(node, *hooks[-1])
+
+
+def _pack(node: Any, pack: Callable, unpack: Callable) -> None:
+    """Hands what the node keeps to the program's own hooks."""
+    node.packed = {}
+    for key in node.kept:
+        value = node.__dict__.get(key)
+        if value is not None and not isinstance(value, (list, np.ndarray)):
+            history = value if value._node is LEAF else value._node
+            node.packed[key] = (unpack, pack(value), history)
+            node.__dict__.pop(key)
+        elif isinstance(value, np.ndarray):
+            node.packed[key] = (lambda t, u=unpack: u(t)._a, pack(wrap(value)), None)
+            node.__dict__.pop(key)
 
 
 def write_out(op: Op, args: tuple, out: Any) -> Any:

@@ -158,7 +158,7 @@ def _record(op: Op) -> list[str]:
     elif op.visible == 1:
         body.append("t0._node = n")
     else:
-        body += [f"t{i}._node = Pick(n, {i})" for i in range(op.visible) if i not in op.nondiff]
+        body += [f"t{i}._node = Pick(n, {i})" for i in reversed(range(op.visible)) if i not in op.nondiff]
     lines += [f"        {line}" for line in body]
     lines.append(f"    return {targets}")
     return lines

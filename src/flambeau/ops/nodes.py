@@ -78,9 +78,32 @@ class OpNode(Node):
 
     def _unpack(self, attribute: str) -> Any:
         if self.packed is not None and attribute in self.packed:
-            unpack, value = self.packed[attribute]
-            return unpack(value)
+            unpack, value, history = self.packed[attribute]
+            found = unpack(value)
+            if not isinstance(found, (NS["Tensor"], np.ndarray)):
+                raise TypeError(
+                    f"{self.name()}: the unpack hook of saved_tensors_hooks has to return a Tensor, got {type(found).__name__}"
+                )
+            return found if history is None else graph.with_history(found, history)
         return getattr(self, attribute)
+
+    def __getattr__(self, name: str) -> Any:
+        """`_saved_self`, `_saved_result` and the like: what the node keeps for backward."""
+        if not name.startswith("_saved_"):
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        mine = {"self": "input", "result": "out"}.get(name[7:], name[7:])
+        if mine not in self.op.saves() and mine not in self.op.parameters:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        if self.freed:
+            raise graph.freed(self)
+        value = self._unpack("s_" + mine) if "s_" + mine in self.__dict__ or self.packed else None
+        if value.__class__ is np.ndarray:
+            value = self._output(mine, True)
+        return value
+
+    def __dir__(self) -> list[str]:
+        names = {"input": "self", "out": "result"}
+        return [*super().__dir__(), *("_saved_" + names.get(name, name) for name in self.op.saves())]
 
     def _tensor(self, tensor: Any, name: str, recorded: bool, kind: str) -> Any:
         if tensor._stamp > self.seq and self.packed is None:

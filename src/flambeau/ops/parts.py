@@ -63,13 +63,14 @@ def parts_of(input: Any, dim: int, cuts: list[tuple[int, int]], node_class: type
     """The parts `start:stop` of one dimension as views; with `drop`, without that dimension."""
     array = input._a
     lead = (slice(None),) * dim
-    node = node_class(input, dim, cuts, drop) if input._node is not None and thread.grad else None
+    node = node_class(input, dim, cuts, drop) if input._node is not None and thread.grad and not thread.inference else None
     views = []
-    for i, (start, stop) in enumerate(cuts):
+    for start, stop in cuts:
         view = wrap(array[(*lead, start, ...) if drop else (*lead, slice(start, stop))])
         make_view(view, input)
         view._multi_view = True
-        if node is not None:
-            view._node = Pick(node, i)
         views.append(view)
+    if node is not None:
+        for i in reversed(range(len(views))):  # the first part's gradient is taken up first
+            views[i]._node = Pick(node, i)
     return tuple(views)

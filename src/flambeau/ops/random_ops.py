@@ -15,6 +15,7 @@ import numpy as np
 from flambeau import devices, dtypes, random
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, thread
+from flambeau.autograd.views import mark_inference
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
 from flambeau.ops.core import op
@@ -117,7 +118,7 @@ def _give(name: str, array: np.ndarray, out: Any, device: Any, requires_grad: bo
         devices.require(device)
     result = wrap(array)
     if thread.inference:
-        result._inference = True
+        mark_inference(result)
     if out is not None:
         NS["WRITE_OUT"](name, out, result)
         result = out

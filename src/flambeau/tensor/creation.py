@@ -10,6 +10,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, thread
+from flambeau.autograd.views import mark_inference
 from flambeau.devices import require
 from flambeau.ops.dims import size_of
 from flambeau.ops.dispatch import wrap
@@ -21,7 +22,7 @@ def _finish(array: np.ndarray, device: Any, requires_grad: bool) -> Any:
         require(device)
     t = wrap(array)
     if thread.inference:
-        t._inference = True
+        mark_inference(t)
     if requires_grad:
         t.requires_grad_()
     return t

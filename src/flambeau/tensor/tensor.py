@@ -44,7 +44,10 @@ class Tensor(Methods, Memory):
     _cell: Any = None
     _hooks: Any = None
     _post_hooks: Any = None
+    _accumulator_hooks: Any = None
     _inference = False
+    _no_grad_view = False
+    _shows_grad = False  # a view made under no_grad of a tensor that requires grad
     _names: Any = None
     __array_priority__ = 1000
     __hash__ = object.__hash__
@@ -212,7 +215,7 @@ class Tensor(Methods, Memory):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
-        return self._node is not None
+        return self._node is not None or self._shows_grad
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -236,6 +239,7 @@ class Tensor(Methods, Memory):
         if requires_grad and self._inference and not thread.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._node = LEAF if requires_grad else None
+        self._shows_grad = False
         return self
 
     @property
@@ -506,7 +510,7 @@ class Tensor(Methods, Memory):
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array. A tensor that requires grad must be detached first (or `force=True`)."""
-        if self._node is not None and not force:
+        if self._node is not None and thread.grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.dtype is dtypes.bfloat16:
             raise TypeError("Got unsupported ScalarType BFloat16")
@@ -559,6 +563,8 @@ _OWN = frozenset(
         "_hooks",
         "_post_hooks",
         "_inference",
+        "_accumulator_hooks",
+        "_shows_grad",
         "_accumulator",
         "_no_grad_view",
         "_multi_view",
