@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .parallel import scratch
-from .recurrent import flat_time, inject, input_products, last_states, widened
+from .recurrent import flat_time, small_pieces, inject, input_products, last_states, widened
 
 __all__ = ["lstm_layer", "lstm_layer_backward"]
 
@@ -97,6 +97,8 @@ def _lstm_steps(w, columns, states, tape, products, projection):
     one, half = np.array(1, w.dtype), np.array(0.5, w.dtype)
     size, batch = tape.shape[1] // 6, tape.shape[2]
     matmul, tanh, add, multiply = np.matmul, np.tanh, np.add, np.multiply
+    pieces = small_pieces(*w.shape, batch)
+    w = w.reshape(pieces, -1, w.shape[1])
     u = np.empty((3 * size, batch), w.dtype)
     u_o, u_if = u[:size], u[size:]
     terms = np.empty((2 * size, batch), w.dtype)
@@ -106,6 +108,7 @@ def _lstm_steps(w, columns, states, tape, products, projection):
         columns[:-1],
         tape[:, :size],
         tape[:, size : 5 * size],
+        tape[:, size : 5 * size].reshape(len(tape), pieces, -1, batch),
         tape[:, size : 4 * size],
         tape[:, 4 * size :],
         tape[1:, 5 * size :],
@@ -113,8 +116,8 @@ def _lstm_steps(w, columns, states, tape, products, projection):
         columns[:-1] if products is None else products,
         strict=False,
     )
-    for column, tc, gates, sigmoids, g_and_cell, new_cell, h, product in todo:
-        matmul(w, column, gates)
+    for column, tc, gates, pieced, sigmoids, g_and_cell, new_cell, h, product in todo:
+        matmul(w, column, pieced)
         if products is not None:
             add(gates, product, gates)
         tanh(gates, gates)
@@ -201,9 +204,11 @@ def _lstm_back_steps(tape, dy, gc, back, w_hr, lengths, flat):
     steps, out_size, batch = dy.shape
     size, dtype = tape.shape[1] // 6, tape.dtype
     add, multiply, matmul = np.add, np.multiply, np.matmul
-    back = np.ascontiguousarray(back.T)
+    pieces = small_pieces(out_size, 4 * size, batch)
+    back = np.ascontiguousarray(back.T).reshape(pieces, -1, 4 * size)
     dc = np.zeros((size, batch), dtype)
     dh = dy[-1].copy()
+    pieced = dh.reshape(pieces, -1, batch)
     ends = None
     if gc is not None and lengths is None:
         dc += gc.T
@@ -236,7 +241,7 @@ def _lstm_back_steps(tape, dy, gc, back, w_hr, lengths, flat):
                 add(dc, ends[t], dc)
             multiply(p_cell, dc, p_cell)
             multiply(dc, f, dc)
-            matmul(back, gates, dh)
+            matmul(back, gates, pieced)
             if t:
                 add(dh, dy[t - 1], dh)
         np.copyto(flat[start:stop], p[:n, size:].transpose(0, 2, 1))
