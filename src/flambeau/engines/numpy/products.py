@@ -6,27 +6,42 @@ from typing import Any
 
 import numpy as np
 
+from .blas import get_threads, single_blas
+
+_TINY = 1 << 18  # multiply-adds up to which BLAS does not start threads anyway
+_ALONE = 1 << 21  # and up to which one thread is as quick, and safe from waiting for a busy core
+
+
+def dot(a: Any, b: Any) -> Any:
+    """The product of two matrices."""
+    if _TINY < a.size * b.shape[1] <= _ALONE and get_threads() > 1:
+        with single_blas():
+            return a.dot(b)
+    return a.dot(b)
+
 
 def matmul(a: Any, b: Any) -> Any:
     """PyTorch's `matmul` on float arrays: vectors, matrices, batches with broadcasting."""
     if a.ndim == 2 and b.ndim <= 2:
-        return a.dot(b)
+        return dot(a, b) if b.ndim == 2 and a.shape[1] == b.shape[0] else a.dot(b)
     if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
         # one product for the whole batch instead of one per matrix
         shape = a.shape
         if shape[-1] != b.shape[0]:
-            raise ValueError(f"mat1 and mat2 shapes cannot be multiplied ({shape[-2]}x{shape[-1]} and {b.shape[0]}x{b.shape[1]})")
+            raise ValueError(
+                f"mat1 and mat2 shapes cannot be multiplied ({shape[-2]}x{shape[-1]} and {b.shape[0]}x{b.shape[1]})"
+            )
         rows = 1
         for n in shape[:-1]:
             rows *= n
-        return a.reshape(rows, shape[-1]).dot(b).reshape(*shape[:-1], b.shape[1])
+        return dot(a.reshape(rows, shape[-1]), b).reshape(*shape[:-1], b.shape[1])
     return np.matmul(a, b)
 
 
 def linear(a: Any, weight: Any, bias: Any = None) -> Any:
     """`a @ weight.T + bias`."""
-    if a.ndim == 2:
-        result = a.dot(weight.T)
+    if a.ndim == 2 and weight.ndim == 2:
+        result = dot(a, weight.T)
     else:
         result = matmul(a, weight.T)
     if bias is not None:
@@ -39,7 +54,7 @@ def linear_weight(g: Any, a: Any) -> Any:
     if a.ndim != 2:
         a = a.reshape(-1, a.shape[-1])
         g = g.reshape(a.shape[0], -1)
-    return g.T.dot(a)
+    return dot(g.T, a)
 
 
 def outer(a: Any, b: Any) -> Any:
