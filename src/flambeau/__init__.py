@@ -92,6 +92,27 @@ from flambeau.ops.products import *
 from flambeau.ops.sorting import *
 from flambeau.ops.index import gather
 from flambeau.ops.scatter import *
+from flambeau.ops.matrices import *
+from flambeau.ops.norms import *
+from flambeau.ops.special import *
+from flambeau.ops.algebra import (
+    cholesky_inverse,
+    cholesky_solve,
+    inv as inverse,
+    legacy_cholesky as cholesky,
+    legacy_lu_solve as lu_solve,
+    legacy_qr as qr,
+    legacy_slogdet as slogdet,
+    legacy_svd as svd,
+    logdet,
+    lu_unpack,
+    matrix_exp,
+    matrix_power,
+    pinverse,
+    triangular_solve,
+)
+from flambeau.ops.linalg import det
+from flambeau import linalg as linalg, special as special
 from flambeau.settings import *
 from flambeau.tensor.queries import *
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction

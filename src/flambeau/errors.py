@@ -29,3 +29,7 @@ def describe(value: object) -> str:
 def describe_all(names: Iterable[str], values: Iterable[object]) -> str:
     """`name type[shape]` for each of an operation's operands."""
     return ", ".join(f"{name} {describe(value)}" for name, value in zip(names, values, strict=False) if value is not None)
+
+
+class LinAlgError(RuntimeError):
+    """A matrix has no such inverse, factor or decomposition: it is singular, or not positive definite."""

@@ -7,7 +7,7 @@ from typing import Any
 from flambeau.autograd.runtime import thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops import index as indexing
-from flambeau.ops import joining, shape, sorting
+from flambeau.ops import algebra, joining, linalg, matrices, norms, shape, sorting, special
 from flambeau.ops import scatter as places
 from flambeau.tensor.inplace import in_place, shadow
 
@@ -92,3 +92,67 @@ class NewShapes:
     def narrow_copy(self, dim: int, start: int, length: int) -> Any:
         """A copy of the `length` elements from `start` along `dim`."""
         return shape.clone(shape.narrow(self, dim, start, length))
+
+
+class Matrices:
+    """Triangles, diagonals, norms and products."""
+
+    tril, triu, diag, diag_embed, diagflat = (
+        matrices.tril,
+        matrices.triu,
+        matrices.diag,
+        matrices.diag_embed,
+        matrices.diagflat,
+    )
+    trace, cross, kron, cov, corrcoef = matrices.trace, matrices.cross, matrices.kron, matrices.cov, matrices.corrcoef
+    tril_, triu_ = in_place(matrices.tril), in_place(matrices.triu)
+    norm, dist, renorm, renorm_ = norms.norm, norms.dist, norms.renorm, in_place(norms.renorm)
+    logcumsumexp = norms.logcumsumexp
+
+    def fill_diagonal_(self, fill_value: Any, wrap: bool = False) -> Any:
+        """Writes a number on the main diagonal (of a tall matrix again and again if `wrap`)."""
+        a = self._a  # type: ignore[attr-defined]
+        if a.ndim < 2 or (a.ndim > 2 and len(set(a.shape)) > 1):
+            raise RuntimeError(f"fill_diagonal_ needs a matrix, or equal dimensions, got shape {list(a.shape)}")
+        if wrap and a.ndim == 2 and a.shape[0] > a.shape[1]:
+            rows = [i for i in range(a.shape[0]) if i % (a.shape[1] + 1) < a.shape[1]]
+            self[rows, [i % (a.shape[1] + 1) for i in rows]] = fill_value  # type: ignore[index]
+            return self
+        n = min(a.shape)
+        self[(list(range(n)),) * a.ndim] = fill_value  # type: ignore[index]
+        return self
+
+    inverse, det, logdet, slogdet = algebra.inv, linalg.det, algebra.logdet, algebra.legacy_slogdet
+    cholesky, cholesky_inverse, cholesky_solve = (
+        algebra.legacy_cholesky,
+        algebra.cholesky_inverse,
+        algebra.cholesky_solve,
+    )
+    qr, svd, pinverse = algebra.legacy_qr, algebra.legacy_svd, algebra.pinverse
+    matrix_exp, matrix_power = algebra.matrix_exp, algebra.matrix_power
+    triangular_solve, lu_solve = algebra.triangular_solve, algebra.legacy_lu_solve
+
+
+class Special:
+    """Special functions, and functions of bits and parts of numbers."""
+
+    erfc, erfinv, lgamma, digamma, i0, sinc, logit = (
+        special.erfc,
+        special.erfinv,
+        special.lgamma,
+        special.digamma,
+        special.i0,
+        special.sinc,
+        special.logit,
+    )
+    mvlgamma, igamma, igammac = special.mvlgamma, special.igamma, special.igammac
+    gcd, lcm, ldexp, heaviside = special.gcd, special.lcm, special.ldexp, special.heaviside
+    nextafter, frexp = special.nextafter, special.frexp
+
+    def polygamma(self, n: int) -> Any:
+        """The `n`-th derivative of digamma at each element."""
+        return special.polygamma(n, self)
+
+
+for _name in "erfc erfinv lgamma digamma i0 sinc logit mvlgamma igamma igammac gcd lcm ldexp heaviside nextafter polygamma".split():
+    setattr(Special, _name + "_", in_place(getattr(Special, _name)))

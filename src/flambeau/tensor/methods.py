@@ -15,7 +15,7 @@ from flambeau.ops import softmax as softmaxes
 from flambeau.ops.core import operator_of
 from flambeau.ops.dims import size_of
 from flambeau.tensor import inplace
-from flambeau.tensor.breadth import NewShapes, Ordering, Places
+from flambeau.tensor.breadth import Matrices, NewShapes, Ordering, Places, Special
 from flambeau.tensor.inplace import in_place
 
 
@@ -479,7 +479,7 @@ class Functions:
         return elementwise.imag(self)
 
 
-class Methods(Operators, Shapes, Reductions, Ordering, Places, NewShapes, Conversions, Functions, Writes):
+class Methods(Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matrices, Special, Conversions, Functions, Writes):
     """All of them."""
 
 

@@ -106,3 +106,18 @@ def var(a: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
     if left > 0:
         return np.true_divide(total, left)
     return np.true_divide(total, 0.0 if n else np.nan)
+
+
+def logcumsumexp_kernel(a: Any, dim: int) -> Any:
+    """The logarithm of the running sum of exponentials along `dim`."""
+    return np.logaddexp.accumulate(a, dim) if a.ndim else np.array(a)
+
+
+def logcumsumexp_backward(g: Any, a: Any, out: Any, dim: int) -> Any:
+    """The gradient of `logcumsumexp`, by logarithms of its positive and negative parts, so that nothing overflows."""
+    total = np.zeros_like(g)
+    for sign in (1, -1):
+        part = np.where(sign * g > 0, np.log(np.abs(g)), np.array(-np.inf, g.dtype)) - out
+        later = np.flip(np.logaddexp.accumulate(np.flip(part, dim), dim), dim)
+        total += sign * np.exp(later + a)
+    return total

@@ -1,0 +1,245 @@
+"""Lengths of vectors and matrices, distances, and logarithms of sums of exponentials along a dimension."""
+
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.graph import show_as
+from flambeau.autograd.runtime import NS
+from flambeau.ops import reduce, shape
+from flambeau.ops.arithmetic import div, mul, sub, where_op
+from flambeau.ops.core import composite, op
+from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
+
+__all__ = ["cdist", "dist", "frobenius_norm", "logcumsumexp", "norm", "nuclear_norm", "renorm"]
+
+
+@op(name="linalg_vector_norm", grad_name="LinalgVectorNormBackward0", holomorphic=False)
+def vector_norm_op(k, input: Tensor, ord, dim, keepdim):
+    """The `ord`-norm over `dim` (None: all)."""
+    dims = reduce_dims(dim, input.ndim)
+    if ord == 2:
+        size = k.real(k.mul(input, k.conj(input))) if input.dtype.kind == "c" else k.mul(input, input)
+        return k.sqrt(k.sum(size, dims, keepdim))
+    size = k.abs(input)
+    if ord == 1:
+        return k.sum(size, dims, keepdim)
+    if ord == 0:
+        return k.sum(k.to_dtype(k.ne(input, 0), size), dims, keepdim)
+    if ord in (math.inf, -math.inf):
+        _refuse_empty(input, dims, ord)
+        return k.amax(size, dims, keepdim) if ord > 0 else k.amin(size, dims, keepdim)
+    return k.pow(k.sum(k.pow(size, size.dtype.type(ord)), dims, keepdim), size.dtype.type(1.0 / ord))
+
+
+def _refuse_empty(a: Any, dims: Any, ord: float) -> None:
+    lengths = a.shape if dims is None else tuple(a.shape[d] for d in dims)
+    if 0 in lengths:
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {ord} norm on an empty dimension or tensor because the operation "
+            "does not have an identity"
+        )
+
+
+@vector_norm_op.derivative("input")
+def _(k, g, input, input_shape, out, ord, dim):
+    kept = kept_shape(input_shape, dim)
+    g, out = k.reshape(g, kept), k.reshape(out, kept)
+    if ord == 0:
+        return k.mul(k.zeros_like(input), g)
+    if ord == 1:
+        return k.mul(k.sgn(input), g)
+    if ord == 2:
+        slope = k.mul(input, k.div(g, out))
+        return k.where(k.eq(out, 0), k.zeros_like(slope), slope)
+    size = k.abs(input)
+    if ord in (math.inf, -math.inf):
+        hit = k.to_dtype(k.eq(size, out), out)
+        count = k.reshape(k.sum(hit, reduce_dims(dim, len(input_shape)), True), kept)
+        return k.mul(k.sgn(input), k.mul(hit, k.div(g, count)))
+    if ord > 2:
+        along = k.mul(input, k.pow_scalar(size, ord - 2))
+        slope = k.mul(along, k.div(g, k.pow_scalar(out, ord - 1)))
+        return k.where(k.eq(out, 0), k.zeros_like(slope), slope)
+    along = k.mul(k.sgn(input), k.pow_scalar(size, ord - 1))
+    slope = k.mul(along, k.mul(g, k.pow_scalar(out, 1 - ord)))
+    return k.where(k.eq(size, 0), k.zeros_like(slope), slope)
+
+
+def _write(name: str, out: Any, result: Any) -> Any:
+    if out is None:
+        return result
+    NS["WRITE_OUT"](name, out, result)
+    return out
+
+
+def vector_norm(
+    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """The `ord`-norm of vectors over `dim` (None: of all elements): (sum |x|^ord)^(1/ord), inf and -inf, 0 counts nonzeros.
+
+    >>> import flambeau as torch
+    >>> torch.linalg.vector_norm(torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    if x._a.dtype.kind not in "fcV":
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype}")
+    if dtype is not None:
+        x = x.to(dtype)
+    if isinstance(dim, int):
+        dim = (dim,)
+    return vector_norm_op(x, float(ord), dim, keepdim, out=out)
+
+
+def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None) -> Any:
+    """The `p`-norm over `dim` or of all elements; `p` may be 'fro' (2) or, for matrices, 'nuc'."""
+    if input._a.dtype.kind not in "fcV":
+        raise RuntimeError(
+            f"norm(): the desired output dtype should be either floating point or complex, got {input.dtype} instead"
+        )
+    if p == "nuc":
+        return nuclear_norm(input, dim, keepdim, out=out)
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found {p}")
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype, out=out)
+
+
+def frobenius_norm(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Any:
+    """The square root of the sum of squares over `dim`."""
+    return vector_norm(input, 2, dim if dim != () else None, keepdim, out=out)
+
+
+def nuclear_norm(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The sum of the singular values of a matrix, or of the matrices in two dimensions."""
+    if dim is None and input._a.ndim != 2:
+        raise RuntimeError(f"nuclear_norm: expected a matrix, got shape {list(input._a.shape)}; say which `dim` two")
+    return _write("nuclear_norm", out, matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim))
+
+
+def matrix_norm(
+    A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
+) -> Any:
+    """A norm of the matrices in two dimensions: 'fro', 'nuc', inf, -inf, 1, -1 (sums), 2, -2 (singular values)."""
+    if A._a.dtype.kind not in "fcV":
+        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
+    if A._a.ndim < 2:
+        raise RuntimeError(
+            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {list(A._a.shape)}"
+        )
+    if dtype is not None:
+        A = A.to(dtype)
+    rows, columns = wrap_dims(tuple(dim), A._a.ndim)
+    if ord == "fro":
+        return vector_norm(A, 2, (rows, columns), keepdim, out=out)
+    if ord in (1, -1, math.inf, -math.inf):
+        summed, left = (rows, columns) if ord in (1, -1) else (columns, rows)
+        totals = vector_norm(A, 1, summed, True)
+        result = (reduce.amax if ord > 0 else reduce.amin)(totals, left, True)
+    elif ord in ("nuc", 2, -2):
+        values = NS["OPS"].svdvals(shape.movedim(A, (rows, columns), (-2, -1)))
+        if ord == "nuc":
+            result = reduce.sum(values, -1)
+        else:
+            result = (reduce.amax if ord > 0 else reduce.amin)(values, -1)
+        if not keepdim:
+            return _write("matrix_norm", out, result)
+        for d in sorted((rows, columns)):
+            result = shape.unsqueeze(result, d)
+        return _write("matrix_norm", out, result)
+    else:
+        kind = ValueError if not isinstance(ord, str) else RuntimeError
+        raise kind(f"linalg.matrix_norm: Order {ord} not supported.")
+    if not keepdim:
+        result = shape.squeeze(result, (rows, columns))
+    return _write("matrix_norm", out, result)
+
+
+def linalg_norm(
+    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
+) -> Any:
+    """`vector_norm` over one dimension or (without `ord`) all, `matrix_norm` over two."""
+    if ord is not None and (dim is None or not isinstance(dim, int)):
+        count = A._a.ndim if dim is None else len(dim)
+        if dim is None and count not in (1, 2):
+            raise RuntimeError(
+                f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {count}D."
+            )
+        if count == 2:
+            return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
+    if isinstance(ord, str):
+        raise RuntimeError(f"linalg.norm: Order {ord} can be used only for matrices")
+    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype, out=out)
+
+
+def dist(input: Any, other: Any, p: float = 2) -> Any:
+    """The `p`-norm of `input - other`."""
+    return show_as(vector_norm(sub(input, other), p), "DistBackward0")
+
+
+def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -> Any:
+    """`input` with each slice along `dim` whose `p`-norm exceeds `maxnorm` scaled down to it."""
+    if p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    if input._a.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._a.ndim} dimensions")
+    d = wrap_dim(dim, input._a.ndim)
+    lengths = vector_norm(input, p, tuple(i for i in range(input._a.ndim) if i != d), True)
+    ones = NS["WRAP"](np.ones((), lengths._a.dtype))
+    factor = where_op(lengths > maxnorm, div(maxnorm * ones, lengths + 1e-7), ones)
+    return show_as(mul(input, factor, out=out), "RenormBackward0")
+
+
+def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Any:
+    """The `p`-norm distances between all rows of `x1` (..., P, M) and of `x2` (..., R, M): (..., P, R)."""
+    for name, x in (("X1", x1), ("X2", x2)):
+        if x._a.dtype.kind not in "fV":
+            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x.dtype}")
+        if x._a.ndim < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x._a.ndim}D")
+    if x1._a.shape[-1] != x2._a.shape[-1]:
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {x1._a.shape[-1]} X2: {x2._a.shape[-1]}"
+        )
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    distances = vector_norm(sub(shape.unsqueeze(x1, -2), shape.unsqueeze(x2, -3)), p, -1)
+    return show_as(distances, "CdistBackward0")
+
+
+@op(name="logcumsumexp")
+def logcumsumexp_op(k, input: Tensor, dim):
+    """The logarithm of the running sum of exponentials along `dim`."""
+    if input.dtype.kind not in "f":
+        raise NotImplementedError(f"logcumsumexp is not implemented for {input.dtype}")
+    return k.logcumsumexp_kernel(input, wrap_dim(dim, input.ndim))
+
+
+@logcumsumexp_op.derivative("input")
+def _(k, g, input, out, dim, input_shape):
+    if not input_shape:
+        return g
+    return k.logcumsumexp_backward(g, input, out, wrap_dim(dim, len(input_shape)))
+
+
+@composite
+def logcumsumexp_backward(k, g, input, out, dim):
+    """The gradient of `logcumsumexp`: exp(x) times the later gradients, each over its own sum."""
+    peak = k.amax(input, dim, True)
+    later = k.flip(k.cumsum(k.flip(k.mul(g, k.exp(k.sub(peak, out))), (dim,)), dim), (dim,))
+    return k.mul(k.exp(k.sub(input, peak)), later)
+
+
+def logcumsumexp(input: Any, dim: int, *, out: Any = None) -> Any:
+    """`log(cumsum(exp(x)))` along `dim`, without overflow."""
+    if input._a.dtype.kind in "biu":
+        input = input.to(dtypes.get_default_dtype())
+    return logcumsumexp_op(input, dim, out=out)
