@@ -368,6 +368,12 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
         accumulate(leaf, pending.pop(leaf))
 
 
+def _only_view(whole: Any, g: np.ndarray) -> bool:
+    """Whether `g` is all of `whole` in another shape, and nobody else has either."""
+    # references to `whole`: g's, the caller's name, this name and getrefcount's own
+    return whole.__class__ is np.ndarray and whole.size == g.size and getrefcount(whole) <= 4
+
+
 def accumulate(tensor: Any, g: Any) -> None:
     """Adds `g`, an array, to a leaf's gradient; the first one is kept as it is where nobody else has it."""
     array = tensor._a
@@ -382,7 +388,8 @@ def accumulate(tensor: Any, g: Any) -> None:
         if (
             g.__class__ is np.ndarray
             and getrefcount(g) <= 2
-            and g.base is None
+            and ((whole := g.base) is None or _only_view(whole, g))
+            and g.flags.writeable
             and g.strides == array.strides
             and g.dtype is array.dtype
         ):
