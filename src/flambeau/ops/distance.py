@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.graph import show_as
+from flambeau.autograd.runtime import no_grad
 from flambeau.ops.dispatch import wrap
 
 
@@ -22,9 +23,15 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     from flambeau.ops.joining import broadcast_tensors
 
     x1, x2 = broadcast_tensors(x1, x2)
-    n1 = x1.norm(2, dim, True).clamp_min(eps)
-    n2 = x2.norm(2, dim, True).clamp_min(eps)
-    return ((x1 / n1) * (x2 / n2)).sum(dim)
+    return ((x1 / _at_least(x1.norm(2, dim, True), eps)) * (x2 / _at_least(x2.norm(2, dim, True), eps))).sum(dim)
+
+
+def _at_least(norm: Any, eps: float) -> Any:
+    """`norm`, raised to `eps` behind autograd's back: its gradient goes on below `eps` too."""
+    norm = norm.clone()
+    with no_grad():
+        norm.clamp_min_(eps)
+    return norm
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
