@@ -150,7 +150,11 @@ def _check_adaptive(name: str, nd: int, input: Any, output_size: Any) -> tuple[i
     check_tensor(name, "input", input)
     given = output_size
     if isinstance(given, Sequence) and not isinstance(given, str):
-        if len(given) == nd <= input.ndim:
+        if len(given) >= input.ndim and nd > 1:
+            raise ValueError(
+                f"{name}(): an input of at least {len(given) + 1} dimensions is needed, got {describe(input)}"
+            )
+        if len(given) == nd:
             given = tuple(n if o is None else o for o, n in zip(given, input.shape[-nd:]))
     size = ints(name, "output_size", given, nd)
     if input.ndim not in (nd + 1, nd + 2):

@@ -277,7 +277,7 @@ def _avg_pool(
 ) -> Any:  # fmt: skip
     if nd == 2 and hasattr(input, "ndim") and input.ndim < 3:
         raise IndexError(f"{name}(): expected an input of 3 or 4 dimensions, got {describe(input)}")
-    check_pool_input(name, nd, input, nd == 2)
+    check_pool_input(name, nd, input)
     if divisor == 0:
         raise RuntimeError(f"{name}(): divisor_override must not be zero")
     kernel, stride, padding, _, size = _windows(name, nd, input.shape[-nd:], kernel, stride, padding, 1, ceil_mode)
