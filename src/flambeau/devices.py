@@ -66,14 +66,18 @@ class device:
 CPU = device("cpu")
 
 
+class DeviceError(NotImplementedError, AssertionError):
+    """A device that is not here: all of the classes that PyTorch raises for that."""
+
+
 def require(where: Any) -> device:
     """The device named, if it is here; otherwise an error that says what is here and how to get the other."""
     found = where if isinstance(where, device) else device(where)
     if found.type == "cpu":
         return CPU
     if found.type == "cuda":
-        raise RuntimeError(
+        raise DeviceError(
             f"no device '{found}': flambeau found no NVIDIA GPU engine. Tensors live on 'cpu' here; "
             "guard with torch.cuda.is_available()"
         )
-    raise RuntimeError(f"no device '{found}' on this machine: tensors live on 'cpu' here")
+    raise DeviceError(f"no device '{found}' on this machine: tensors live on 'cpu' here")

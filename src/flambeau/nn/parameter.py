@@ -40,7 +40,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
                 raise RuntimeError(f"Parameter: {data.dtype} can't require gradients: pass requires_grad=False")
             return Tensor._make_subclass(cls, data, requires_grad)
         if not isinstance(data, Tensor):
-            raise TypeError(f"Parameter: expected a Tensor for data, got {type(data).__name__}")
+            raise AttributeError(f"Parameter: expected a Tensor for data, got {type(data).__name__}")
         param = data.detach().requires_grad_(requires_grad)
         if type(param) is not type(data):
             raise RuntimeError(

@@ -225,6 +225,8 @@ class Tensor(Methods, Memory):
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
         """Sets whether this leaf gets gradients; floating-point and complex tensors only."""
+        if requires_grad.__class__ is not bool:
+            raise TypeError(f"requires_grad_(): expected a bool, not {type(requires_grad).__name__}")
         if isinstance(self._node, Node):
             if not requires_grad:
                 raise RuntimeError(

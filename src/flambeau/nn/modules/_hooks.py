@@ -36,9 +36,13 @@ def _add(registry: OrderedDict, hook: Callable, *, marks: tuple = (), prepend: b
     return handle
 
 
+# Whether there may be global hooks: then every module takes the call path that looks for hooks.
+_anywhere = False
+
+
 def _everywhere() -> None:
-    """Make every module take the call path that looks for hooks."""
-    HookedCall._hooked = True
+    global _anywhere
+    _anywhere = True
 
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
@@ -118,7 +122,7 @@ def _name(hook: Callable) -> str:
 class HookedCall:
     """The part of `Module` that calls `forward` and the hooks around it, and registers hooks."""
 
-    # Set on a module by its first hook, and on the class by the first global one: a call looks at nothing else.
+    # Set by a module's first hook: a call looks at nothing else, but for `_anywhere`.
     _hooked = False
     forward: Callable[..., Any]
     _backward_pre_hooks: OrderedDict
@@ -132,12 +136,12 @@ class HookedCall:
 
     def __call__(self, *args, **kwargs):
         """Run the module: the pre-forward hooks, `forward`, the forward hooks."""
-        if self._hooked:
+        if self._hooked or _anywhere:
             return _call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     def _call_impl(self, *args, **kwargs):
-        if self._hooked:
+        if self._hooked or _anywhere:
             return _call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -218,8 +222,8 @@ def _call_with_hooks(module: Any, args: tuple, kwargs: dict) -> Any:
     backward_pre = module._get_backward_pre_hooks()
     forward = (module._forward_hooks, module._forward_pre_hooks, _global_forward_hooks, _global_forward_pre_hooks)
     if not (full or older or backward_pre or any(forward)):
-        module.__dict__.pop("_hooked", None)  # all handles were removed, global ones too
-        HookedCall._hooked = False
+        global _anywhere
+        module.__dict__["_hooked"] = _anywhere = False  # all handles were removed, global ones too
         return module.forward(*args, **kwargs)
     called: set[int] = set()
     result = None

@@ -105,6 +105,7 @@ class Module(HookedCall, Stateful, Tree):
         for name in _HOOK_REGISTRIES:
             state[name] = OrderedDict()
         state["_is_full_backward_hook"] = None
+        state["_hooked"] = False
         state["_modules"] = {}
         if self.call_super_init:
             super().__init__(*args, **kwargs)
@@ -296,8 +297,7 @@ class Module(HookedCall, Stateful, Tree):
                 own[name] = OrderedDict()
         own.setdefault("_non_persistent_buffers_set", set())
         own.setdefault("_is_full_backward_hook", None)
-        if any(own[name] for name in _CALL_HOOKS):
-            own["_hooked"] = True
+        own["_hooked"] = any(own[name] for name in _CALL_HOOKS)
 
     # -- moving and converting
 

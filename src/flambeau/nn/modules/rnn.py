@@ -161,7 +161,8 @@ class LSTM(RNNBase):
         if hx is None:
             hx = self._zeros(input, None)
         else:
-            hx = (self._state_dims(hx[0], batched, "hx[0]"), self._state_dims(hx[1], batched, "hx[1]"))
+            h, c = hx[0], hx[1]
+            hx = (self._state_dims(h, batched, "hx[0]"), self._state_dims(c, batched, "hx[1]"))
         self.check_forward_args(input, hx, None)
         output, h, c = _recurrent().lstm(input, hx, self._flat_weights, *settings, self.batch_first)
         if batched:
