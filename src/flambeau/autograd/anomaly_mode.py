@@ -11,11 +11,11 @@ import numpy as np
 from flambeau.autograd.runtime import NS, watch
 
 _ADVICE = {
-    "Sqrt": "the derivative of sqrt is infinite at 0, and 0 * inf is NaN: write torch.sqrt(x + eps) with a small eps such as 1e-8",
+    "Sqrt": "the derivative of sqrt is infinite at 0, and 0 * inf is NaN: write torch.sqrt(x + eps), eps such as 1e-8",
     "Rsqrt": "the derivative of rsqrt is infinite at 0: write torch.rsqrt(x + eps)",
-    "Pow": "a power below 1 has an infinite derivative at 0, and a negative base with a fractional power has none: clamp the base away from 0",
+    "Pow": "a power below 1 has an infinite derivative at 0, and none at a negative base: clamp the base above 0",
     "Log": "log has no derivative at 0 and below: write torch.log(x.clamp(min=eps)) or torch.log(x + eps)",
-    "Div": "a division by 0 has no derivative: add a small eps to the denominator, and mask with torch.where on both sides",
+    "Div": "a division by 0 has no derivative: add a small eps to the denominator, or torch.where on both sides",
     "Reciprocal": "1 / 0 has no derivative: add a small eps to the denominator",
     "Norm": "the norm has no derivative at 0: add a small eps inside the root",
     "Acos": "acos has an infinite derivative at -1 and 1: clamp its input to the inside",
@@ -94,15 +94,17 @@ def _set(on: bool, check_nan: bool) -> None:
 
 
 class detect_anomaly:
-    """Inside, a backward that makes a NaN raises a RuntimeError naming the operation, the line in forward, and the remedy.
+    """Inside, a backward that makes a NaN raises a RuntimeError.
 
-    Operations inside remember where they were called, which makes them slower.
+    It names the operation, the line in forward and the remedy. Operations inside remember where they were called, which
+    makes them slower.
     """
 
     def __init__(self, check_nan: bool = True) -> None:
         self.check_nan = check_nan
         warnings.warn(
-            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.",
+            "anomaly mode is on: each operation remembers the line that called it, and every gradient is looked "
+            "through for NaN. That takes time: turn it off once the fault is found",
             stacklevel=2,
         )
 

@@ -40,25 +40,38 @@ def _root_gradients(roots: tuple, given: Any, create: bool) -> list[Any]:
         if g is None:
             if root._a.size != 1:
                 raise RuntimeError(
-                    f"grad can be implicitly created only for scalar outputs, but this one has shape {list(root._a.shape)}: "
-                    "reduce it (loss.sum(), loss.mean()) or pass gradient="
+                    "backward(): a scalar needs no starting gradient, but this output has the shape "
+                    f"{list(root._a.shape)}: reduce it (loss.sum(), loss.mean()) or pass gradient= of that shape"
                 )
             if root._a.dtype.kind == "c":
-                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
+                raise RuntimeError(
+                    f"backward(): only a real scalar needs no starting gradient, but this output is {root.dtype}: "
+                    "pass gradient="
+                )
             g = NS["WRAP"](np.ones_like(root._a))
         elif not isinstance(g, tensor):
-            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+            raise TypeError(f"backward(): a starting gradient must be a Tensor or None, got {type(g).__name__}")
         elif g._a.shape != root._a.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[0] has a shape of {list(g._a.shape)} and output[0] has a shape of "
-                f"{list(root._a.shape)}."
+                f"backward(): a starting gradient of shape {list(g._a.shape)} came for an output of shape "
+                f"{list(root._a.shape)}; they must be equal"
             )
         elif (g._a.dtype.kind == "c") != (root._a.dtype.kind == "c"):
             raise RuntimeError(
-                f"For complex Tensors, both grad_output and output are required to have the same dtype: got {g.dtype} and {root.dtype}"
+                f"backward(): a starting gradient of dtype {g.dtype} came for an output of dtype {root.dtype}; "
+                "with complex numbers they must be equal"
             )
         results.append(g if create else g._a)
     return results
+
+
+def _all_recorded(wanted: Any) -> None:
+    """Refuses tensors that are no part of a graph: nothing can be differentiated with respect to them."""
+    for t in wanted:
+        if not isinstance(t, GradientEdge) and t._node is None:
+            raise RuntimeError(
+                f"an input of shape {list(t._a.shape)} does not require grad; call requires_grad_() before it is used"
+            )
 
 
 def backward(
@@ -81,10 +94,8 @@ def backward(
     if inputs is not None:
         wanted = list(_tuple(inputs))
         if not wanted:
-            raise RuntimeError("'inputs' argument to backward() cannot be empty.")
-        for t in wanted:
-            if not isinstance(t, GradientEdge) and t._node is None:
-                raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise RuntimeError("backward(): inputs is empty; leave it out to fill .grad of every leaf")
+        _all_recorded(wanted)
     grads = _root_gradients(roots, grad_tensors, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
     edges = None if wanted is None else [edge_of(t) for t in wanted]
@@ -120,16 +131,15 @@ def grad(
     if materialize_grads:
         if allow_unused is False:
             raise ValueError(
-                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+                "grad(): materialize_grads=True turns missing gradients into zeros, so allow_unused can't be "
+                "False: leave it out"
             )
         allow_unused = True
     roots = _tuple(outputs)
     wanted = _tuple(inputs)
     if is_grads_batched:
         return _batched(roots, wanted, grad_outputs, retain_graph, create_graph, allow_unused)
-    for t in wanted:
-        if not isinstance(t, GradientEdge) and t._node is None:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    _all_recorded(wanted)
     grads = _root_gradients(roots, grad_outputs, create_graph)
     retain = create_graph if retain_graph is None else retain_graph
     distinct = list({id(edge): edge for edge in map(edge_of, wanted)}.values())
@@ -143,8 +153,8 @@ def grad(
         if g is None:
             if not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if "
-                    "this is the desired behavior."
+                    "grad(): one of the inputs was not used to compute the outputs; with allow_unused=True its "
+                    "gradient is None"
                 )
             g = NS["WRAP"](np.zeros_like(t._a)) if materialize_grads else None
             results.append(g)

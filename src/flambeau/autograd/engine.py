@@ -229,8 +229,8 @@ class Pass:
                 replaced = replaced if isinstance(replaced, tuple) else (replaced,)
                 if len(replaced) != len(results):
                     raise RuntimeError(
-                        f"{node.name()}: a hook has returned {len(replaced)} gradients, expected {len(results)}: return one "
-                        "per input, or None to leave them as they are"
+                        f"{node.name()}: a hook has returned {len(replaced)} gradients, expected {len(results)}: "
+                        "return one per input, or None to leave them as they are"
                     )
                 results = tuple(None if x is None else self.hide(x) for x in replaced)
         return results
@@ -379,8 +379,8 @@ def accumulate(tensor: Any, g: Any) -> None:
     array = tensor._a
     if g.shape != array.shape:
         raise RuntimeError(
-            f"a gradient of shape {list(g.shape)} came back for a leaf of shape {list(array.shape)}: the backward of an "
-            "operation that uses it returns the wrong shape"
+            f"a gradient of shape {list(g.shape)} came back for a leaf of shape {list(array.shape)}: the backward "
+            "of an operation that uses it returns the wrong shape"
         )
     old = tensor._grad
     if old is None:
@@ -410,7 +410,7 @@ def run_backward(
 ) -> list[Any]:
     """The engine behind `Tensor.backward` and `autograd.grad`.
 
-    `edges` and `inputs` are nodes or leaves. `grads` are Tensors under `create`, otherwise arrays. Returns the gradients
+    `edges` and `inputs` are nodes or leaves. `grads` are Tensors under `create`, else arrays. Returns the gradients
     captured for `inputs`.
     """
     if inputs is None and not create and not NS["HOOKED"] and NS["PLAIN"]:

@@ -21,6 +21,7 @@ class _SavedOutput:
     def __init__(self, tensor: Any, index: int) -> None:
         self.array = tensor._a
         self.index = index
+        self.stamp = tensor._stamp
         self.tensor = weakref.ref(tensor)
 
     def restore(self, node: Any) -> Any:
@@ -28,6 +29,7 @@ class _SavedOutput:
         if tensor is not None:
             return tensor
         tensor = NS["WRAP"](self.array)
+        tensor._stamp = self.stamp
         if self.index not in node._nondifferentiable:
             tensor._node = node if node.outputs == 1 else Pick(node, self.index)
         return tensor
@@ -41,8 +43,8 @@ class FunctionCtx:
         for t in tensors:
             if t is not None and not isinstance(t, NS["Tensor"]):
                 raise TypeError(
-                    f"save_for_backward can only save variables, but an argument is of type {type(t).__name__}; keep other "
-                    "values as attributes of ctx"
+                    f"save_for_backward(): expected tensors or None, got {type(t).__name__}; keep other values as "
+                    "attributes of ctx"
                 )
         self.to_save = tensors
 
@@ -78,6 +80,7 @@ class BackwardFunction(Node, FunctionCtx):
     _metas: tuple = ()
     _slots: tuple = ()
     _inputs: tuple = ()
+    _stamps: tuple = ()
 
     def __repr__(self) -> str:
         return f"<torch.autograd.function.{type(self).__name__} object at {hex(id(self))}>"
@@ -92,14 +95,15 @@ class BackwardFunction(Node, FunctionCtx):
         if self.saved is None:
             raise graph.freed(self)
         restored = []
-        for item in self.saved or self.to_save:
+        for item, stamp in zip(self.saved or self.to_save, self._stamps or [None] * len(self.to_save), strict=True):
             if isinstance(item, _SavedOutput):
                 item = item.restore(self)
             elif isinstance(item, tuple):
-                unpack, packed = item
-                restored.append(unpack(packed))
+                unpack, packed, history = item
+                found = unpack(packed)
+                restored.append(found if history is None else graph.with_history(found, history))
                 continue
-            if item is not None and self.seq and item._stamp > self.seq:
+            if item is not None and stamp is not None and item._stamp != stamp:
                 raise graph.modified(self, "a saved tensor", item)
             restored.append(item)
         return tuple(restored)
@@ -130,10 +134,7 @@ class BackwardFunction(Node, FunctionCtx):
         cls = self._forward_cls
         function = cls.vjp if cls.vjp is not Function.vjp else cls.backward
         if cls.vjp is not Function.vjp and cls.backward is not Function.backward:
-            raise RuntimeError(
-                f"Implementing both 'backward' and 'vjp' for a custom Function ({cls.__name__}) is not allowed. You should only "
-                "implement one of them."
-            )
+            raise RuntimeError(f"{cls.__name__} defines both backward and vjp; they mean the same, keep one of them")
         full = [grads[self._slot(i)] if self._slot(i) is not None else None for i in range(len(self._metas))]
         results = function(self, *full)
         return self._checked(results if isinstance(results, tuple) else (results,))
@@ -147,16 +148,16 @@ class BackwardFunction(Node, FunctionCtx):
             results = results[:n]
         if len(results) != n:
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {n}, got {len(results)}): backward "
-                "returns one per argument of forward, None for those without"
+                f"{self.name()}: backward must return one gradient per argument of forward, None for those "
+                f"without: expected {n}, got {len(results)}"
             )
         checked = []
         tensors = {i for i, _ in self._inputs}
         for i, result in enumerate(results):
             if result is not None and i not in tensors:
                 raise RuntimeError(
-                    f"function {self.name()} returned a gradient different from None at position {i + 1}, but the "
-                    "corresponding forward input was not a Tensor"
+                    f"{self.name()}: backward returned a gradient at position {i + 1}, where forward got no "
+                    "Tensor; return None there"
                 )
         for i, (shape, dtype) in self._inputs:
             result = results[i]
@@ -165,7 +166,8 @@ class BackwardFunction(Node, FunctionCtx):
                 continue
             if not isinstance(result, NS["Tensor"]):
                 raise RuntimeError(
-                    f"{self.name()}: backward returned a {type(result).__name__} as gradient {i}; expected a Tensor or None"
+                    f"{self.name()}: backward returned a {type(result).__name__} as gradient {i}; expected a "
+                    "Tensor or None"
                 )
             checked.append(self._fit(result, shape, dtype, i))
         return checked
@@ -177,8 +179,8 @@ class BackwardFunction(Node, FunctionCtx):
             extra = len(have) - len(shape)
             if extra < 0 or any(n not in (1, m) for n, m in zip(shape, have[extra:], strict=True)):
                 raise RuntimeError(
-                    f"Function {self.name()} returned an invalid gradient at index {i} - got {list(have)} but expected shape "
-                    f"compatible with {list(shape)}"
+                    f"{self.name()}: backward returned a gradient of shape {list(have)} at index {i}; the input "
+                    f"has the shape {list(shape)}"
                 )
             result = ops.sum_to_shape(result, shape)
         if result._a.dtype != dtype:
@@ -224,54 +226,51 @@ class Function(metaclass=FunctionMeta):
         import warnings
 
         warnings.warn(
-            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should invoke them "
-            "on the class itself.",
+            f"{type(self).__name__} is a Function: its methods are static, so call "
+            f"{type(self).__name__}.apply(...) instead of making an instance",
             DeprecationWarning,
             stacklevel=2,
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(
-            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd function with "
-            f"static forward method: {type(self).__name__}.apply(...)"
+            f"{type(self).__name__}: a Function whose forward is a method of an instance is not supported; make "
+            f"forward static and call {type(self).__name__}.apply(...)"
         )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Computes the outputs. To be overridden."""
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError("a Function must define the static method forward")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Any) -> Any:
         """Keeps in ctx what backward needs. To be overridden where forward takes no ctx."""
-        raise NotImplementedError("setup_context is not implemented.")
+        raise NotImplementedError(
+            "a Function whose forward takes no ctx must define the static method setup_context(ctx, inputs, output)"
+        )
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """The gradients of the arguments. To be overridden."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
-            "mode AD."
+            "a Function must define the static method backward (or vjp) to take part in a backward pass"
         )
 
     @staticmethod
     def vjp(ctx: Any, *grad_outputs: Any) -> Any:
         """Another name for `backward`."""
-        raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function."
-        )
+        raise NotImplementedError("a Function must define the static method backward (or vjp)")
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
         """The derivative forward. To be overridden for forward-mode differentiation."""
-        raise NotImplementedError(
-            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
-        )
+        raise NotImplementedError("a Function must define the static method jvp to take part in forward mode")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """The rule for a batch of calls."""
-        raise NotImplementedError("To use autograd.Function with vmap, you must override the vmap staticmethod")
+        raise NotImplementedError("a Function must define the static method vmap to be batched")
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -307,11 +306,14 @@ def finish(ctx: Any, args: tuple, outputs: list[Any], recorded: bool) -> None:
     for t in ctx.dirty_tensors:
         if not any(out is t for out in outputs):
             raise RuntimeError(
-                f"{ctx.name()}: some elements marked as dirty during the forward method were not returned as output; the "
-                "inputs that are modified inplace must all be outputs of the Function"
+                f"{ctx.name()}: a tensor given to mark_dirty() is missing from what forward returned; return "
+                "every tensor that forward changes in place"
             )
         if recorded and t._node is LEAF:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                f"{ctx.name()}: a leaf Variable that requires grad can't be changed in place by forward; clone() it "
+                "first"
+            )
     if not recorded:
         _plain_outputs(ctx, args, outputs)
         return
@@ -332,7 +334,6 @@ def finish(ctx: Any, args: tuple, outputs: list[Any], recorded: bool) -> None:
     ctx.seq = tick()
     for i in flat:
         outputs[i] = _attach(ctx, args, outputs[i], i)
-    ctx.seq = tick()
     _save(ctx, originals, outputs)
 
 
@@ -373,11 +374,13 @@ def _plain_outputs(ctx: Any, args: tuple, outputs: list[Any]) -> None:
 def _save(ctx: Any, originals: list[Any], outputs: list[Any]) -> None:
     hooks = NS.get("SAVED_HOOKS")
     saved: list[Any] = []
+    ctx._stamps = tuple(None if t is None else -1 if t._inference else t._stamp for t in ctx.to_save)
     for t in ctx.to_save:
         at = None if t is None else next((i for i, out in enumerate(originals) if out is t), None)
         if hooks and t is not None:
             pack, unpack = hooks[-1]
-            saved.append((unpack, pack(t)))
+            with no_grad():
+                saved.append((unpack, pack(t), t if t._node is LEAF else t._node))
         elif at is not None and outputs[at]._node is not None and at not in ctx._nondifferentiable:
             saved.append(_SavedOutput(outputs[at], ctx._slots[at]))
         else:
@@ -394,7 +397,7 @@ class _OnceError(Node):
         self.seq = tick()
 
     def run(self, g: Any) -> tuple[Any, ...]:
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+        raise RuntimeError("this backward is marked once_differentiable, so its result can't be differentiated again")
 
     run_recorded = run
 

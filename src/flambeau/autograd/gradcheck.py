@@ -96,7 +96,7 @@ def gradcheck(
     fast_mode: bool = False,
     masked: bool | None = None,
 ) -> bool:
-    """Compares the gradients of `func` with central finite differences, for each float64 or complex128 input that requires grad.
+    """Compares the gradients of `func` with central finite differences, for each input that requires grad.
 
     Returns True, or raises GradcheckError (a RuntimeError) that says which output and input disagree, and how; with
     `raise_exception=False` it returns False instead. `atol` and `rtol` are those of `allclose`.
@@ -106,7 +106,7 @@ def gradcheck(
     wanted = [t for t in args if isinstance(t, tensor) and t.requires_grad]
     if not wanted:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck(): no input requires gradients; call requires_grad_() on those that are to be checked"
         )
     outputs = func(*args)
     if not _differentiable(outputs):
@@ -117,7 +117,8 @@ def gradcheck(
             import warnings
 
             warnings.warn(
-                f"Input #{i} requires gradient and is not a double precision floating point or complex. This check will likely fail.",
+                f"gradcheck(): input {i} is {t.dtype}; finite differences need float64 or complex128 to be "
+                "precise enough",
                 stacklevel=2,
             )
     numerical = [_numerical(func, args, t, eps, len(floats)) for t in wanted]
@@ -134,13 +135,14 @@ def gradcheck(
                 a.size and not np.allclose(a, n.reshape(a.shape), rtol=rtol, atol=atol, equal_nan=True)
             ):
                 return _fail(
-                    f"Jacobian mismatch for output {j} with respect to input {i},\nnumerical:{n}\nanalytical:{a}\n"
-                    "rows are the input's elements, columns the output's",
+                    f"gradcheck(): output {j} by input {i}: backward and finite differences disagree\nfinite "
+                    f"differences: {n}\nbackward: {a}\n(a row per element of the input, a column per element of "
+                    "the output)",
                     raise_exception,
                 )
             if a.size and not np.allclose(a, again[i], rtol=0, atol=nondet_tol, equal_nan=True):
                 return _fail(
-                    f"Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different values (input {i})",
+                    f"gradcheck(): input {i}: two backwards of the same outputs and gradients gave different values",
                     raise_exception,
                 )
     return True
@@ -157,7 +159,8 @@ def _unconnected(
         for j, n in enumerate(_numerical(func, args, t, eps, len(floats))):
             if n.size and not np.allclose(n, 0, atol=atol):
                 return _fail(
-                    f"Numerical gradient for function expected to be zero: output {j} depends on input {i}, but is not recorded",
+                    f"gradcheck(): output {j} changes with input {i}, but does not require gradients: something "
+                    "on the way was not recorded",
                     raise_exception,
                 )
     return True

@@ -13,6 +13,13 @@ from typing import Any, NamedTuple
 
 from flambeau.autograd.runtime import NS, thread, tick, watch
 
+# nodes that PyTorch writes by hand: their names come with where they live
+_WITHOUT_RULES = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))
+
+
+# nodes that PyTorch has beside the generated ones: their names tell where they live
+_WRITTEN_BY_HAND = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))
+
 
 class Node:
     """A recorded operation, as `Tensor.grad_fn` shows it."""
@@ -44,7 +51,7 @@ class Node:
     def name(self) -> str:
         """The operation's name, such as 'MulBackward0'."""
         name = type(self.shown()).__name__
-        return "torch::autograd::" + name if name in ("CopySlices", "AccumulateGrad") else name
+        return "torch::autograd::" + name if name in _WRITTEN_BY_HAND else name
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {hex(id(self))}>"
@@ -71,7 +78,7 @@ class Node:
         return self.__dict__.setdefault("_metadata", {})
 
     def register_hook(self, fn: Callable) -> Any:
-        """Calls `fn(grad_inputs, grad_outputs)` after this node ran in backward; what it returns replaces grad_inputs."""
+        """Calls `fn(grad_inputs, grad_outputs)` after this node ran in backward; its result replaces grad_inputs."""
         if self.hooks is None:
             self.hooks = OrderedDict()
         return RemovableHandle.add(self.hooks, fn)
@@ -252,14 +259,13 @@ def modified(node: Node, what: str, tensor: Any) -> RuntimeError:
     array = getattr(tensor, "_a", tensor)
     if getattr(tensor, "_inference", False):
         return RuntimeError(
-            f"{node.name()}: inference tensors cannot be saved for backward, but '{what}' is one: clone() it outside "
-            "inference_mode first, or use torch.no_grad() instead of inference_mode"
+            f"{node.name()}: '{what}' is an inference tensor, and inference tensors are not kept for backward: "
+            "clone() it outside inference_mode first, or use torch.no_grad() instead of inference_mode"
         )
     return RuntimeError(
-        f"{node.name()}: one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"'{what}', a tensor {array.dtype}{list(array.shape)}, was written after {node.name()} saved it. Clone it before "
-        "the in-place operation, or use the out-of-place form. Hint: torch.autograd.set_detect_anomaly(True) shows the "
-        "line in forward"
+        f"{node.name()}: '{what}', a tensor {array.dtype}{list(array.shape)} that its gradient needs, was "
+        "modified by an inplace operation after it was saved. Clone it before that operation, or use the "
+        "out-of-place form; torch.autograd.set_detect_anomaly(True) shows the line in forward"
     )
 
 
@@ -268,7 +274,7 @@ NS["MODIFIED"] = modified
 
 
 class saved_tensors_hooks:
-    """Inside, `pack_hook` sees each tensor that is saved for backward, and `unpack_hook` turns what it returned back."""
+    """Inside, `pack_hook` gets each tensor saved for backward, and `unpack_hook` turns what it returned back."""
 
     def __init__(self, pack_hook: Callable, unpack_hook: Callable) -> None:
         self.pack_hook = pack_hook
@@ -316,7 +322,7 @@ class GradientEdge(NamedTuple):
 def get_gradient_edge(tensor: Any) -> GradientEdge:
     """The place on the tape where a tensor's gradient arrives."""
     if tensor._node is None:
-        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+        raise RuntimeError("get_gradient_edge(): the tensor does not require grad, so it is no part of a graph")
     return GradientEdge(*public_edge(tensor if not isinstance(tensor._node, Node) else tensor._node))
 
 
@@ -331,7 +337,7 @@ def increment_version(tensor: Any) -> None:
 def register_multi_grad_hook(tensors: Any, fn: Callable, *, mode: str = "all") -> Any:
     """Calls `fn` with the gradients of all `tensors` once they have come, or (mode 'any') with the first one."""
     if mode not in ("all", "any"):
-        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+        raise ValueError(f"register_multi_grad_hook(): mode must be 'all' or 'any', got {mode}")
     tensors = list(tensors)
     seen: dict[int, Any] = {}
     state: dict[str, Any] = {"task": None, "missing": 0}

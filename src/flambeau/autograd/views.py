@@ -123,42 +123,41 @@ def check_writable(tensor: Any, op: str, recorded: bool) -> None:
     """Refuses a write in place that autograd can't follow; `recorded`: whether grad mode is on."""
     if not tensor._a.flags.writeable and 0 in tensor._a.strides:
         raise RuntimeError(
-            f"{op}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
-            "location (it was made by expand). Please clone() the tensor before performing the operation"
+            f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
+            "it first"
         )
     if tensor._inference and not thread.inference:
         raise RuntimeError(
-            f"{op}: Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get "
-            "a normal tensor before doing inplace update"
+            f"{op}: an inference tensor can be written in place inside inference_mode only; outside, clone() it first"
         )
     if not recorded:
         return
     node = tensor._node
-    if node is LEAF:
-        raise RuntimeError(
-            f"{op}: a leaf Variable that requires grad is being used in an in-place operation. Write under "
-            "torch.no_grad(), or use the out-of-place form"
-        )
     base = tensor._base
+    if node is LEAF and base is None:
+        raise RuntimeError(
+            f"{op}: a leaf Variable that requires grad can't be written by a recorded in-place operation. Write "
+            "under torch.no_grad(), or use the out-of-place form"
+        )
     if base is not None and tensor._no_grad_view and base._node is not None:
         raise RuntimeError(
-            f"{op}: A view was created in no_grad mode and is being modified inplace with grad mode enabled. Make the view "
-            "and write into it either both inside the no_grad block or both outside"
+            f"{op}: the view was made under no_grad, so a recorded in-place operation can't tell its base. Make "
+            "the view and write into it either both inside the no_grad block or both outside"
         )
-    if base is not None and base._node is LEAF:
+    if base is not None and node is not None and (base._node is LEAF or base._node is None):
         raise RuntimeError(
-            f"{op}: a view of a leaf Variable that requires grad is being used in an in-place operation. Write under "
-            "torch.no_grad(), or clone() the leaf first"
+            f"{op}: the tensor is a view of a leaf Variable that requires grad, which no recorded in-place operation "
+            "can write. Write under torch.no_grad(), or clone() the leaf first"
         )
     if base is not None and node is not None and getattr(tensor, "_multi_view", False):
         raise RuntimeError(
-            f"{op}: output of a function that returns multiple views is a view and is being modified inplace. "
-            "This view can't be written while it is recorded: clone() it first"
+            f"{op}: the tensor is one of several views that a single call made (as unbind, split and chunk do); "
+            "such a view can't be written while it is recorded: clone() it first"
         )
 
 
 def written(tensor: Any, node: Any) -> None:
-    """After a write into `tensor` that was recorded as `node` (None: not recorded): versions and graphs of all views."""
+    """After a write into `tensor`, recorded as `node` (None: not recorded): versions and graphs of all views."""
     bump(tensor)
     if node is None and not thread.grad:  # a write that autograd does not see leaves every history as it is
         return
@@ -186,7 +185,7 @@ def _set_node(tensor: Any, node: Any) -> None:
         mine = {i: ref for i, ref in old.retains.items() if ref() is tensor}
         if mine:
             old.retains = None
-            node.retains = {0: ref for ref in mine.values()}
+            node.retains = {0: next(iter(mine.values()))}
 
 
 class Region:
