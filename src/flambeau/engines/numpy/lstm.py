@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from .parallel import scratch
-from .recurrent import flat_time, small_pieces, inject, input_products, last_states, widened
+from .parallel import blocks_of, scratch
+from .pipeline import Ahead, Behind, run_beside
+from .recurrent import flat_time, inject, input_products, last_states, small_pieces, widened
 
 __all__ = ["lstm_layer", "lstm_layer_backward"]
 
 _CHUNK = 32768  # elements of gates that backward prepares at a time, to find them in cache
 _JOINT = 128  # inputs up to this wide join the recurrent product; wider ones are multiplied for all steps at once
+_ROWS = 256  # rows that a product for the weights has at least
+_BESIDE = 1 << 18  # elements of tape from which another thread is worth its while
 
 
 # --- LSTM -----------------------------------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ def lstm_layer(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, lengths=N
     # states are kept doubled, which saves halving the output gate: the recurrent weights make up for it
     doubled = w_hr is None
     w = _lstm_weights(w_ih if joint else None, w_hh, bias if joint else None, 0.5 if doubled else 1.0)
-    columns = np.empty((steps + 1, w.shape[1], batch), dtype)
+    columns = scratch("lstm.columns", (steps + 1, w.shape[1], batch), dtype)
     products = None
     if joint:
         np.copyto(columns[:-1, :width], x.transpose(0, 2, 1))
@@ -140,109 +143,159 @@ def lstm_layer_backward(gy, gh, gc, x, h0, w_ih, w_hh, b_ih, w_hr, y, tape, leng
     """
     kind = x.dtype
     gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y = widened(gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y)
-    steps, batch, width = x.shape
-    size, out_size, dtype = w_hh.shape[0] // 4, w_hh.shape[1], tape.dtype
-    state_scale = 0.5 if w_hr is None else 1.0
-    dy = scratch("rnn.dy", (steps, out_size, batch), dtype)
-    if gy is None:
-        dy.fill(0)
-    else:
-        np.multiply(gy.transpose(0, 2, 1), state_scale, out=dy)
-    if gh is not None:
-        inject(dy, gh * dtype.type(state_scale), lengths)
-    scales = (0.5, 0.25, 0.5)  # what the loop leaves to be applied to the gradients of o, i-f, g
-    back = np.empty((4 * size, out_size), dtype)
-    scaled = np.empty((4 * size, width), dtype)
-    for (here, there, _), scale in zip(_gate_order(size), scales, strict=True):
-        np.multiply(w_hh[there], state_scale * scale, out=back[here])
-        np.multiply(w_ih[there], scale, out=scaled[here])
-    flat = scratch("rnn.gates", (steps, batch, 4 * size), dtype)
-    dh, dc, outer = _lstm_back_steps(tape, dy, gc, back, w_hr, lengths, flat)
-    before = scratch("rnn.before", (steps, batch, out_size), dtype)
-    before[0] = h0
-    before[1:] = y[:-1]
-    flat = flat.reshape(steps * batch, 4 * size)
-    gx = np.matmul(flat, scaled).reshape(x.shape)
-    grads = [np.matmul(flat.T, x.reshape(steps * batch, width)), np.matmul(flat.T, before.reshape(-1, out_size))]
-    if b_ih is not None:
-        grads.append(np.matmul(np.ones(steps * batch, dtype), flat))
+    back = _Back(gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y, tape, lengths)
+    run_beside(back.loop, back.help, tape.size > _BESIDE)
+    size, dtype = back.size, tape.dtype
+    grads = back.sums[0]
+    for more in back.sums[1:]:
+        grads = [a + b for a, b in zip(grads, more, strict=True)]
     ordered = [np.empty_like(grad) for grad in grads]
-    for (here, there, _), scale in zip(_gate_order(size), scales, strict=True):
+    for (here, there, _), scale in zip(_gate_order(size), _SCALES, strict=True):
         for grad, to in zip(grads, ordered, strict=True):
             np.multiply(grad[here], scale, out=to[there])
     gw_hr = None
     if w_hr is not None:
         whole = (tape[:-1, size : 2 * size] + dtype.type(1)) * tape[:-1, :size]
-        gw_hr = np.matmul(flat_time(outer), flat_time(whole).T) * dtype.type(0.5)
-    results = gx, dh.T * dtype.type(1 / state_scale), dc.T, *ordered, *([None] if b_ih is None else []), gw_hr
+        gw_hr = np.matmul(flat_time(back.outer), flat_time(whole).T) * dtype.type(0.5)
+    gw_ih, gw_hh, gb = ordered
+    gh0 = back.dh.T * dtype.type(1 / back.state_scale)
+    results = back.gx, gh0, back.dc.T, gw_ih, gw_hh, None if b_ih is None else gb, gw_hr
     return results if kind == dtype else tuple(None if r is None else r.astype(kind) for r in results)
 
 
-def _lstm_factors(tape, p, u, keep):
-    """For a few steps at once: what d(h) or d(cell) is multiplied by to give, in `p`, the gradients of the cell
-    through the output and of o, i, f, g; and in `keep`, of the cell before. The gates' are left to be scaled.
+_SCALES = (0.5, 0.25, 0.5)  # what backward's loop leaves to be applied to the gradients of o, i-f, g
+
+
+class _Back:
+    """Backward through time in three parts: factors of all gates' gradients before the loop, the loop, and behind it
+    the products for inputs and weights.
     """
-    size = keep.shape[1]
-    one, half = np.array(1, p.dtype), np.array(0.5, p.dtype)
-    multiply = np.multiply
-    np.square(tape[:, : 5 * size], p)
-    np.subtract(one, p, p)
-    np.add(tape[:, size : 4 * size], one, u)
-    p_if = p[:, 2 * size : 4 * size]
-    multiply(p_if, tape[:, 4 * size :], p_if)
-    for row, factor in ((0, u[:, :size]), (1, tape[:, :size]), (4, u[:, size : 2 * size])):
-        part = p[:, row * size : (row + 1) * size]
-        multiply(part, factor, part)
-    multiply(u[:, 2 * size :], half, keep)
 
+    def __init__(self, gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y, tape, lengths) -> None:
+        self.x, self.h0, self.y, self.tape = x, h0, y, tape
+        steps, batch, width = x.shape
+        self.size, self.dtype = tape.shape[1] // 6, tape.dtype
+        size, out_size, dtype = self.size, w_hh.shape[1], tape.dtype
+        self.state_scale = 0.5 if w_hr is None else 1.0
+        self.w_hr = w_hr
+        self.weights = np.empty((4 * size, out_size), dtype)
+        self.w_x = np.empty((4 * size, width), dtype)
+        for (here, there, _), scale in zip(_gate_order(size), _SCALES, strict=True):
+            np.multiply(w_hh[there], self.state_scale * scale, out=self.weights[here])
+            np.multiply(w_ih[there], scale, out=self.w_x[here])
+        self.dy = scratch("lstm.dy", (steps, out_size, batch), dtype)
+        if gy is None:
+            self.dy.fill(0)
+        else:
+            np.multiply(gy.transpose(0, 2, 1), self.state_scale, out=self.dy)
+        if gh is not None:
+            inject(self.dy, gh * dtype.type(self.state_scale), lengths)
+        self.dc = np.zeros((size, batch), dtype)
+        self.ends = None
+        if gc is not None and lengths is None:
+            self.dc += gc.T
+        elif gc is not None:
+            self.ends = np.zeros((steps, size, batch), dtype)
+            inject(self.ends, gc, lengths)
+        self.outer = None if w_hr is None else np.empty((steps, out_size, batch), dtype)
+        self.p = scratch("lstm.factors", (steps, 5 * size, batch), dtype)
+        self.keep = scratch("lstm.keep", (steps, size, batch), dtype)
+        self.gx = np.empty(x.shape, dtype)
+        self.sums: list[list[np.ndarray]] = []
+        chunk = max(1, min(steps, _CHUNK // (4 * size * batch)))
+        self.chunks = blocks_of(steps, chunk)[::-1]
+        self.ahead = Ahead(self.factors, len(self.chunks))
+        self.behind = Behind(self.products)
 
-def _lstm_back_steps(tape, dy, gc, back, w_hr, lengths, flat):
-    """The loop back through time; fills `flat` (time, batch, gates) with the gates' gradients.
+    def help(self) -> None:
+        """What another thread does meanwhile."""
+        self.ahead.work(range(1, len(self.chunks)))
+        self.behind.work([])
 
-    Returns the gradients of h0 and c0 and, for a projected LSTM, of each output.
-    """
-    steps, out_size, batch = dy.shape
-    size, dtype = tape.shape[1] // 6, tape.dtype
-    add, multiply, matmul = np.add, np.multiply, np.matmul
-    pieces = small_pieces(out_size, 4 * size, batch)
-    back = np.ascontiguousarray(back.T).reshape(pieces, -1, 4 * size)
-    dc = np.zeros((size, batch), dtype)
-    dh = dy[-1].copy()
-    pieced = dh.reshape(pieces, -1, batch)
-    ends = None
-    if gc is not None and lengths is None:
-        dc += gc.T
-    elif gc is not None:
-        ends = np.zeros((steps, size, batch), dtype)
-        inject(ends, gc, lengths)
-    outer = None if w_hr is None else np.empty((steps, out_size, batch), dtype)
-    spread = None if w_hr is None else np.ascontiguousarray(w_hr.T) * dtype.type(0.5)
-    inner = dh if w_hr is None else np.empty((size, batch), dtype)
-    chunk = max(1, min(steps, _CHUNK // (4 * size * batch)))
-    p = np.empty((chunk, 5 * size, batch), dtype)
-    u, keep = np.empty((chunk, 3 * size, batch), dtype), np.empty((chunk, size, batch), dtype)
-    by_output, by_cell = (
-        p[:, : 2 * size].reshape(chunk, 2, size, batch),
-        p[:, 2 * size :].reshape(chunk, 3, size, batch),
-    )
-    views = list(zip(by_output, by_cell, p[:, :size], p[:, size:], keep, strict=True))
-    for stop in range(steps, 0, -chunk):
-        start = max(0, stop - chunk)
-        n = stop - start
-        _lstm_factors(tape[start:stop], p[:n], u[:n], keep[:n])
+    def factors(self, i: int) -> None:
+        """What d(h) or d(cell) is multiplied by to give, in `p`, the gradients of the cell through the output and of
+        o, i, f, g; and in `keep`, of the cell before. The gates' are left to be scaled.
+        """
+        part, size = slice(*self.chunks[i]), self.size
+        tape, p, keep = self.tape[part], self.p[part], self.keep[part]
+        one, half = np.array(1, self.dtype), np.array(0.5, self.dtype)
+        u = scratch("lstm.u", (len(p), 3 * size, p.shape[2]), self.dtype)
+        multiply = np.multiply
+        np.square(tape[:, : 5 * size], p)
+        np.subtract(one, p, p)
+        np.add(tape[:, size : 4 * size], one, u)
+        p_if = p[:, 2 * size : 4 * size]
+        multiply(p_if, tape[:, 4 * size :], p_if)
+        for row, factor in ((0, u[:, :size]), (1, tape[:, :size]), (4, u[:, size : 2 * size])):
+            some = p[:, row * size : (row + 1) * size]
+            multiply(some, factor, some)
+        multiply(u[:, 2 * size :], half, keep)
+
+    def loop(self) -> None:
+        """The loop back through time; turns the factors in `p` into gradients of the gates."""
+        self.pieces = small_pieces(self.weights.shape[1], self.weights.shape[0], self.p.shape[2])
+        self.back = np.ascontiguousarray(self.weights.T).reshape(self.pieces, -1, self.weights.shape[0])
+        self.dh = self.dy[-1].copy()
+        try:
+            last = 0  # of the chunks that wait to be handed on together
+            for i, (start, _) in enumerate(self.chunks):
+                self.ahead.need(i)
+                self.steps(*self.chunks[i])
+                first, stop = start, self.chunks[last][1]
+                if (stop - first) * self.p.shape[2] >= _ROWS or i == len(self.chunks) - 1:
+                    self.behind.put((first, stop))
+                    last = i + 1
+        finally:
+            self.behind.close()
+        self.behind.work([])
+
+    def steps(self, start: int, stop: int) -> None:
+        """The steps of one chunk, last first."""
+        size, batch, dh, dc, dy = self.size, self.p.shape[2], self.dh, self.dc, self.dy
+        add, multiply, matmul, back = np.add, np.multiply, np.matmul, self.back
+        pieced = dh.reshape(self.pieces, -1, batch)
+        spread = None if self.w_hr is None else np.ascontiguousarray(self.w_hr.T) * self.dtype.type(0.5)
+        inner = dh if spread is None else np.empty((size, batch), self.dtype)
+        p = self.p[start:stop]
+        by_output, by_cell = p[:, : 2 * size].reshape(-1, 2, size, batch), p[:, 2 * size :].reshape(-1, 3, size, batch)
+        views = list(zip(by_output, by_cell, p[:, :size], p[:, size:], self.keep[start:stop], strict=True))
         for t in range(stop - 1, start - 1, -1):
             p_out, p_cell, through, gates, f = views[t - start]
             if spread is not None:
-                outer[t] = dh
+                self.outer[t] = dh
                 matmul(spread, dh, inner)
             multiply(p_out, inner, p_out)
             add(dc, through, dc)
-            if ends is not None:
-                add(dc, ends[t], dc)
+            if self.ends is not None:
+                add(dc, self.ends[t], dc)
             multiply(p_cell, dc, p_cell)
             multiply(dc, f, dc)
             matmul(back, gates, pieced)
             if t:
                 add(dh, dy[t - 1], dh)
-        np.copyto(flat[start:stop], p[:n, size:].transpose(0, 2, 1))
-    return dh, dc, outer
+
+    def products(self, part: tuple[int, int], sums: list[np.ndarray]) -> None:
+        """Gradients of the inputs of some steps, and what these steps add to those of the weights."""
+        start, stop = part
+        size, batch = self.size, self.p.shape[2]
+        d = scratch("lstm.gates", (stop - start, batch, 4 * size), self.dtype)
+        np.copyto(d, self.p[start:stop, size:].transpose(0, 2, 1))
+        d = d.reshape(-1, 4 * size)
+        rows = len(d)
+        np.matmul(d, self.w_x, out=self.gx[start:stop].reshape(rows, -1))
+        before = scratch("lstm.before", (stop - start, batch, self.y.shape[2]), self.dtype)
+        if start:
+            before[...] = self.y[start - 1 : stop - 1]
+        else:
+            before[0], before[1:] = self.h0, self.y[: stop - 1]
+        new = [
+            np.matmul(d.T, self.x[start:stop].reshape(rows, -1)),
+            np.matmul(d.T, before.reshape(rows, -1)),
+            np.matmul(np.ones(rows, self.dtype), d),
+        ]
+        if sums:
+            for total, more in zip(sums, new, strict=True):
+                np.add(total, more, total)
+        else:
+            sums.extend(new)
+            self.sums.append(sums)
