@@ -17,8 +17,8 @@ from flambeau.autograd.graph import Pick
 from flambeau.autograd.runtime import LEAF, NS, no_grad, thread, tick
 from flambeau.autograd.views import make_view, mark_inference, view_if_shared
 from flambeau.errors import describe_all
-from flambeau.ops.core import INDEX, PLAIN, TENSOR, TENSORS, Op
-from flambeau.ops.nodes import make_node_classes
+from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op
+from flambeau.ops.generate import make_node_classes
 
 NUMBER = (bool, int, float, complex, np.generic)
 
@@ -67,6 +67,11 @@ def failure(op: Op, error: Exception, operands: Sequence[Any]) -> Exception:
 NS["FAILURE"] = failure
 
 
+def _refused_by_numpy(error: TypeError) -> bool:
+    """Whether a ufunc has no loop for a dtype, such as `-` for bools."""
+    return type(error).__module__.startswith("numpy") or "numpy boolean" in str(error)
+
+
 def general(op: Op, args: tuple, out: Any = None) -> Any:
     """Runs `op` on any operands, and records it."""
     if not overrides.off:
@@ -80,7 +85,9 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
     arrays = _arrays(op, values, dtype)
     try:
         results = op.run(NS["K"], arrays)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
+        if isinstance(error, TypeError) and not _refused_by_numpy(error):
+            raise
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
         raise failure(op, error, shown) from None
     tensors = _wrap_results(op, results, values, arrays, dtype)
@@ -338,6 +345,15 @@ def write_out(op: Op, args: tuple, out: Any) -> Any:
     results = general(op, args)
     for t, r in zip(outs, results if isinstance(results, tuple) else (results,), strict=True):
         NS["WRITE_OUT"](op.name, t, r)
+    return out
+
+
+def deliver(name: str, out: Any, result: Any) -> Any:
+    """The result of a composition, or `out` (a tensor or a tuple of them) after it was written there."""
+    if out is None:
+        return result
+    for t, r in zip(out, result, strict=True) if isinstance(out, tuple) else ((out, result),):
+        NS["WRITE_OUT"](name, t, r)
     return out
 
 

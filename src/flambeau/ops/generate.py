@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.ops.core import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, _parameter_list
-from flambeau.ops.nodes import make_node_classes
+from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, define, parameter_list
+from flambeau.ops.nodes import GeneralNode, OpNode
 
 
 def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL") -> str:
@@ -20,7 +20,7 @@ def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL") -> str
     ns["COMPUTE_" + name] = op.compute
     arguments = ", ".join(op.parameters) + ("," if op.parameters else "")
     general = f"{fallback}(OP_{name}, ({arguments}), out)"
-    lines = [f"def {name}({_parameter_list(op)}):"]
+    lines = [f"def {name}({parameter_list(op)}):"]
     if TENSORS in op.kinds or TENSOR not in op.kinds:
         lines.append(f"    return {general}")
         return "\n".join(lines) + "\n"
@@ -236,3 +236,29 @@ def _fetch(op: Op, name: str, mine: list[int]) -> tuple[list[str], str]:
     if index < op.visible:
         lines = [f"if self.c_{name}[0] > self.seq:", f"    raise MODIFIED(self, 'its result', self.s_{name})"]
     return lines, f"self.s_{name}"
+
+
+def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
+    """Makes the op's node class with its generated `run`, and the general twin."""
+    if op.node_class is not None:
+        return
+    body: dict[str, Any] = {"op": op, "outputs": op.visible, "__module__": "flambeau.autograd"}
+    if op.shown_as is not None:
+        body["shown_as"] = staticmethod(op.shown_as)
+    for i, _, _ in differentiable(op):
+        body[f"b{i}"] = None
+    body["kept"] = tuple(
+        "s_" + name for name in op.saves() if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
+    )
+    if body["kept"]:
+        stores = "".join(f"    self.{name} = None\n" for name in body["kept"])
+        body["release"] = define(
+            f"def release(self):\n    self.freed = True\n{stores}", "release", f"<flambeau release {op.name}>"
+        )
+    slow = dict(body)
+    if op.rules and not op.kinds.count(TENSORS):
+        for r, rule in enumerate(op.rules):
+            ns[f"RULE_{op.name}_{r}"] = rule.function
+        body["run"] = define(backward_source(op), "run", f"<flambeau backward {op.name}>")
+    op.node_class = type(op.grad_name, (OpNode,), body)
+    op.slow_class = type(op.grad_name, (GeneralNode,), slow)

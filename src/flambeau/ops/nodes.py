@@ -10,7 +10,7 @@ from flambeau import dtypes
 from flambeau.autograd import graph
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import NS
-from flambeau.ops.core import PLAIN, TENSORS, Op, Rule, _define
+from flambeau.ops.declare import PLAIN, TENSORS, Op, Rule
 
 
 class OpNode(Node):
@@ -29,7 +29,7 @@ class OpNode(Node):
     def _results(self, g: Any, recorded: bool) -> tuple[Any, ...]:
         """Gradients of all edges through the op's rules, whatever their form."""
         op = self.op
-        names = [n for n in op.tensors]
+        names = op.tensors
         results: dict[str, Any] = {}
         if op.kinds.count(TENSORS):
             return self._sequence_results(g, recorded)
@@ -187,31 +187,3 @@ class GeneralNode(OpNode):
                 value = ops.real(value) if recorded else np.real(value)
             value = ops.to_numpy_dtype(value, want) if recorded else np.asarray(value).astype(want)
         return value
-
-
-def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
-    """Makes the op's node class with its generated `run`, and the general twin."""
-    from flambeau.ops.generate import backward_source, differentiable
-
-    if op.node_class is not None:
-        return
-    body: dict[str, Any] = {"op": op, "outputs": op.visible, "__module__": "flambeau.autograd"}
-    if op.shown_as is not None:
-        body["shown_as"] = staticmethod(op.shown_as)
-    for i, _, _ in differentiable(op):
-        body[f"b{i}"] = None
-    body["kept"] = tuple(
-        "s_" + name for name in op.saves() if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
-    )
-    if body["kept"]:
-        stores = "".join(f"    self.{name} = None\n" for name in body["kept"])
-        body["release"] = _define(
-            f"def release(self):\n    self.freed = True\n{stores}", "release", f"<flambeau release {op.name}>"
-        )
-    slow = dict(body)
-    if op.rules and not op.kinds.count(TENSORS):
-        for r, rule in enumerate(op.rules):
-            ns[f"RULE_{op.name}_{r}"] = rule.function
-        body["run"] = _define(backward_source(op), "run", f"<flambeau backward {op.name}>")
-    op.node_class = type(op.grad_name, (OpNode,), body)
-    op.slow_class = type(op.grad_name, (GeneralNode,), slow)
