@@ -147,5 +147,7 @@ def test_every_op_has_its_derivative_or_says_that_it_has_none():
 def test_every_op_has_its_row_in_the_table():
     from tests import op_table
 
-    missing = sorted(name for name in operations() if name not in op_table.COVERED)
+    drawn = ("flambeau.ops.random_ops", "flambeau.ops.dropout")  # compared bit for bit in test_random
+    deterministic = (name for name, op in operations().items() if op.compute.__module__ not in drawn)
+    missing = sorted(name for name in deterministic if name not in op_table.COVERED)
     assert not missing, f"{len(missing)} ops without a row: {', '.join(missing)}"
