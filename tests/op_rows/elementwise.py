@@ -13,7 +13,8 @@ for name in (
     "abs neg sgn sign exp exp2 expm1 sin cos tanh atan sinh cosh asinh sigmoid positive deg2rad rad2deg frac "
     "conj_physical"
 ).split():
-    unary(name, "apart", dtypes=ALL + ("c" if name not in ("sign", "deg2rad", "rad2deg", "frac") else ""))
+    kinds = ALL + ("c" if name not in ("sign", "deg2rad", "rad2deg", "frac") else "")
+    unary(name, "apart", dtypes=kinds, grad_fn=name != "conj_physical")
 for name in "sqrt rsqrt reciprocal log log2 log10 log1p square".split():
     unary(name, "positive", ALL + "c")
 for name in "asin acos atanh tan".split():

@@ -10,15 +10,8 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.errors import LinAlgError
 from flambeau.ops import arithmetic, elementwise, linalg, matrices, norms, reduce, results, shape
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.products import matmul, mm
-
-
-def _write(name: str, out: Any, result: Any) -> Any:
-    if out is None:
-        return result
-    for t, r in zip(out, result, strict=True) if isinstance(out, tuple) else ((out, result),):
-        NS["WRITE_OUT"](name, t, r)
-    return out
 
 
 def _h(a: Any) -> Any:
@@ -39,7 +32,7 @@ def inv_ex(A: Any, *, check_errors: bool = False, out: Any = None) -> Any:
         if check_errors:
             raise
         result, info = NS["WRAP"](np.full_like(A._a, np.inf)), info + 1
-    return _write("inv_ex", out, results.linalg_inv_ex((result, NS["WRAP"](info))))
+    return deliver("inv_ex", out, results.linalg_inv_ex((result, NS["WRAP"](info))))
 
 
 def slogdet(A: Any, *, out: Any = None) -> Any:
@@ -76,13 +69,13 @@ def solve(A: Any, B: Any, *, left: bool = True, out: Any = None) -> Any:
     right = shape.unsqueeze(B, -1) if vector else B
     if not left and not vector:
         X = shape.transpose(solve(shape.transpose(A, -2, -1), shape.transpose(right, -2, -1)), -2, -1)
-        return _write("solve", out, X)
+        return deliver("solve", out, X)
     if A._a.shape[-1] != right._a.shape[-2]:
         raise RuntimeError(
             f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(A._a.shape)} and {list(B._a.shape)}"
         )
     X = linalg.solve_matrix(A, right)
-    return _write("solve", out, shape.squeeze(X, -1) if vector else X)
+    return deliver("solve", out, shape.squeeze(X, -1) if vector else X)
 
 
 def solve_triangular(
@@ -97,20 +90,22 @@ def solve_triangular(
             shape.transpose(A, -2, -1), shape.transpose(B, -2, -1), not upper, unitriangular
         )
         X = shape.transpose(swapped, -2, -1)
-    return _write("solve_triangular", out, X)
+    return deliver("solve_triangular", out, X)
 
 
-def triangular_solve(b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False) -> Any:
+def triangular_solve(
+    b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None
+) -> Any:
     """The solution X of A X = b (or of A^T X = b) for triangular A, and A."""
     left = shape.transpose(A, -2, -1) if transpose else A
     X = linalg.solve_lower_or_upper(left, b, upper != transpose, unitriangular)
-    return results.triangular_solve((X, A))
+    return deliver("triangular_solve", out, results.triangular_solve((X, A)))
 
 
 def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
     """The triangular factor L of symmetric (Hermitian) positive definite A = L L^H (or the upper one); else a LinAlgError."""
     L = linalg.cholesky_lower(A)
-    return _write("cholesky", out, _h(L) if upper else L)
+    return deliver("cholesky", out, _h(L) if upper else L)
 
 
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
@@ -122,7 +117,7 @@ def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out:
         if check_errors:
             raise
         L, info = NS["WRAP"](np.full_like(A._a, np.nan)), info + 1
-    return _write("cholesky_ex", out, results.linalg_cholesky_ex((L, NS["WRAP"](info))))
+    return deliver("cholesky_ex", out, results.linalg_cholesky_ex((L, NS["WRAP"](info))))
 
 
 def legacy_cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
@@ -134,7 +129,7 @@ def cholesky_solve(B: Any, L: Any, upper: bool = False, *, out: Any = None) -> A
     """The solution X of A X = B from A's triangular factor."""
     lower = _h(L) if upper else L
     half = linalg.solve_lower_or_upper(lower, B, False, False)
-    return _write("cholesky_solve", out, linalg.solve_lower_or_upper(_h(lower), half, True, False))
+    return deliver("cholesky_solve", out, linalg.solve_lower_or_upper(_h(lower), half, True, False))
 
 
 def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:
@@ -165,7 +160,7 @@ def legacy_svd(input: Any, some: bool = True, compute_uv: bool = True, *, out: A
         m, n = input._a.shape[-2:]
         batch = input._a.shape[:-2]
         U, Vh = (NS["WRAP"](np.zeros((*batch, size, size), input._a.dtype)) for size in (m, n))
-    return _write("svd", out, results.svd((U, S, _h(Vh))))
+    return deliver("svd", out, results.svd((U, S, _h(Vh))))
 
 
 def svdvals(A: Any, *, driver: Any = None, out: Any = None) -> Any:
@@ -180,7 +175,7 @@ def eigh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
 
 def eigvalsh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
     """The ascending eigenvalues of symmetric (Hermitian) matrices."""
-    return _write("eigvalsh", out, linalg.eigh(A, UPLO)[0])
+    return deliver("eigvalsh", out, linalg.eigh(A, UPLO)[0])
 
 
 def eig(A: Any, *, out: Any = None) -> Any:
@@ -190,7 +185,7 @@ def eig(A: Any, *, out: Any = None) -> Any:
 
 def eigvals(A: Any, *, out: Any = None) -> Any:
     """The complex eigenvalues of square matrices."""
-    return _write("eigvals", out, linalg.eig(A)[0])
+    return deliver("eigvals", out, linalg.eig(A)[0])
 
 
 def _tolerances(A: Any, atol: Any, rtol: Any) -> tuple[Any, Any]:
@@ -228,7 +223,7 @@ def matrix_rank(
     if not sizes.shape[-1]:
         return NS["WRAP"](np.zeros(A._a.shape[:-2], np.int64))
     limit = np.maximum(atol, rtol * sizes.max(-1, keepdims=True))
-    return _write("matrix_rank", out, NS["WRAP"](np.asarray((sizes > limit).sum(-1, dtype=np.int64))))
+    return deliver("matrix_rank", out, NS["WRAP"](np.asarray((sizes > limit).sum(-1, dtype=np.int64))))
 
 
 def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
@@ -243,9 +238,9 @@ def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
         try:
             inverse = linalg.inv(A)
         except LinAlgError:
-            return _write("cond", out, NS["WRAP"](np.full(A._a.shape[:-2], np.inf, A._a.real.dtype)))
+            return deliver("cond", out, NS["WRAP"](np.full(A._a.shape[:-2], np.inf, A._a.real.dtype)))
         result = arithmetic.mul(norms.matrix_norm(A, p), norms.matrix_norm(inverse, p))
-    return _write("cond", out, result)
+    return deliver("cond", out, result)
 
 
 def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
@@ -256,14 +251,14 @@ def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
         A, n = linalg.inv(A), -n
     if n == 0:
         eye = np.broadcast_to(np.eye(A._a.shape[-1], dtype=A._a.dtype), A._a.shape).copy()
-        return _write("matrix_power", out, NS["WRAP"](eye))
+        return deliver("matrix_power", out, NS["WRAP"](eye))
     result = None
     while n:
         if n & 1:
             result = A if result is None else matmul(result, A)
         n >>= 1
         A = matmul(A, A) if n else A
-    return _write("matrix_power", out, shape.clone(result) if result is given else result)
+    return deliver("matrix_power", out, shape.clone(result) if result is given else result)
 
 
 def matrix_exp(A: Any) -> Any:
@@ -294,7 +289,7 @@ def multi_dot(tensors: Any, *, out: Any = None) -> Any:
         result = shape.squeeze(result, 0)
     if last:
         result = shape.squeeze(result, -1)
-    return _write("multi_dot", out, result)
+    return deliver("multi_dot", out, result)
 
 
 def _cheapest(sizes: list[int]) -> dict[tuple[int, int], int]:
@@ -356,7 +351,7 @@ def lu_factor(A: Any, *, pivot: bool = True, out: Any = None) -> Any:
 def lu(A: Any, *, pivot: bool = True, out: Any = None) -> Any:
     """P, L and U with A = P L U: a permutation, a unit lower and an upper triangular matrix."""
     packed, pivots = lu_factor(A, pivot=pivot)
-    return _write("lu", out, results.linalg_lu(lu_unpack(packed, pivots)))
+    return deliver("lu", out, results.linalg_lu(lu_unpack(packed, pivots)))
 
 
 def lu_unpack(
@@ -395,7 +390,7 @@ def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
         raise RuntimeError("Expected a strictly positive integer for 'ind'")
     rows, columns = A._a.shape[:ind], A._a.shape[ind:]
     flat = shape.reshape(A, (math.prod(rows), math.prod(columns)))
-    return _write("tensorinv", out, shape.reshape(linalg.inv(flat), (*columns, *rows)))
+    return deliver("tensorinv", out, shape.reshape(linalg.inv(flat), (*columns, *rows)))
 
 
 def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
@@ -404,12 +399,12 @@ def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
         A = shape.movedim(A, tuple(dims), tuple(range(A._a.ndim - len(dims), A._a.ndim)))
     rest = A._a.shape[B._a.ndim :]
     flat = shape.reshape(A, (-1, math.prod(rest)))
-    return _write("tensorsolve", out, shape.reshape(solve(flat, shape.reshape(B, (-1,))), rest))
+    return deliver("tensorsolve", out, shape.reshape(solve(flat, shape.reshape(B, (-1,))), rest))
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1, out: Any = None) -> Any:
     """The inner products of vectors along `dim`; those of `x` are conjugated."""
-    return _write("vecdot", out, reduce.sum(arithmetic.mul(matrices.conj(x), y), dim))
+    return deliver("vecdot", out, reduce.sum(arithmetic.mul(matrices.conj(x), y), dim))
 
 
 def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
@@ -437,4 +432,4 @@ def householder_product(A: Any, tau: Any, *, out: Any = None) -> Any:
         v = shape.slice(vectors, A._a.ndim - 1, i, i + 1)
         scale = shape.unsqueeze(shape.unsqueeze(shape.select(tau, -1, i), -1), -1)
         q = arithmetic.sub(q, arithmetic.mul(matmul(v, matmul(_h(v), q)), scale))
-    return _write("householder_product", out, q)
+    return deliver("householder_product", out, q)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -243,7 +244,7 @@ def where_method(self: Any, condition: Any, other: Any) -> Any:
     return where(condition, self, other)
 
 
-@op(elementwise=True, grad_name="MaskedFillBackward0")
+@op(elementwise=True, shown_as=lambda node: f"MaskedFillBackward{int(node.edges[1] is not None)}")
 def masked_fill_op(k, input: Tensor, value: Tensor, mask: Index):
     """`input` with `value` where `mask`."""
     return k.where(mask, value, input)
@@ -268,7 +269,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
             raise RuntimeError(
                 f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._a.ndim} dimension(s)."
             )
-    elif isinstance(value, (float, complex)) and input._a.dtype.kind in "iub" and not float(value).is_integer():
+    elif isinstance(value, float) and input._a.dtype.kind in "iu" and not math.isfinite(value):
         raise RuntimeError(f"value cannot be converted to type {input._a.dtype} without overflow")
     if input._a.dtype.kind in "iu" and isinstance(value, float):
         value = int(value)

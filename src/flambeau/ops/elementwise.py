@@ -452,14 +452,14 @@ def _(k, g):
     return g
 
 
-@op(elementwise=True)
+@op(elementwise=True, shown_as=lambda node: f"RoundBackward{int(node.s_decimals != 0)}")
 def round(k, input: Tensor, *, decimals=0):
     """To the nearest integer, halves to the even one; or to `decimals` places."""
     return k.round(input, decimals)
 
 
 @round.derivative("input")
-def _(k, g):
+def _(k, g, decimals):
     return k.zeros_like(g)
 
 
@@ -543,7 +543,7 @@ def _(k, g, input):
     return k.where(k.isfinite(input), g, k.zeros_like(g))
 
 
-@op(elementwise="float")
+@op(elementwise="float", grad_name="Deg2RadBackward0")
 def deg2rad(k, input: Tensor):
     """Degrees to radians."""
     return k.mul(input, 0.017453292519943295)
@@ -554,7 +554,7 @@ def _(k, g):
     return k.mul(g, 0.017453292519943295)
 
 
-@op(elementwise="float")
+@op(elementwise="float", grad_name="Rad2DegBackward0")
 def rad2deg(k, input: Tensor):
     """Radians to degrees."""
     return k.mul(input, 57.29577951308232)

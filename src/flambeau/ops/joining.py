@@ -17,6 +17,7 @@ from flambeau.errors import describe
 from flambeau.ops import shape
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.parts import SplitBackward0, SplitWithSizesBackward0, UnbindBackward0, parts_of
 
 __all__ = [
@@ -375,7 +376,7 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
         high = shape.slice(current, d, 1, length)
         low = shape.slice(current, d, 0, max(length - 1, 0))
         current = ops.bitwise_xor(high, low) if current._a.dtype == bool else ops.sub(high, low)
-    return current
+    return deliver("diff", out, current)
 
 
 def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:

@@ -18,6 +18,7 @@ from flambeau.ops.arithmetic import div, mul, sub
 from flambeau.ops.compare import clamp
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.elementwise import conj_physical, sqrt
 from flambeau.ops.products import matmul
 
@@ -48,13 +49,6 @@ __all__ = [
     "view_as_complex",
     "view_as_real",
 ]
-
-
-def _write(name: str, out: Any, result: Any) -> Any:
-    if out is None:
-        return result
-    NS["WRITE_OUT"](name, out, result)
-    return out
 
 
 def _matrices(name: str, a: Any) -> None:
@@ -110,7 +104,7 @@ def triu_indices(
 def diagonal_copy(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1, *, out: Any = None) -> Any:
     """`diagonal` as a copy."""
     copied = show_as(shape.clone(shape.diagonal(input, offset, dim1, dim2)), "DiagonalBackward0_copy")
-    return _write("diagonal_copy", out, copied)
+    return deliver("diagonal_copy", out, copied)
 
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
@@ -132,7 +126,7 @@ def diag(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     if n not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {n}D")
     if n == 1:
-        return _write("diag", out, diag_embed(input, diagonal))
+        return deliver("diag", out, diag_embed(input, diagonal))
     return diagonal_copy(input, diagonal, out=out)
 
 
@@ -200,7 +194,7 @@ def kron(input: Any, other: Any, *, out: Any = None) -> Any:
     b = (1,) * (n - other._a.ndim) + other._a.shape
     left = shape.reshape(input, tuple(x for m in a for x in (m, 1)))
     right = shape.reshape(other, tuple(x for m in b for x in (1, m)))
-    return _write("kron", out, shape.reshape(mul(left, right), tuple(x * y for x, y in zip(a, b, strict=True))))
+    return deliver("kron", out, shape.reshape(mul(left, right), tuple(x * y for x, y in zip(a, b, strict=True))))
 
 
 def block_diag(*tensors: Any) -> Any:

@@ -17,6 +17,7 @@ from flambeau.ops import reduce, shape
 from flambeau.ops.arithmetic import div, mul, sub, where_op
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
+from flambeau.ops.dispatch import deliver
 
 __all__ = ["cdist", "dist", "frobenius_norm", "logcumsumexp", "norm", "nuclear_norm", "renorm"]
 
@@ -73,13 +74,6 @@ def _(k, g, input, input_shape, out, ord, dim):
     return k.where(k.eq(size, 0), k.zeros_like(slope), slope)
 
 
-def _write(name: str, out: Any, result: Any) -> Any:
-    if out is None:
-        return result
-    NS["WRITE_OUT"](name, out, result)
-    return out
-
-
 def vector_norm(
     x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Any:
@@ -120,7 +114,7 @@ def nuclear_norm(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any
     """The sum of the singular values of a matrix, or of the matrices in two dimensions."""
     if dim is None and input._a.ndim != 2:
         raise RuntimeError(f"nuclear_norm: expected a matrix, got shape {list(input._a.shape)}; say which `dim` two")
-    return _write("nuclear_norm", out, matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim))
+    return deliver("nuclear_norm", out, matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim))
 
 
 def matrix_norm(
@@ -149,16 +143,16 @@ def matrix_norm(
         else:
             result = (reduce.amax if ord > 0 else reduce.amin)(values, -1)
         if not keepdim:
-            return _write("matrix_norm", out, result)
+            return deliver("matrix_norm", out, result)
         for d in sorted((rows, columns)):
             result = shape.unsqueeze(result, d)
-        return _write("matrix_norm", out, result)
+        return deliver("matrix_norm", out, result)
     else:
         kind = ValueError if not isinstance(ord, str) else RuntimeError
         raise kind(f"linalg.matrix_norm: Order {ord} not supported.")
     if not keepdim:
         result = shape.squeeze(result, (rows, columns))
-    return _write("matrix_norm", out, result)
+    return deliver("matrix_norm", out, result)
 
 
 def linalg_norm(

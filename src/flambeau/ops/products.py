@@ -11,6 +11,7 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.dims import wrap_dim
 
 __all__ = [
@@ -243,7 +244,7 @@ def inner(input: Any, other: Any, *, out: Any = None) -> Any:
         return NS["OPS"].mul(input, other, out=out)
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(f"inner(): the last dimensions must agree, got {describe(input)} and {describe(other)}")
-    return tensordot(input, other, dims=([-1], [-1]), out=out)
+    return deliver("inner", out, tensordot(input, other, dims=([-1], [-1])))
 
 
 def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
@@ -310,7 +311,7 @@ def chain_matmul(*matrices: Any, out: Any = None) -> Any:
     result = matrices[0]
     for m in matrices[1:]:
         result = mm(result, m)
-    return result
+    return deliver("chain_matmul", out, result)
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
@@ -343,4 +344,4 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
         n_columns *= n
     flat_a = a.permute(free_a + left).reshape((n_rows, inner_size))
     flat_b = b.permute(right + free_b).reshape((inner_size, n_columns))
-    return mm(flat_a, flat_b, out=out).reshape((*rows, *columns))
+    return deliver("tensordot", out, mm(flat_a, flat_b).reshape((*rows, *columns)))

@@ -15,6 +15,7 @@ from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.index import check_gather, gather, parse_index
 
 __all__ = [
@@ -119,15 +120,10 @@ def scatter(
         if not tensor:
             src = NS["WRAP"](np.full(index._a.shape, src, input._a.dtype))
         result = scatter_reduce(input, dim, index, src, how)
-        return result if out is None else _write("scatter", out, result)
+        return deliver("scatter", out, result)
     if tensor:
         return scatter_src(input, dim, index, src, out=out)
     return scatter_fill(input, dim, index, src, out=out)
-
-
-def _write(name: str, out: Any, result: Any) -> Any:
-    NS["WRITE_OUT"](name, out, result)
-    return out
 
 
 @op(any_dtype=True)
@@ -208,7 +204,7 @@ def scatter_reduce(
             result = _mean(result, dim, index, include_self)
     else:
         result = scatter_extreme(base, dim, index, src, reduce)
-    return result if out is None else _write("scatter_reduce", out, result)
+    return deliver("scatter_reduce", out, result)
 
 
 def _mean(total: Any, dim: int, index: Any, include_self: bool) -> Any:
@@ -361,7 +357,7 @@ def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
     full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
     picked = masked_select_op(joining.broadcast_to(input, full), np.broadcast_to(mask._a, full))
-    return picked if out is None else _write("masked_select", out, picked)
+    return deliver("masked_select", out, picked)
 
 
 @op(any_dtype=True, grad_name="MaskedSelectBackward0")
@@ -425,7 +421,7 @@ def take(input: Any, index: Any, *, out: Any = None) -> Any:
     """The elements of the flattened `input` at `index`, in the shape of `index`."""
     places = _flat_places("take", input, index)
     picked = NS["OPS"].index(shape.reshape(input, (-1,)), (places,))
-    return show_as(picked, "TakeBackward0") if out is None else _write("take", out, picked)
+    return show_as(picked, "TakeBackward0") if out is None else deliver("take", out, picked)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
@@ -448,7 +444,7 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype}")
     if dim is None:
         picked = gather(shape.reshape(input, (-1,)), 0, shape.reshape(indices, (-1,)))
-        return picked if out is None else _write("take_along_dim", out, picked)
+        return deliver("take_along_dim", out, picked)
     if input._a.ndim != indices._a.ndim:
         raise RuntimeError(
             f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
@@ -494,4 +490,4 @@ def slice_scatter(
     """A copy of `input` with `src` in `start:end:step` of `dim`."""
     d = wrap_dim(dim, input._a.ndim)
     result = _copied_into(lambda t: t[(slice(None),) * d + (slice(start, end, step),)])(input, src)
-    return result if out is None else _write("slice_scatter", out, result)
+    return deliver("slice_scatter", out, result)

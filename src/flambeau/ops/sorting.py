@@ -18,6 +18,7 @@ from flambeau.ops import reduce, results, shape
 from flambeau.ops.arithmetic import lerp, maximum, minimum
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.index import gather
 
 __all__ = [
@@ -224,8 +225,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
 
 def msort(input: Any, *, out: Any = None) -> Any:
     """The elements sorted along the first dimension."""
-    values = sort(input, 0)[0]
-    return values if out is None else NS["OPS"].add(values, 0, out=out)
+    return deliver("msort", out, sort(input, 0)[0])
 
 
 @op(outputs=2, nondiff=(1,), grad_name="TopkBackward0")
@@ -418,10 +418,7 @@ def _quantile(
     result = kept if qs.ndim else shape.select(kept, 0, 0)
     if not keepdim:
         show_as(result, "SqueezeBackward4")
-    if out is not None:
-        NS["WRITE_OUT"](name, out, result)
-        return out
-    return result
+    return deliver(name, out, result)
 
 
 def _interpolate(ordered: Any, ranks: Any, interpolation: str) -> Any:
@@ -483,10 +480,7 @@ def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
         if input._a.ndim == 0:
             return (wrap(np.zeros(len(found), np.int64)),)
         return tuple(wrap(np.ascontiguousarray(column)) for column in found.T)
-    if out is not None:
-        NS["WRITE_OUT"]("nonzero", out, wrap(found))
-        return out
-    return wrap(found)
+    return deliver("nonzero", out, wrap(found))
 
 
 def argwhere(input: Any) -> Any:
@@ -529,10 +523,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
     if low > high:
         raise RuntimeError("max must be larger than min")
     result = NS["WRAP"](NS["K"].histogram(a, bins, low, high))
-    if out is not None:
-        NS["WRITE_OUT"]("histc", out, result)
-        return out
-    return result
+    return deliver("histc", out, result)
 
 
 def searchsorted(
@@ -566,10 +557,7 @@ def searchsorted(
         )
     found = np.asarray(NS["K"].searchsorted(a, values, right or side == "right"))
     result = NS["WRAP"](found.astype(np.int32 if out_int32 else np.int64))
-    if out is not None:
-        NS["WRITE_OUT"]("searchsorted", out, result)
-        return out
-    return result
+    return deliver("searchsorted", out, result)
 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None) -> Any:
@@ -579,11 +567,13 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Any:
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False, out: Any = None
+) -> Any:
     """Whether each element is among `test_elements`; either may be a number."""
     tensor = NS["Tensor"]
     a, b = (x._a if isinstance(x, tensor) else np.asarray(x) for x in (elements, test_elements))
-    return NS["WRAP"](np.isin(a, b, assume_unique=False, invert=invert))
+    return deliver("isin", out, NS["WRAP"](np.isin(a, b, assume_unique=False, invert=invert)))
 
 
 def histogram(input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from flambeau.autograd.runtime import thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops import index as indexing
-from flambeau.ops import algebra, joining, linalg, matrices, norms, shape, sorting, special
+from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, shape, sorting, special
 from flambeau.ops import scatter as places
 from flambeau.tensor.inplace import in_place, shadow
 
@@ -148,6 +148,13 @@ class Special:
     mvlgamma, igamma, igammac = special.mvlgamma, special.igamma, special.igammac
     gcd, lcm, ldexp, heaviside = special.gcd, special.lcm, special.ldexp, special.heaviside
     nextafter, frexp = special.nextafter, special.frexp
+
+    def float_power_(self, exponent: Any) -> Any:
+        """`float_power`, written into this tensor, which must be of the type it computes in."""
+        kind = self._a.dtype  # type: ignore[attr-defined]
+        if str(kind) not in ("float64", "complex128"):
+            raise RuntimeError(f"float_power_ computes in float64 or complex128 and can't write into {kind}: convert it first")
+        return in_place(arithmetic.float_power)(self, exponent)
 
     def polygamma(self, n: int) -> Any:
         """The `n`-th derivative of digamma at each element."""

@@ -486,7 +486,7 @@ class Methods(Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matric
 for _name in (
     "abs neg sqrt rsqrt reciprocal square exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh "
     "asinh acosh atanh sigmoid erf sign sgn floor ceil round frac trunc nan_to_num deg2rad rad2deg add sub mul div "
-    "floor_divide remainder fmod pow float_power atan2 hypot copysign xlogy lerp addcmul addcdiv clamp clip clamp_min "
+    "floor_divide remainder fmod pow atan2 hypot copysign xlogy lerp addcmul addcdiv clamp clip clamp_min "
     "clamp_max eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor "
     "bitwise_not bitwise_left_shift bitwise_right_shift masked_fill addmm addmv addr baddbmm addbmm cumsum cumprod "
     "absolute negative true_divide multiply subtract divide arcsin arccos arctan arcsinh arccosh arctanh fix conj_physical"

@@ -23,7 +23,6 @@ log2 = np.log2
 log10 = np.log10
 log1p = np.log1p
 sqrt = np.sqrt
-square = np.square
 sin = np.sin
 cos = np.cos
 tan = np.tan
@@ -128,8 +127,15 @@ def rsqrt(a: Any) -> Any:
     return np.reciprocal(np.sqrt(a))
 
 
+def square(a: Any) -> Any:
+    """The square; bools become integers."""
+    return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
+
+
 def sign(a: Any) -> Any:
     """-1, 0 or 1; NaN has the sign 0."""
+    if a.dtype.kind == "b":
+        return a.copy()
     result = np.sign(a)
     return np.where(np.isnan(a), np.zeros_like(result), result) if a.dtype.kind == "f" else result
 
