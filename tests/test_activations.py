@@ -42,7 +42,9 @@ def test_recorded_values(name, dtype):
     out = getattr(F, name)(torch.tensor(X, dtype=dtype))
     assert out.dtype is dtype
     rtol = 1e-2 if dtype is torch.bfloat16 else 2e-6
-    np.testing.assert_allclose(out.double().numpy(), RECORDED[name], rtol, 3e-7 if dtype is not torch.bfloat16 else 1e-2)
+    np.testing.assert_allclose(
+        out.double().numpy(), RECORDED[name], rtol, 3e-7 if dtype is not torch.bfloat16 else 1e-2
+    )
 
 
 def test_recorded_softmax():
@@ -50,7 +52,9 @@ def test_recorded_softmax():
     want = [7.360858e-05, 0.0005438979, 0.001151432, 0.001478468, 0.002437582, 0.01092448, 0.9833905]
     np.testing.assert_allclose(torch.softmax(x, 0).numpy(), want, 2e-6)
     np.testing.assert_allclose(torch.log_softmax(x, 0).numpy(), np.log(want), 2e-5)
-    np.testing.assert_allclose(F.gelu(x, approximate="tanh").numpy()[:3], [-0.003637433, -0.158808, -0.1003246], 2e-6, 3e-7)
+    np.testing.assert_allclose(
+        F.gelu(x, approximate="tanh").numpy()[:3], [-0.003637433, -0.158808, -0.1003246], 2e-6, 3e-7
+    )
     np.testing.assert_allclose(F.celu(x, 0.5).numpy()[:3], [-0.4987606, -0.4323324, -0.1967347], 2e-6)
 
 
@@ -89,19 +93,30 @@ FUSED = {
 def test_fused_kernels_equal_their_formulas(name, dtype, shape):
     rng = np.random.default_rng(0)
     a = rng.normal(0, 2, shape).astype(dtype)
-    given = {"g": rng.normal(size=shape).astype(dtype), "a": a, "positive": np.maximum(a, 0), "unit": np.tanh(np.abs(a))}
+    given = {
+        "g": rng.normal(size=shape).astype(dtype),
+        "a": a,
+        "positive": np.maximum(a, 0),
+        "unit": np.tanh(np.abs(a)),
+    }
     args = [given.get(v, v) if isinstance(v, str) else v for v in FUSED[name]]
     fused = getattr(CPU_KERNELS, name)(*args)
     formula = FORMULAS[name](CPU_KERNELS, *args)
     assert fused.dtype == dtype
-    np.testing.assert_allclose(fused, formula, 2e-5 if dtype == "float32" else 1e-11, 1e-5 if dtype == "float32" else 1e-11)
+    np.testing.assert_allclose(
+        fused, formula, 2e-5 if dtype == "float32" else 1e-11, 1e-5 if dtype == "float32" else 1e-11
+    )
 
 
 def test_choosing_by_bits_equals_where():
     rng = np.random.default_rng(0)
     for shape in ((3,), (900,), (210, 211)):
         for dtype in ("float32", "float64", "int64"):
-            mask, a, b = rng.random(shape) < 0.5, rng.normal(size=shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+            mask, a, b = (
+                rng.random(shape) < 0.5,
+                rng.normal(size=shape).astype(dtype),
+                rng.normal(size=shape).astype(dtype),
+            )
             if dtype != "int64":
                 a.flat[0], b.flat[1], a.flat[2] = np.nan, np.inf, -0.0
             for x, y in ((a, b), (a, b[..., :1]), (np.array(2, dtype), b), (a, a.T.copy().T)):

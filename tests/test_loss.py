@@ -1,4 +1,4 @@
-"""Losses without PyTorch: recorded values, kernels against their formulas, class targets, CTC by brute force, errors."""
+"""Losses without PyTorch: recorded values, kernels against formulas, class targets, CTC by brute force, errors."""
 
 import itertools
 
@@ -34,16 +34,18 @@ RECORDED = {
     "nll_loss": (lambda: F.nll_loss(X, T), 0.06060608),
     "multi_margin_loss": (lambda: F.multi_margin_loss(X, T), 0.8181818),
     "multilabel_margin_loss": (
-        lambda: F.multilabel_margin_loss(X, torch.tensor([[0, 2, -1, 1], [3, -1, 0, 0], [1, 2, 3, 0]])), 0.5303031,
+        lambda: F.multilabel_margin_loss(X, torch.tensor([[0, 2, -1, 1], [3, -1, 0, 0], [1, 2, 3, 0]])),
+        0.5303031,
     ),
     "cosine_embedding_loss": (lambda: F.cosine_embedding_loss(X, Y, torch.tensor([1, -1, 1])), 0.6666667),
     "hinge_embedding_loss": (lambda: F.hinge_embedding_loss(Y, X.sign()), 0.5),
     "margin_ranking_loss": (lambda: F.margin_ranking_loss(X, Y, X.sign()), 0.0),
     "triplet_margin_loss": (lambda: F.triplet_margin_loss(X, Y, Y.flip(0)), 0.9201364),
     "ctc_loss": (
-        lambda: F.ctc_loss(SCORES.log_softmax(-1), torch.tensor([[1, 2], [3, 3]]), (5, 5), (2, 2)), 1.921396,
+        lambda: F.ctc_loss(SCORES.log_softmax(-1), torch.tensor([[1, 2], [3, 3]]), (5, 5), (2, 2)),
+        1.921396,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -17,13 +17,15 @@ RECORDED = {
     "rms_norm": (lambda: F.rms_norm(X, (4, 3)), [-1.28119, -1.37749, -1.40896, -1.3741, -1.27456, -1.11502]),
     "group_norm": (lambda: F.group_norm(X, 2, W, B), [1.12167, 0.634165, 0.474883, -0.697344, 0.310385, 1.92552]),
     "batch_norm": (
-        lambda: F.batch_norm(X, None, None, W, B, True), [0.534028, 0.493711, 0.480539, -1.08881, -1.0134, -0.892542],
+        lambda: F.batch_norm(X, None, None, W, B, True),
+        [0.534028, 0.493711, 0.480539, -1.08881, -1.0134, -0.892542],
     ),
     "instance_norm": (lambda: F.instance_norm(X), [1.36956, -0.396304, -0.973256, -1.11926, -0.187254, 1.30651]),
     "local_response_norm": (
-        lambda: F.local_response_norm(X, 3), [-0.909257, -0.977608, -0.999944, -0.975192, -0.904553, -0.791335],
+        lambda: F.local_response_norm(X, 3),
+        [-0.909257, -0.977608, -0.999944, -0.975192, -0.904553, -0.791335],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -53,7 +55,9 @@ def test_layer_norm_kernels_equal_their_formulas(rows, width, dtype):
     np.testing.assert_allclose(out, centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-3) * w + b, exact, exact)
     for params in ((w, b), (None, None), (w, None)):
         args = (g, a, mean, rstd, *params, (True, params[0] is not None, params[1] is not None), (width,), 1e-3)
-        for x, y in zip(kernels.layer_norm_backward(*args), FORMULAS["layer_norm_backward"](CPU_KERNELS, *args), strict=True):
+        for x, y in zip(
+            kernels.layer_norm_backward(*args), FORMULAS["layer_norm_backward"](CPU_KERNELS, *args), strict=True
+        ):
             assert (x is None) == (y is None)
             if x is not None:
                 np.testing.assert_allclose(x, y, exact, exact * (10 * np.abs(y).max() + 1))
@@ -77,7 +81,9 @@ def test_batch_and_group_norm_kernels_equal_their_formulas(shape, dtype, centre)
     np.testing.assert_allclose(var, a.astype(np.float64).var(dims), exact, exact)
     for training in (True, False):
         args = (g, a, w, b, mean, var, training, 1e-3, (True, True, True))
-        for x, y in zip(kernels.batch_norm_backward(*args), FORMULAS["batch_norm_backward"](CPU_KERNELS, *args), strict=True):
+        for x, y in zip(
+            kernels.batch_norm_backward(*args), FORMULAS["batch_norm_backward"](CPU_KERNELS, *args), strict=True
+        ):
             assert x.dtype == dtype
             np.testing.assert_allclose(x, y, exact, exact * (10 * np.abs(y).max() + 1))
     groups = 2
@@ -87,7 +93,9 @@ def test_batch_and_group_norm_kernels_equal_their_formulas(shape, dtype, centre)
     view = (1, -1) + (1,) * (len(shape) - 2)
     np.testing.assert_allclose(out, xhat.reshape(shape) * w.reshape(view) + b.reshape(view), exact, exact * 10)
     args = (g, a, mean, rstd, w, b, (True, True, True), groups, 1e-3)
-    for x, y in zip(kernels.group_norm_backward(*args), FORMULAS["group_norm_backward"](CPU_KERNELS, *args), strict=True):
+    for x, y in zip(
+        kernels.group_norm_backward(*args), FORMULAS["group_norm_backward"](CPU_KERNELS, *args), strict=True
+    ):
         np.testing.assert_allclose(x, y, exact, exact * (10 * np.abs(y).max() + 1))
 
 

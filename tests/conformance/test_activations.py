@@ -5,9 +5,9 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from tests.conformance.sidebyside import agree, refused, same, to_flambeau, to_torch, warned
 
 import flambeau
+from tests.conformance.sidebyside import agree, refused, same, to_flambeau, to_torch, warned
 
 RNG = np.random.default_rng(3)
 GRID = np.concatenate([RNG.normal(0, 3, 40), [-30.0, 30.0, 21.0, -4.0, 4.0, 7.5]])
@@ -73,14 +73,22 @@ def test_large_and_odd_layouts(name):
     agree(name, lambda F, x: CASES[name](F, x[::2, 1:]), values[:20], second=False)
 
 
-@pytest.mark.parametrize("name", [n for n in CASES if "softm" not in n and n not in ("gelu", "gelu tanh", "glu", "log_softmax")])
+@pytest.mark.parametrize(
+    "name", [n for n in CASES if "softm" not in n and n not in ("gelu", "gelu tanh", "glu", "log_softmax")]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_edges(name, dtype):
     points = np.array([0.0, -0.0, INF, -INF, NAN, 3, -3, 6, 1, -1, 0.5, -0.5, 20, 21, -20, -100, 0.8, -0.8, 0.3], dtype)
     agree(name, CASES[name], points, wrt=[])
     if name not in UNSETTLED:
         agree(name, CASES[name], points, second=False, scale=SCALE.get(name, 1))
-    agree(name, CASES[name], np.nan_to_num(points, nan=2.5, posinf=40.0, neginf=-40.0), second=False, scale=SCALE.get(name, 1))
+    agree(
+        name,
+        CASES[name],
+        np.nan_to_num(points, nan=2.5, posinf=40.0, neginf=-40.0),
+        second=False,
+        scale=SCALE.get(name, 1),
+    )
     zero = np.array(-0.7, dtype)
     agree(name, CASES[name], zero, second=name not in NO_SECOND, scale=SCALE.get(name, 1))
     agree(name, CASES[name], np.zeros((0, 2), dtype), second=False)
@@ -96,7 +104,20 @@ def test_relu_keeps_infinite_and_nan_gradients_where_pytorch_does():
 
 @pytest.mark.parametrize(
     "name",
-    ["relu", "relu6", "elu", "selu", "celu", "leaky_relu", "silu", "mish", "hardtanh", "hardswish", "hardsigmoid", "rrelu"],
+    [
+        "relu",
+        "relu6",
+        "elu",
+        "selu",
+        "celu",
+        "leaky_relu",
+        "silu",
+        "mish",
+        "hardtanh",
+        "hardswish",
+        "hardsigmoid",
+        "rrelu",
+    ],
 )
 def test_inplace(name):
     def call(F, x):
@@ -110,9 +131,15 @@ def test_inplace(name):
 
 def test_inplace_functions():
     for name, args in (
-        ("relu_", ()), ("elu_", (0.5,)), ("selu_", ()), ("celu_", (0.5,)), ("leaky_relu_", (0.3,)),
-        ("hardtanh_", (-1.0, 2.0)), ("threshold_", (0.1, 3.0)), ("rrelu_", ()),
-    ):  # fmt: skip
+        ("relu_", ()),
+        ("elu_", (0.5,)),
+        ("selu_", ()),
+        ("celu_", (0.5,)),
+        ("leaky_relu_", (0.3,)),
+        ("hardtanh_", (-1.0, 2.0)),
+        ("threshold_", (0.1, 3.0)),
+        ("rrelu_", ()),
+    ):
         agree(name, lambda F, x, n=name, a=args: getattr(F, n)(x * 1, *a), GRID)
 
 
@@ -179,7 +206,11 @@ def test_softmax_extremes(name):
 def test_softmax_dtype_and_implicit_dim():
     x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
     agree("dtype", lambda F, x: F.softmax(x, 1, dtype=(flambeau if F is flambeau.nn.functional else torch).float64), x)
-    agree("ints", lambda F, x: F.softmax(x, 0, dtype=(flambeau if F is flambeau.nn.functional else torch).float32), np.arange(4))
+    agree(
+        "ints",
+        lambda F, x: F.softmax(x, 0, dtype=(flambeau if F is flambeau.nn.functional else torch).float32),
+        np.arange(4),
+    )
     for name in ("softmax", "log_softmax", "softmin"):
         for shape in ((3,), (3, 4), (2, 3, 4), (2, 2, 3, 4)):
             values = np.random.default_rng(0).normal(size=shape)
@@ -190,8 +221,11 @@ def test_softmax_dtype_and_implicit_dim():
 def test_logsumexp():
     x = np.random.default_rng(0).normal(0, 30, (3, 4, 5))
     for lib_call in (
-        lambda t: t.logsumexp(1), lambda t: t.logsumexp((0, 2)), lambda t: t.logsumexp(-1, True), lambda t: t.logsumexp([0, 1, 2]),
-    ):  # fmt: skip
+        lambda t: t.logsumexp(1),
+        lambda t: t.logsumexp((0, 2)),
+        lambda t: t.logsumexp(-1, True),
+        lambda t: t.logsumexp([0, 1, 2]),
+    ):
         agree("logsumexp", lambda F, x, c=lib_call: c(x), x)
     x = np.array([[-INF, -INF], [1.0, -INF], [INF, 1.0]])
     agree("logsumexp infinite", lambda F, x: x.logsumexp(1), x, second=False)
@@ -223,8 +257,9 @@ def test_ints():
 REFUSED = [
     (name, dtype)
     for name in (
-        "gelu silu elu selu celu leaky_relu hardswish hardsigmoid logsigmoid mish softshrink hardshrink softplus rrelu glu".split()
-    )
+        "gelu silu elu selu celu leaky_relu hardswish hardsigmoid logsigmoid mish softshrink hardshrink softplus rrelu "
+        "glu"
+    ).split()
     for dtype in ("int64", "bool", "complex64")
     if (name, dtype) != ("silu", "complex64")
 ] + [("relu", "bool"), ("relu", "complex64"), ("hardtanh", "bool"), ("relu6", "complex64")]
@@ -276,8 +311,8 @@ def test_grad_fn_names():
 
 def test_signatures():
     for name in (
-        "threshold relu glu hardtanh relu6 elu selu celu leaky_relu rrelu tanhshrink softsign softmin softmax gumbel_softmax "
-        "log_softmax hardsigmoid silu mish hardswish"
+        "threshold relu glu hardtanh relu6 elu selu celu leaky_relu rrelu tanhshrink softsign softmin softmax "
+        "gumbel_softmax log_softmax hardsigmoid silu mish hardswish"
     ).split():
         want = inspect.signature(getattr(torch.nn.functional, name)).parameters
         have = inspect.signature(getattr(flambeau.nn.functional, name)).parameters

@@ -38,62 +38,108 @@ PAIRS = {
     "huber": (lambda F, x, t, r: F.huber_loss(x, t, r, 0.8), (draw(4, 5), draw(4, 5)), [0, 1]),
     "bce": (lambda F, x, t, r: F.binary_cross_entropy(x, t, reduction=r), (unit(4, 5), unit(4, 5)), [0, 1]),
     "bce weight": (
-        lambda F, x, t, w, r: F.binary_cross_entropy(x, t, w, reduction=r), (unit(4, 5), unit(4, 5), unit(5)), [0, 1],
+        lambda F, x, t, w, r: F.binary_cross_entropy(x, t, w, reduction=r),
+        (unit(4, 5), unit(4, 5), unit(5)),
+        [0, 1],
     ),
-    "bce logits": (lambda F, x, t, r: F.binary_cross_entropy_with_logits(x, t, reduction=r), (draw(4, 5), unit(4, 5)), [0, 1]),
+    "bce logits": (
+        lambda F, x, t, r: F.binary_cross_entropy_with_logits(x, t, reduction=r),
+        (draw(4, 5), unit(4, 5)),
+        [0, 1],
+    ),
     "bce logits weight": (
         lambda F, x, t, w, p, r: F.binary_cross_entropy_with_logits(x, t, w, reduction=r, pos_weight=p),
-        (draw(4, 5), unit(4, 5), unit(4, 5), unit(5)), [0, 1],
+        (draw(4, 5), unit(4, 5), unit(4, 5), unit(5)),
+        [0, 1],
     ),
     "kl": (lambda F, x, t, r: F.kl_div(x, t, reduction=r), (np.log(unit(4, 5)), unit(4, 5)), [0, 1]),
-    "kl log": (lambda F, x, t, r: F.kl_div(x, t, reduction=r, log_target=True), (np.log(unit(4, 5)), np.log(unit(4, 5))), [0, 1]),
+    "kl log": (
+        lambda F, x, t, r: F.kl_div(x, t, reduction=r, log_target=True),
+        (np.log(unit(4, 5)), np.log(unit(4, 5))),
+        [0, 1],
+    ),
     "poisson": (lambda F, x, t, r: F.poisson_nll_loss(x, t, reduction=r), (draw(4, 5), unit(4, 5)), [0, 1]),
     "poisson rate": (
-        lambda F, x, t, r: F.poisson_nll_loss(x, t, False, True, reduction=r), (unit(4, 5), 4 * unit(4, 5)), [0, 1],
+        lambda F, x, t, r: F.poisson_nll_loss(x, t, False, True, reduction=r),
+        (unit(4, 5), 4 * unit(4, 5)),
+        [0, 1],
     ),
-    "gaussian": (lambda F, x, t, v, r: F.gaussian_nll_loss(x, t, v, reduction=r), (draw(4, 5), draw(4, 5), unit(4, 5)), [0, 1, 2]),
+    "gaussian": (
+        lambda F, x, t, v, r: F.gaussian_nll_loss(x, t, v, reduction=r),
+        (draw(4, 5), draw(4, 5), unit(4, 5)),
+        [0, 1, 2],
+    ),
     "gaussian row": (
-        lambda F, x, t, v, r: F.gaussian_nll_loss(x, t, v, True, reduction=r), (draw(4, 5), draw(4, 5), unit(4)), [0, 1, 2],
+        lambda F, x, t, v, r: F.gaussian_nll_loss(x, t, v, True, reduction=r),
+        (draw(4, 5), draw(4, 5), unit(4)),
+        [0, 1, 2],
     ),
-    "gaussian number": (lambda F, x, t, r: F.gaussian_nll_loss(x, t, 0.3, True, reduction=r), (draw(4, 5), draw(4, 5)), [0, 1]),
+    "gaussian number": (
+        lambda F, x, t, r: F.gaussian_nll_loss(x, t, 0.3, True, reduction=r),
+        (draw(4, 5), draw(4, 5)),
+        [0, 1],
+    ),
     "soft margin": (lambda F, x, t, r: F.soft_margin_loss(x, t, reduction=r), (draw(4, 5), signs(4, 5)), [0]),
-    "hinge": (lambda F, x, t, r: F.hinge_embedding_loss(x, t, 1.2, reduction=r), (np.abs(draw(4, 5)), signs(4, 5)), [0]),
+    "hinge": (
+        lambda F, x, t, r: F.hinge_embedding_loss(x, t, 1.2, reduction=r),
+        (np.abs(draw(4, 5)), signs(4, 5)),
+        [0],
+    ),
     "ranking": (
-        lambda F, a, b, t, r: F.margin_ranking_loss(a, b, t, 0.3, reduction=r), (draw(6), draw(6), signs(6)), [0, 1],
+        lambda F, a, b, t, r: F.margin_ranking_loss(a, b, t, 0.3, reduction=r),
+        (draw(6), draw(6), signs(6)),
+        [0, 1],
     ),
     "multilabel soft": (
-        lambda F, x, t, w, r: F.multilabel_soft_margin_loss(x, t, w, reduction=r), (draw(4, 5), unit(4, 5), unit(5)), [0],
+        lambda F, x, t, w, r: F.multilabel_soft_margin_loss(x, t, w, reduction=r),
+        (draw(4, 5), unit(4, 5), unit(5)),
+        [0],
     ),
     "cosine": (
-        lambda F, a, b, t, r: F.cosine_embedding_loss(a, b, t, 0.1, reduction=r), (draw(6, 4), draw(6, 4), signs(6)), [0, 1],
+        lambda F, a, b, t, r: F.cosine_embedding_loss(a, b, t, 0.1, reduction=r),
+        (draw(6, 4), draw(6, 4), signs(6)),
+        [0, 1],
     ),
     "cosine single": (
-        lambda F, a, b, t, r: F.cosine_embedding_loss(a, b, t, reduction=r), (draw(4), draw(4), np.array(1.0)), [0, 1],
+        lambda F, a, b, t, r: F.cosine_embedding_loss(a, b, t, reduction=r),
+        (draw(4), draw(4), np.array(1.0)),
+        [0, 1],
     ),
     "triplet": (
-        lambda F, a, p, n, r: F.triplet_margin_loss(a, p, n, reduction=r), (draw(6, 4), draw(6, 4), draw(6, 4)), [0, 1, 2],
+        lambda F, a, p, n, r: F.triplet_margin_loss(a, p, n, reduction=r),
+        (draw(6, 4), draw(6, 4), draw(6, 4)),
+        [0, 1, 2],
     ),
     "triplet swap": (
         lambda F, a, p, n, r: F.triplet_margin_loss(a, p, n, 2.0, 3, swap=True, reduction=r),
-        (draw(6, 4), draw(6, 4), draw(6, 4)), [0, 1, 2],
+        (draw(6, 4), draw(6, 4), draw(6, 4)),
+        [0, 1, 2],
     ),
     "triplet distance": (
         lambda F, a, p, n, r: F.triplet_margin_with_distance_loss(
             a, p, n, distance_function=lambda u, v: (u - v).abs().sum(-1), margin=0.7, swap=True, reduction=r
         ),
-        (draw(6, 4), draw(6, 4), draw(6, 4)), [0, 1, 2],
+        (draw(6, 4), draw(6, 4), draw(6, 4)),
+        [0, 1, 2],
     ),
     "multi margin": (lambda F, x, t, r: F.multi_margin_loss(x, t, reduction=r), (draw(5, 4), classes(4, 5)), [0]),
     "multi margin 2": (
-        lambda F, x, t, w, r: F.multi_margin_loss(x, t, 2, 0.7, w, reduction=r), (draw(5, 4), classes(4, 5), unit(4)), [0],
+        lambda F, x, t, w, r: F.multi_margin_loss(x, t, 2, 0.7, w, reduction=r),
+        (draw(5, 4), classes(4, 5), unit(4)),
+        [0],
     ),
     "multi margin single": (lambda F, x, t, r: F.multi_margin_loss(x, t, reduction=r), (draw(4), np.array(2)), [0]),
     "multilabel": (
         lambda F, x, t, r: F.multilabel_margin_loss(x, t, reduction=r),
-        (draw(3, 4), np.array([[1, 3, -1, 2], [0, -1, -1, -1], [3, 2, 1, 0]])), [0],
+        (draw(3, 4), np.array([[1, 3, -1, 2], [0, -1, -1, -1], [3, 2, 1, 0]])),
+        [0],
     ),
-    "multilabel single": (lambda F, x, t, r: F.multilabel_margin_loss(x, t, reduction=r), (draw(4), np.array([2, 0, -1, 1])), [0]),
-}  # fmt: skip
+    "multilabel single": (
+        lambda F, x, t, r: F.multilabel_margin_loss(x, t, reduction=r),
+        (draw(4), np.array([2, 0, -1, 1])),
+        [0],
+    ),
+}
 NO_SECOND = ("multi margin", "multilabel", "soft margin")  # PyTorch has no (or another) second derivative
 
 
@@ -127,12 +173,26 @@ def test_broadcast_and_promotion(name):
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
 def test_weighted_regression(name, reduction):
-    agree(name, lambda F, x, t, w: getattr(F, name)(x, t, reduction=reduction, weight=w), draw(3, 4), draw(3, 4), unit(3, 4), wrt=[0, 1])
+    agree(
+        name,
+        lambda F, x, t, w: getattr(F, name)(x, t, reduction=reduction, weight=w),
+        draw(3, 4),
+        draw(3, 4),
+        unit(3, 4),
+        wrt=[0, 1],
+    )
 
 
 def test_large_mse():
     for n in (4000, 8192, 100_003):
-        agree("mse", lambda F, x, t: F.mse_loss(x, t), draw(n, dtype="float32"), draw(n, dtype="float32"), second=False, scale=10)
+        agree(
+            "mse",
+            lambda F, x, t: F.mse_loss(x, t),
+            draw(n, dtype="float32"),
+            draw(n, dtype="float32"),
+            second=False,
+            scale=10,
+        )
 
 
 KINDS = {
@@ -156,10 +216,25 @@ def test_cross_entropy(kind, reduction, shape):
     x, t = draw(*shape[0]), classes(n, *shape[1])
     agree("ce", lambda F, x, t, w=None: F.cross_entropy(x, t, w, **options), x, t, *extra, wrt=[0])
     single = [v.astype(np.float32) for v in extra]
-    agree("ce", lambda F, x, t, w=None: F.cross_entropy(x, t, w, **options), x.astype("f4"), t, *single, wrt=[0], second=False)
+    agree(
+        "ce",
+        lambda F, x, t, w=None: F.cross_entropy(x, t, w, **options),
+        x.astype("f4"),
+        t,
+        *single,
+        wrt=[0],
+        second=False,
+    )
     p = np.moveaxis(RNG.dirichlet(np.ones(n), shape[1]), -1, 1 if len(shape[0]) > 1 else 0)
     options.pop("ignore_index", None)
-    agree("ce probabilities", lambda F, x, p, w=None: F.cross_entropy(x, p, w, **options), x, np.ascontiguousarray(p), *extra, wrt=[0, 1])
+    agree(
+        "ce probabilities",
+        lambda F, x, p, w=None: F.cross_entropy(x, p, w, **options),
+        x,
+        np.ascontiguousarray(p),
+        *extra,
+        wrt=[0, 1],
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -169,7 +244,14 @@ def test_nll_loss(kind, reduction, shape):
     options = dict(KINDS[kind], reduction=reduction)
     n = shape[0][1 if len(shape[0]) > 1 else 0]
     extra = [unit(n)] if options.pop("weight", False) else []
-    agree("nll", lambda F, x, t, w=None: F.nll_loss(x, t, w, **options), draw(*shape[0]), classes(n, *shape[1]), *extra, wrt=[0])
+    agree(
+        "nll",
+        lambda F, x, t, w=None: F.nll_loss(x, t, w, **options),
+        draw(*shape[0]),
+        classes(n, *shape[1]),
+        *extra,
+        wrt=[0],
+    )
 
 
 def test_class_targets_at_the_edges():
@@ -215,15 +297,31 @@ def test_ctc(lengths, reduction, zero_infinity):
     agree("ctc flat", call, x, flat, second=False)
     agree("ctc float32", call, x.astype(np.float32), t.astype(np.int32), second=False, scale=10)
     given = [np.array(n) for n in lengths]
-    agree("ctc tensors", lambda F, x, t, a, b: F.ctc_loss(x, t, a, b, blank=0, reduction=reduction), x, t, *given, second=False)
+    agree(
+        "ctc tensors",
+        lambda F, x, t, a, b: F.ctc_loss(x, t, a, b, blank=0, reduction=reduction),
+        x,
+        t,
+        *given,
+        second=False,
+    )
 
 
 def test_ctc_single_and_blank():
     x, t = draw(9, 5), np.array([1, 3, 3])
     agree(
-        "single", lambda F, x, t: F.ctc_loss(F.log_softmax(x, -1), t, flambeau.tensor(9) if F is flambeau.nn.functional else torch.tensor(9),
-        flambeau.tensor(3) if F is flambeau.nn.functional else torch.tensor(3), blank=2), x, t, second=False,
-    )  # fmt: skip
+        "single",
+        lambda F, x, t: F.ctc_loss(
+            F.log_softmax(x, -1),
+            t,
+            flambeau.tensor(9) if F is flambeau.nn.functional else torch.tensor(9),
+            flambeau.tensor(3) if F is flambeau.nn.functional else torch.tensor(3),
+            blank=2,
+        ),
+        x,
+        t,
+        second=False,
+    )
 
 
 def test_bce_at_zero_and_one():
@@ -242,7 +340,9 @@ def test_kl_batchmean_and_warning():
     assert warned(lambda F, x, t: F.kl_div(x, t, reduction="sum"), *args) == []
 
 
-@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "soft_margin_loss", "poisson_nll_loss", "hinge_embedding_loss"])
+@pytest.mark.parametrize(
+    "name", ["mse_loss", "l1_loss", "smooth_l1_loss", "soft_margin_loss", "poisson_nll_loss", "hinge_embedding_loss"]
+)
 @pytest.mark.parametrize("old", [{"size_average": False}, {"size_average": True}, {"reduce": False}, {"reduce": True}])
 def test_outdated_flags(name, old):
     args = draw(3, 4), signs(3, 4)
@@ -280,11 +380,21 @@ def logs(*shape):
     return np.log(np.full(shape, 1 / shape[-1], np.float32))
 
 
+ELEMENTWISE = "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss".split()
 BAD = [
-    *[(lambda F, x, t, n=n: getattr(F, n)(x, t), (X, ones(5))) for n in "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss".split()],
-    *[(lambda F, x, t, n=n: getattr(F, n)(x, t, reduction="foo"), (X, X)) for n in "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss binary_cross_entropy_with_logits".split()],
-    *[(lambda F, x, n=n: getattr(F, n)(x, None), (X,)) for n in "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss binary_cross_entropy_with_logits".split()],
-    *[(lambda F, x, t, n=n: getattr(F, n)(x, t), (T, T)) for n in "mse_loss l1_loss smooth_l1_loss huber_loss kl_div soft_margin_loss".split()],
+    *[
+        (lambda F, x, t, n=n: getattr(F, n)(x, t), (X, ones(5)))
+        for n in "mse_loss l1_loss smooth_l1_loss huber_loss kl_div poisson_nll_loss soft_margin_loss".split()
+    ],
+    *[
+        (lambda F, x, t, n=n: getattr(F, n)(x, t, reduction="foo"), (X, X))
+        for n in [*ELEMENTWISE, "binary_cross_entropy_with_logits"]
+    ],
+    *[(lambda F, x, n=n: getattr(F, n)(x, None), (X,)) for n in [*ELEMENTWISE, "binary_cross_entropy_with_logits"]],
+    *[
+        (lambda F, x, t, n=n: getattr(F, n)(x, t), (T, T))
+        for n in "mse_loss l1_loss smooth_l1_loss huber_loss kl_div soft_margin_loss".split()
+    ],
     (lambda F, x, t: F.smooth_l1_loss(x, t, beta=-1.0), (X, X)),
     (lambda F, x, t: F.huber_loss(x, t, delta=0.0), (X, X)),
     (lambda F, x, t, w: F.mse_loss(x, t, weight=w), (X, X, ones(3))),
@@ -354,7 +464,7 @@ BAD = [
     (lambda F, x, t: F.ctc_loss(x, t, (-1, 5), (3, 3)), (logs(5, 2, 6), ones(2, 3, dtype=np.int64))),
     (lambda F, x, t: F.ctc_loss(x, t, (5, 5), (3, 3)), (logs(5, 2, 6), ones(4, dtype=np.int64))),
     (lambda F, x, t: F.ctc_loss(x, t, (5, 5), (3, 3)), (ones(5, 2, 6, dtype=np.int64), ones(2, 3, dtype=np.int64))),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "args"), BAD)
@@ -365,8 +475,9 @@ def test_refused(call, args):
 def test_signatures():
     for name in (
         "ctc_loss nll_loss poisson_nll_loss gaussian_nll_loss kl_div cross_entropy binary_cross_entropy "
-        "binary_cross_entropy_with_logits smooth_l1_loss huber_loss l1_loss mse_loss margin_ranking_loss hinge_embedding_loss "
-        "multilabel_margin_loss soft_margin_loss multilabel_soft_margin_loss cosine_embedding_loss multi_margin_loss "
+        "binary_cross_entropy_with_logits smooth_l1_loss huber_loss l1_loss mse_loss margin_ranking_loss "
+        "hinge_embedding_loss multilabel_margin_loss soft_margin_loss multilabel_soft_margin_loss "
+        "cosine_embedding_loss multi_margin_loss "
         "triplet_margin_loss triplet_margin_with_distance_loss"
     ).split():
         want = inspect.signature(getattr(torch.nn.functional, name)).parameters.values()

@@ -16,7 +16,14 @@ def draw(*shape, dtype="float64", spread=2.0, centre=1.0):
     return RNG.normal(centre, spread, shape).astype(dtype)
 
 
-LAYER = [((4, 6), (6,)), ((2, 3, 4), (3, 4)), ((5,), (5,)), ((2, 3, 4), (2, 3, 4)), ((300, 70), (70,)), ((64, 256), (256,))]
+LAYER = [
+    ((4, 6), (6,)),
+    ((2, 3, 4), (3, 4)),
+    ((5,), (5,)),
+    ((2, 3, 4), (2, 3, 4)),
+    ((300, 70), (70,)),
+    ((64, 256), (256,)),
+]
 
 
 @pytest.mark.parametrize(("shape", "inner"), LAYER)
@@ -28,7 +35,13 @@ def test_layer_norm(shape, inner):
     agree("weight", lambda F, x, w: F.layer_norm(x, list(inner), w), x, w, second=False)
     agree("bias", lambda F, x, b: F.layer_norm(x, inner, None, b), x, b, second=False)
     agree("only weight", lambda F, x, w, b: F.layer_norm(x, inner, w, b), x, w, b, wrt=[1], second=False)
-    agree("float32", lambda F, x, w, b: F.layer_norm(x, inner, w, b), *(v.astype("f4") for v in (x, w, b)), second=second, scale=10)
+    agree(
+        "float32",
+        lambda F, x, w, b: F.layer_norm(x, inner, w, b),
+        *(v.astype("f4") for v in (x, w, b)),
+        second=second,
+        scale=10,
+    )
 
 
 @pytest.mark.parametrize(("shape", "inner"), LAYER)
@@ -40,14 +53,22 @@ def test_rms_norm(shape, inner):
     agree("float32", lambda F, x, w: F.rms_norm(x, inner, w), x.astype("f4"), w.astype("f4"), second=second, scale=10)
 
 
-@pytest.mark.parametrize(("shape", "groups"), [((2, 6, 5), 3), ((3, 4), 2), ((2, 4, 3, 5), 1), ((4, 8, 9, 9), 8), ((16, 32, 14, 14), 4)])
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((2, 6, 5), 3), ((3, 4), 2), ((2, 4, 3, 5), 1), ((4, 8, 9, 9), 8), ((16, 32, 14, 14), 4)]
+)
 def test_group_norm(shape, groups):
     x, w, b = draw(*shape), draw(shape[1]), draw(shape[1])
     second = x.size < 1000
     agree("plain", lambda F, x: F.group_norm(x, groups), x, second=second)
     agree("affine", lambda F, x, w, b: F.group_norm(x, groups, w, b, 1e-3), x, w, b, second=second)
     agree("weight", lambda F, x, w: F.group_norm(x, groups, w), x, w, second=False)
-    agree("float32", lambda F, x, w, b: F.group_norm(x, groups, w, b), *(v.astype("f4") for v in (x, w, b)), second=False, scale=20)
+    agree(
+        "float32",
+        lambda F, x, w, b: F.group_norm(x, groups, w, b),
+        *(v.astype("f4") for v in (x, w, b)),
+        second=False,
+        scale=20,
+    )
 
 
 BATCH = [(5, 3), (4, 3, 6), (2, 3, 4, 5), (2, 3, 2, 3, 4), (3, 4, 9, 9), (33, 17, 12, 12), (600, 70), (2, 2, 200)]
@@ -59,7 +80,13 @@ def test_batch_norm_training(shape):
     second = x.size < 1000
     agree("plain", lambda F, x: F.batch_norm(x, None, None, training=True), x, second=second)
     agree("affine", lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True, eps=1e-3), x, w, b, second=second)
-    agree("float32", lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True), *(v.astype("f4") for v in (x, w, b)), second=False, scale=50)
+    agree(
+        "float32",
+        lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True),
+        *(v.astype("f4") for v in (x, w, b)),
+        second=False,
+        scale=50,
+    )
 
 
 @pytest.mark.parametrize("shape", BATCH)
@@ -135,10 +162,31 @@ def test_local_response_norm(size):
 def test_half(dtype):
     x, w = draw(4, 6, 5, dtype="float32"), draw(5, dtype="float32")
     c = draw(6, dtype="float32")
-    agree("layer", lambda F, x, w, b: F.layer_norm(x, (5,), w, b), (x, dtype), (w, dtype), (w, dtype), second=False, scale=3)
-    agree("layer mixed", lambda F, x, w, b: F.layer_norm(x, (5,), w, b), (x, dtype), w, w, wrt=[0], second=False, scale=3)
-    agree("batch", lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True), (x, dtype), c, c, wrt=[0], second=False, scale=3)
-    agree("group", lambda F, x, w, b: F.group_norm(x, 3, w, b), (x, dtype), (c, dtype), (c, dtype), second=False, scale=3)
+    agree(
+        "layer",
+        lambda F, x, w, b: F.layer_norm(x, (5,), w, b),
+        (x, dtype),
+        (w, dtype),
+        (w, dtype),
+        second=False,
+        scale=3,
+    )
+    agree(
+        "layer mixed", lambda F, x, w, b: F.layer_norm(x, (5,), w, b), (x, dtype), w, w, wrt=[0], second=False, scale=3
+    )
+    agree(
+        "batch",
+        lambda F, x, w, b: F.batch_norm(x, None, None, w, b, True),
+        (x, dtype),
+        c,
+        c,
+        wrt=[0],
+        second=False,
+        scale=3,
+    )
+    agree(
+        "group", lambda F, x, w, b: F.group_norm(x, 3, w, b), (x, dtype), (c, dtype), (c, dtype), second=False, scale=3
+    )
     agree("rms", lambda F, x: F.rms_norm(x, (5,)), (x, dtype), second=False, scale=3)
 
 

@@ -38,7 +38,9 @@ def _(s):
     yield call(s.strided(s.real, 3, 2), s.real(3, 2))
 
 
-@lambda f: row(F + "smooth_l1_loss beta", f, lambda lib, *a, **k: lib.nn.functional.smooth_l1_loss(*a, **k), ops="smooth_l1_loss")
+@lambda f: row(
+    F + "smooth_l1_loss beta", f, lambda lib, *a, **k: lib.nn.functional.smooth_l1_loss(*a, **k), ops="smooth_l1_loss"
+)
 def _(s):
     yield call(s.apart(4), s.unit(4), beta=0.3)
     yield call(s.apart(4), s.unit(4), beta=2.5)
@@ -52,7 +54,9 @@ def _(s):
     yield call(p(3, 2), p(3, 2), Fixed(s.positive(3, 2)))
 
 
-@lambda f: row(F + "binary_cross_entropy_with_logits", f, ops="binary_cross_entropy_with_logits", method=False, dtypes="dfh")
+@lambda f: row(
+    F + "binary_cross_entropy_with_logits", f, ops="binary_cross_entropy_with_logits", method=False, dtypes="dfh"
+)
 def _(s):
     for reduction in REDUCTIONS:
         yield call(s.nonzero(3, 2), half(s)(3, 2), reduction=reduction)
@@ -114,15 +118,28 @@ def dense_targets(s):
 row(F + "nll_loss", class_targets, ops="nll_loss", dtypes="df", method=False)
 row(F + "cross_entropy", class_targets, ops="cross_entropy_rows", dtypes="df", method=False)
 row(
-    F + "nll_loss dense", dense_targets, lambda lib, *a, **k: lib.nn.functional.nll_loss(*a, **k), ops="nll_loss2d", dtypes="df",
-)  # fmt: skip
+    F + "nll_loss dense",
+    dense_targets,
+    lambda lib, *a, **k: lib.nn.functional.nll_loss(*a, **k),
+    ops="nll_loss2d",
+    dtypes="df",
+)
 row(
-    F + "cross_entropy dense", dense_targets, lambda lib, *a, **k: lib.nn.functional.cross_entropy(*a, **k),
-    ops="nll_loss2d log_softmax", dtypes="df",
-)  # fmt: skip
+    F + "cross_entropy dense",
+    dense_targets,
+    lambda lib, *a, **k: lib.nn.functional.cross_entropy(*a, **k),
+    ops="nll_loss2d log_softmax",
+    dtypes="df",
+)
 
 
-@lambda f: row(F + "cross_entropy soft", f, lambda lib, *a, **k: lib.nn.functional.cross_entropy(*a, **k), ops="log_softmax", grad_fn=False)
+@lambda f: row(
+    F + "cross_entropy soft",
+    f,
+    lambda lib, *a, **k: lib.nn.functional.cross_entropy(*a, **k),
+    ops="log_softmax",
+    grad_fn=False,
+)
 def _(s):
     yield call(s.real(3, 4), s.positive(3, 4))
     yield call(s.real(3, 4), s.positive(3, 4), Fixed(s.positive(4)), reduction="none", label_smoothing=0.2)
@@ -144,10 +161,12 @@ def _(s):
 
 # PyTorch's gradient of ctc_loss is that of the scores before their log-softmax, not of the log-probabilities themselves
 @lambda f: row(
-    F + "ctc_loss", f,
+    F + "ctc_loss",
+    f,
     lambda lib, x, t, *a, **k: lib.nn.functional.ctc_loss(lib.nn.functional.log_softmax(x, -1), t, *a, **k),
-    ops="ctc_loss_rows", orders=1,
-)  # fmt: skip
+    ops="ctc_loss_rows",
+    orders=1,
+)
 def _(s):
     yield call(s.real(5, 2, 3), np.array([[1, 2], [2, 2]]), (5, 4), (2, 1))
     yield call(s.real(5, 2, 3), np.array([[1, 2], [2, 2]]), (5, 4), (2, 2), 0, "sum")

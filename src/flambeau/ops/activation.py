@@ -10,61 +10,27 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.runtime import NS, thread
+from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
+from flambeau.ops.actbase import floating, ordered, write_into
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.elementwise import abs, tanh
+from flambeau.ops.piecewise import hardshrink as hardshrink
+from flambeau.ops.piecewise import hardsigmoid as hardsigmoid
+from flambeau.ops.piecewise import hardswish as hardswish
+from flambeau.ops.piecewise import softshrink as softshrink
+from flambeau.ops.piecewise import softsign as softsign
+from flambeau.ops.piecewise import tanhshrink as tanhshrink
 from flambeau.random import default_generator
 
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 _CUBIC = 0.044715
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-
-
-def _floating(name: str, a: Any, kinds: str = "f") -> None:
-    if a.dtype.kind not in kinds:
-        raise NotImplementedError(
-            f"{name}(): expected a floating-point tensor, got {describe(a)}; convert it with .to(torch.float32)"
-        )
-
-
-def _ordered(name: str, a: Any) -> None:
-    """Refuses what has no order, or no use for one."""
-    if a.dtype.kind == "b":
-        raise RuntimeError(f"{name}(): bool tensors are not supported, got {describe(a)}; convert it with .to(torch.float32)")
-    if a.dtype.kind == "c":
-        raise NotImplementedError(f"{name}(): complex numbers have no order, got {describe(a)}")
-
-
-# --- in place -----------------------------------------------------------------------------------------------------
-
-_writers: dict[Callable, Callable] = {}
-
-
-def _write(function: Callable, input: Any, *args: Any) -> Any:
-    """`function(input, *args)` written into `input`. What the tape keeps of the input is a copy from before the write."""
-    writer = _writers.get(function)
-    if writer is None:
-
-        def on_copy(source: Any, *rest: Any) -> Any:
-            if thread.grad and source._node is not None and "input" in function.op.saves():  # type: ignore[attr-defined]
-                before = object.__new__(NS["Tensor"])
-                before._a, before._node = source._a.copy(), source._node
-                source = before
-            return function(source, *rest)
-
-        on_copy.__name__ = function.__name__
-        writer = _writers[function] = NS["IN_PLACE"](on_copy)
-    if not isinstance(input, NS["Tensor"]):
-        raise TypeError(f"{function.__name__}_(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    return writer(input, *args)
 
 
 # --- rectifiers ---------------------------------------------------------------------------------------------------
@@ -74,7 +40,7 @@ def _write(function: Callable, input: Any, *args: Any) -> Any:
 def relu_op(k, input: Tensor):
     """`max(0, x)` of each element. Its derivative at 0 is 0."""
     if input.dtype.kind != "f":
-        _ordered("relu", input)
+        ordered("relu", input)
     return k.relu(input)
 
 
@@ -96,19 +62,19 @@ def relu(input: Any, inplace: bool = False) -> Any:
     >>> torch.relu(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    return _write(relu_op, input) if inplace else relu_op(input)
+    return write_into(relu_op, input) if inplace else relu_op(input)
 
 
 def relu_(input: Any) -> Any:
     """`relu`, written into `input`."""
-    return _write(relu_op, input)
+    return write_into(relu_op, input)
 
 
 @op(name="threshold", elementwise=True)
 def threshold_op(k, input: Tensor, threshold, value):
     """Elements above `threshold` as they are, others replaced by `value`."""
     if input.dtype.kind in "bc":
-        _floating("threshold", input)
+        floating("threshold", input)
     return k.threshold(input, threshold, value)
 
 
@@ -125,19 +91,19 @@ def threshold_backward(k, g, a, threshold):
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """Elements above `threshold` as they are, all others replaced by `value`."""
-    return _write(threshold_op, input, threshold, value) if inplace else threshold_op(input, threshold, value)
+    return write_into(threshold_op, input, threshold, value) if inplace else threshold_op(input, threshold, value)
 
 
 def threshold_(input: Any, threshold: float, value: float) -> Any:
     """`threshold`, written into `input`."""
-    return _write(threshold_op, input, threshold, value)
+    return write_into(threshold_op, input, threshold, value)
 
 
 @op(name="hardtanh", elementwise=True)
 def hardtanh_op(k, input: Tensor, min_val=-1.0, max_val=1.0):
     """Elements limited to `[min_val, max_val]`."""
     if input.dtype.kind != "f":
-        _ordered("hardtanh", input)
+        ordered("hardtanh", input)
         min_val, max_val = int(min_val), int(max_val)
     return k.hardtanh(input, min_val, max_val)
 
@@ -157,7 +123,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """Elements limited to `[min_val, max_val]`. ValueError if the limits are the wrong way round."""
     if min_val > max_val:
         raise ValueError(f"hardtanh(): min_val cannot be greater than max_val, got {min_val} and {max_val}")
-    return _write(hardtanh_op, input, min_val, max_val) if inplace else hardtanh_op(input, min_val, max_val)
+    return write_into(hardtanh_op, input, min_val, max_val) if inplace else hardtanh_op(input, min_val, max_val)
 
 
 def hardtanh_(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
@@ -173,7 +139,7 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 @op(name="leaky_relu", elementwise=True)
 def leaky_relu_op(k, input: Tensor, negative_slope=0.01):
     """Each element if positive, else times `negative_slope`."""
-    _floating("leaky_relu", input)
+    floating("leaky_relu", input)
     return k.leaky_relu(input, negative_slope)
 
 
@@ -190,12 +156,12 @@ def leaky_relu_backward(k, g, a, negative_slope):
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
     """Each element if positive, else times `negative_slope`."""
-    return _write(leaky_relu_op, input, negative_slope) if inplace else leaky_relu_op(input, negative_slope)
+    return write_into(leaky_relu_op, input, negative_slope) if inplace else leaky_relu_op(input, negative_slope)
 
 
 def leaky_relu_(input: Any, negative_slope: float = 0.01) -> Any:
     """`leaky_relu`, written into `input`."""
-    return _write(leaky_relu_op, input, negative_slope)
+    return write_into(leaky_relu_op, input, negative_slope)
 
 
 @op(elementwise=True, grad_name="PreluKernelBackward0")
@@ -222,14 +188,18 @@ def prelu(input: Any, weight: Any) -> Any:
     """
     have, want = weight._a, input._a
     if have.dtype != want.dtype:
-        raise RuntimeError(f"prelu(): expected weight of input's dtype, got input {describe(input)}, weight {describe(weight)}")
-    _floating("prelu", want, "fV")
+        raise RuntimeError(
+            f"prelu(): expected weight of input's dtype, got input {describe(input)}, weight {describe(weight)}"
+        )
+    floating("prelu", want, "fV")
     if have.ndim > 1:
         raise RuntimeError(f"prelu(): expected weight with at most one dimension, got {describe(weight)}")
     if have.size != 1:
         channels = want.shape[1] if want.ndim > 1 else 1
         if want.ndim == 0 or have.size != channels:
-            raise RuntimeError(f"prelu(): expected 1 or {channels} weights for input {describe(input)}, got {have.size}")
+            raise RuntimeError(
+                f"prelu(): expected 1 or {channels} weights for input {describe(input)}, got {have.size}"
+            )
     if have.ndim and want.ndim != 1:
         weight = weight.reshape((-1,) + (1,) * (want.ndim - 2)) if want.ndim > 1 else weight.reshape(())
     return prelu_kernel(input, weight)
@@ -246,10 +216,12 @@ def _(k, g, noise):
     return k.mul(g, noise)
 
 
-def rrelu(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False) -> Any:
-    """Leaky ReLU whose slopes are drawn from `[lower, upper)` in training, and otherwise are the middle of that range."""
+def rrelu(
+    input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Any:
+    """Leaky ReLU whose slopes are drawn from `[lower, upper)` in training, else the middle of that range."""
     a = input._a
-    _floating("rrelu", a, "fV")
+    floating("rrelu", a, "fV")
     if lower > upper:
         raise RuntimeError(f"rrelu(): the lower bound must not exceed the upper one, got lower={lower}, upper={upper}")
     positive = a > 0
@@ -261,7 +233,7 @@ def rrelu(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: 
     else:
         noise = np.where(positive, 1.0, (lower + upper) / 2)
     held = NS["WRAP"](noise.astype(a.dtype))
-    return _write(rrelu_with_noise, input, held) if inplace else rrelu_with_noise(input, held)
+    return write_into(rrelu_with_noise, input, held) if inplace else rrelu_with_noise(input, held)
 
 
 def rrelu_(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Any:
@@ -272,7 +244,7 @@ def rrelu_(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training:
 @op(name="elu", elementwise=True)
 def elu_op(k, input: Tensor, alpha=1.0, scale=1.0, input_scale=1.0):
     """`scale * x` if positive, else `scale * alpha * (exp(input_scale * x) - 1)`."""
-    _floating("elu", input)
+    floating("elu", input)
     return k.elu(input, alpha, scale, input_scale)
 
 
@@ -291,7 +263,7 @@ def elu_backward(k, g, a, alpha, scale, input_scale):
 @op(name="celu", elementwise=True)
 def celu_op(k, input: Tensor, alpha=1.0):
     """`x` if positive, else `alpha * (exp(x / alpha) - 1)`."""
-    _floating("celu", input)
+    floating("celu", input)
     return k.elu(input, alpha, 1.0, 1.0 / alpha)
 
 
@@ -302,18 +274,18 @@ def _(k, g, input, alpha):
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """`x` if positive, else `alpha * (exp(x) - 1)`. Clevert et al. 2015, arXiv:1511.07289."""
-    return _write(elu_op, input, alpha) if inplace else elu_op(input, alpha)
+    return write_into(elu_op, input, alpha) if inplace else elu_op(input, alpha)
 
 
 def elu_(input: Any, alpha: float = 1.0) -> Any:
     """`elu`, written into `input`."""
-    return _write(elu_op, input, alpha)
+    return write_into(elu_op, input, alpha)
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
-    """ELU with the scales that keep mean 0 and variance 1 from layer to layer. Klambauer et al. 2017, arXiv:1706.02515."""
+    """ELU scaled so that mean 0 and variance 1 last from layer to layer. Klambauer et al. 2017, arXiv:1706.02515."""
     args = (_SELU_ALPHA, _SELU_SCALE, 1.0)
-    return _write(elu_op, input, *args) if inplace else elu_op(input, *args)
+    return write_into(elu_op, input, *args) if inplace else elu_op(input, *args)
 
 
 def selu_(input: Any) -> Any:
@@ -325,7 +297,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """`x` if positive, else `alpha * (exp(x / alpha) - 1)`. Barron 2017, arXiv:1704.07483."""
     if alpha == 0:
         raise RuntimeError("celu(): alpha must not be 0, the input is divided by it")
-    return _write(celu_op, input, alpha) if inplace else celu_op(input, alpha)
+    return write_into(celu_op, input, alpha) if inplace else celu_op(input, alpha)
 
 
 def celu_(input: Any, alpha: float = 1.0) -> Any:
@@ -344,7 +316,7 @@ def gelu(k, input: Tensor, approximate="none"):
     """
     if approximate != "none" and approximate != "tanh":
         raise RuntimeError(f"gelu(): approximate must be 'none' or 'tanh', got {approximate!r}")
-    _floating("gelu", input)
+    floating("gelu", input)
     return k.gelu(input, approximate)
 
 
@@ -355,7 +327,7 @@ def _(k, g, input, out1, approximate):
 
 @composite
 def gelu_backward(k, g, a, cdf, approximate):
-    """The gradient of GELU. `cdf`, kept by forward, is for kernels: a recorded backward needs it as a function of `a`."""
+    """The gradient of GELU. `cdf`, kept by forward, is for kernels: recorded, it must be a function of `a`."""
     if approximate == "tanh":
         square = k.mul(a, a)
         t = k.tanh(k.mul(a, k.add(k.mul(square, _SQRT_2_OVER_PI * _CUBIC), _SQRT_2_OVER_PI)))
@@ -370,7 +342,7 @@ def gelu_backward(k, g, a, cdf, approximate):
 @op(name="silu", elementwise=True)
 def silu_op(k, input: Tensor):
     """`x * sigmoid(x)`."""
-    _floating("silu", input, "fc")
+    floating("silu", input, "fc")
     return k.silu(input)
 
 
@@ -388,13 +360,13 @@ def silu_backward(k, g, a):
 
 def silu(input: Any, inplace: bool = False) -> Any:
     """`x * sigmoid(x)` of each element, also called swish. Elfwing et al. 2017, arXiv:1702.03118."""
-    return _write(silu_op, input) if inplace else silu_op(input)
+    return write_into(silu_op, input) if inplace else silu_op(input)
 
 
 @op(name="mish", elementwise=True)
 def mish_op(k, input: Tensor):
     """`x * tanh(softplus(x))`."""
-    _floating("mish", input)
+    floating("mish", input)
     return k.mish(input)
 
 
@@ -413,13 +385,13 @@ def mish_backward(k, g, a):
 
 def mish(input: Any, inplace: bool = False) -> Any:
     """`x * tanh(softplus(x))` of each element. Misra 2019, arXiv:1908.08681."""
-    return _write(mish_op, input) if inplace else mish_op(input)
+    return write_into(mish_op, input) if inplace else mish_op(input)
 
 
 @op(elementwise=True)
 def softplus(k, input: Tensor, beta=1.0, threshold=20.0):
     """`log(1 + exp(beta * x)) / beta` of each element, and `x` itself where `beta * x` is above `threshold`."""
-    _floating("softplus", input)
+    floating("softplus", input)
     return k.softplus(input, beta, threshold)
 
 
@@ -438,7 +410,7 @@ def softplus_backward(k, g, a, beta, threshold):
 @op(elementwise=True)
 def log_sigmoid(k, input: Tensor):
     """`log(sigmoid(x))` of each element, without overflow."""
-    _floating("logsigmoid", input)
+    floating("logsigmoid", input)
     return k.log_sigmoid(input)
 
 
@@ -464,7 +436,7 @@ def glu(k, input: Tensor, dim=-1):
     """
     if input.ndim == 0:
         raise RuntimeError("glu(): expected at least one dimension to halve, got a tensor without dimensions")
-    _floating("glu", input)
+    floating("glu", input)
     dim = wrap_dim(dim, input.ndim)
     half = _half("glu", input.shape, dim)
     return k.mul(k.slice(input, dim, 0, half), k.sigmoid(k.slice(input, dim, half, 2 * half)))
@@ -486,98 +458,6 @@ def _(k, g, input, dim):
     return k.cat([first, k.mul(k.mul(first, a), k.sub(1, s))], dim)
 
 
-# --- piecewise ----------------------------------------------------------------------------------------------------
-
-
-@op(name="hardsigmoid", elementwise=True)
-def hardsigmoid_op(k, input: Tensor):
-    """`clip(x + 3, 0, 6) / 6`."""
-    _floating("hardsigmoid", input)
-    return k.hard_gate(input, False)
-
-
-@hardsigmoid_op.derivative("input")
-def _(k, g, input):
-    return k.hard_gate_backward(g, input, False)
-
-
-@op(name="hardswish", elementwise=True)
-def hardswish_op(k, input: Tensor):
-    """`x * clip(x + 3, 0, 6) / 6`."""
-    _floating("hardswish", input)
-    return k.hard_gate(input, True)
-
-
-@hardswish_op.derivative("input")
-def _(k, g, input):
-    return k.hard_gate_backward(g, input, True)
-
-
-@composite
-def hard_gate(k, a, times_input):
-    """`clip(a + 3, 0, 6) / 6`, times `a` if asked."""
-    gate = k.div(k.clamp(k.add(a, 3), 0, 6), 6)
-    return k.mul(a, gate) if times_input else gate
-
-
-@composite
-def hard_gate_backward(k, g, a, times_input):
-    """The gradient of `hard_gate`."""
-    zero = k.zeros_like(g)
-    if times_input:
-        return k.where(k.le(a, -3), zero, k.where(k.lt(a, 3), k.mul(g, k.add(k.div(a, 3), 0.5)), g))
-    return k.where(k.logical_and(k.gt(a, -3), k.lt(a, 3)), k.div(g, 6), zero)
-
-
-def hardsigmoid(input: Any, inplace: bool = False) -> Any:
-    """`clip(x + 3, 0, 6) / 6` of each element."""
-    return _write(hardsigmoid_op, input) if inplace else hardsigmoid_op(input)
-
-
-def hardswish(input: Any, inplace: bool = False) -> Any:
-    """`x * clip(x + 3, 0, 6) / 6` of each element. Howard et al. 2019, arXiv:1905.02244."""
-    return _write(hardswish_op, input) if inplace else hardswish_op(input)
-
-
-@op(elementwise=True)
-def hardshrink(k, input: Tensor, lambd=0.5):
-    """Elements outside `[-lambd, lambd]` as they are, 0 for the others."""
-    _floating("hardshrink", input)
-    return k.where(k.le(k.abs(input), lambd), k.zeros_like(input), input)
-
-
-@hardshrink.derivative("input")
-def _(k, g, input, lambd):
-    return k.where(k.le(k.abs(input), lambd), k.zeros_like(g), g)
-
-
-@op(elementwise=True)
-def softshrink(k, input: Tensor, lambd=0.5):
-    """Elements moved towards 0 by `lambd`, 0 for those that would cross it. RuntimeError if `lambd` is negative."""
-    _floating("softshrink", input)
-    if not lambd >= 0:
-        raise RuntimeError(f"softshrink(): lambd must not be negative, got {lambd}")
-    return k.sub(input, k.clamp(input, -lambd, lambd))
-
-
-@softshrink.derivative("input")
-def _(k, g, input, lambd):
-    return k.where(k.gt(k.abs(input), lambd), g, k.zeros_like(g))
-
-
-def tanhshrink(input: Any) -> Any:
-    """`x - tanh(x)` of each element. Not for bool tensors."""
-    if input._a.dtype.kind == "b":
-        raise RuntimeError(f"tanhshrink(): bool tensors can't be subtracted from, got {describe(input)}")
-    return NS["OPS"].sub(input, tanh(input))
-
-
-def softsign(input: Any) -> Any:
-    """`x / (1 + |x|)` of each element."""
-    ops = NS["OPS"]
-    return ops.div(input, ops.add(abs(input), 1))
-
-
 def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Any:
     """A draw from the Gumbel-softmax distribution of `logits`, at temperature `tau`, along `dim`.
 
@@ -592,4 +472,3 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float =
     index = soft.detach().argmax(dim=dim, keepdim=True)
     one_hot = NS["OPS"].zeros_like(soft.detach()).scatter_(dim, index, 1.0)
     return one_hot - soft.detach() + soft
-

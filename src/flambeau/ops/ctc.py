@@ -40,7 +40,8 @@ def ctc_backward(k, g, log_probs, targets, input_lengths, target_lengths, blank,
     posteriors = states.posteriors(alphas, total)
     steps = range(log_probs.shape[0])
     frames = [
-        k.where(states.counts(t), k.sub(k.exp(states.frame(t)), posteriors[t]), k.zeros_like(posteriors[t])) for t in steps
+        k.where(states.counts(t), k.sub(k.exp(states.frame(t)), posteriors[t]), k.zeros_like(posteriors[t]))
+        for t in steps
     ]
     result = k.mul(k.cat([k.unsqueeze(f, 0) for f in frames], 0), k.reshape(g, (1, -1, 1)))
     if not zero_infinity:
@@ -55,7 +56,9 @@ _NEVER = -1e30  # stands for a log-probability of minus infinity, where differen
 class _States:
     """The lattice of labels with blanks between them, for a formula over kernels."""
 
-    def __init__(self, k: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int) -> None:
+    def __init__(
+        self, k: Any, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: int
+    ) -> None:
         self.k, self.log_probs = k, log_probs
         labels, given, wanted = (np.asarray(getattr(v, "_a", v)) for v in (targets, input_lengths, target_lengths))
         wrap = NS["WRAP"] if isinstance(log_probs, NS["Tensor"]) else np.asarray
@@ -75,7 +78,9 @@ class _States:
         shape = (steps, batch, classes)
         self.alive = [wrap(np.broadcast_to(given[:, None] > t, shape[1:])) for t in range(steps)]
         self.ends = [wrap(np.broadcast_to(given[:, None] == t + 1, full.shape)) for t in range(steps)]
-        self.never = wrap(np.full(full.shape, _NEVER, log_probs.detach()._a.dtype if wrap is not np.asarray else log_probs.dtype))
+        self.never = wrap(
+            np.full(full.shape, _NEVER, log_probs.detach()._a.dtype if wrap is not np.asarray else log_probs.dtype)
+        )
 
     def frame(self, t: int) -> Any:
         return self.k.reshape(self.k.slice(self.log_probs, 0, t, t + 1), tuple(self.log_probs.shape[1:]))
@@ -148,7 +153,9 @@ def _padded(targets: np.ndarray, lengths: np.ndarray, batch: int) -> np.ndarray:
         rows[np.arange(longest) < lengths[:, None]] = targets
         return rows
     if targets.shape[0] != batch or targets.shape[1] < longest:
-        raise RuntimeError(f"ctc_loss(): expected targets of size [{batch}, at least {longest}], got {list(targets.shape)}")
+        raise RuntimeError(
+            f"ctc_loss(): expected targets of size [{batch}, at least {longest}], got {list(targets.shape)}"
+        )
     return targets[:, :longest].astype(np.int64)
 
 
@@ -163,7 +170,7 @@ def ctc_loss(
 ) -> Any:
     """Minus the log-probability that a sequence of frames spells its target, over all alignments with blanks.
 
-    `log_probs` is (T, N, C) or (T, C) logarithms of probabilities; `targets` is (N, S), or all targets one after another;
+    `log_probs` is (T, N, C) or (T, C) logarithms of probabilities; `targets` is (N, S), or all targets in a row;
     lengths are tensors or tuples of N ints. A mean is over the losses, each divided by its target's length.
     `zero_infinity` makes the loss of a target that is too long, and its gradient, 0. RuntimeError if sizes don't fit.
     Graves et al. 2006.
@@ -179,7 +186,9 @@ def ctc_loss(
         raise RuntimeError(f"ctc_loss(): blank must be a class from 0 to {classes - 1}, got {blank}")
     given, wanted = _lengths("input_lengths", input_lengths, batch), _lengths("target_lengths", target_lengths, batch)
     if given.size and given.max() > steps:
-        raise RuntimeError(f"ctc_loss(): input_lengths must be at most {steps}, the number of frames, got {given.max()}")
+        raise RuntimeError(
+            f"ctc_loss(): input_lengths must be at most {steps}, the number of frames, got {given.max()}"
+        )
     flat = targets._a.reshape(1, -1) if single and targets.ndim == 1 else targets._a
     wrap = NS["WRAP"]
     losses = ctc_loss_op(

@@ -243,7 +243,9 @@ def binary_cross_entropy(
 
 
 @op(name="binary_cross_entropy_with_logits", elementwise=True)
-def bce_with_logits_op(k, input: Tensor, target: Tensor, weight: Index = None, pos_weight: Index = None, reduction="mean"):
+def bce_with_logits_op(
+    k, input: Tensor, target: Tensor, weight: Index = None, pos_weight: Index = None, reduction="mean"
+):
     """Cross entropy of the sigmoid of scores."""
     floating("binary_cross_entropy_with_logits", input)
     yes = k.log_sigmoid(input)
@@ -289,14 +291,14 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Any:
-    """`binary_cross_entropy` of `sigmoid(input)`, without overflow; `pos_weight` multiplies the terms of positive targets.
+    """`binary_cross_entropy` of `sigmoid(input)`, without overflow; `pos_weight` multiplies positive targets' terms.
 
     `weight` and `pos_weight` are broadcast. ValueError if the sizes of input and target differ.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if target._a.shape != input._a.shape:
         raise ValueError(
-            f"binary_cross_entropy_with_logits(): expected target of input's size {list(input.shape)}, got {describe(target)}"
+            f"binary_cross_entropy_with_logits(): expected target of size {list(input.shape)}, got {describe(target)}"
         )
     if target._a.dtype.kind in "biu":
         raise RuntimeError(
@@ -323,8 +325,8 @@ def kl_div(
     reduction = reduction_of(reduction, size_average, reduce, also="batchmean")
     if size_average is None and reduce is None and reduction == "mean":
         warnings.warn(
-            "kl_div: reduction='mean' divides by the number of elements; the divergence itself is reduction='batchmean', "
-            "which 'mean' is going to be",
+            "kl_div: reduction='mean' divides by the number of elements; the divergence itself is "
+            "reduction='batchmean', which 'mean' is going to be",
             UserWarning,
             stacklevel=2,
         )
@@ -353,7 +355,7 @@ def poisson_nll_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Any:
-    """`exp(x) - t * x` for the logarithm `x` of a Poisson rate; without `log_input`, `x - t * log(x + eps)` for the rate.
+    """`exp(x) - t * x` for the logarithm of a Poisson rate; without `log_input`, `x - t * log(x + eps)` for the rate.
 
     `full` adds Stirling's approximation of `log(t!)` for targets above 1.
     """
@@ -391,7 +393,7 @@ def _variance(input: Any, var: Any) -> Any:
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Any:
-    """`0.5 * (log(var) + (input - target) ** 2 / var)` for means and variances (at least `eps`) of normal distributions.
+    """`0.5 * (log(var) + (input - target) ** 2 / var)` for means and variances (at least `eps`) of normal variables.
 
     `var` is a number or a tensor, of the input's size or with a last dimension less. `full` adds `0.5 * log(2 * pi)`.
     ValueError for a negative variance or a size that does not fit. Nix and Weigend 1994.
@@ -437,7 +439,9 @@ def soft_margin_loss(
     """`log(1 + exp(-t * x))` for scores `x` and targets `t` of 1 or -1."""
     reduction = reduction_of(reduction, size_average, reduce)
     if not isinstance(target, NS["Tensor"]):
-        raise TypeError(f"soft_margin_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}")
+        raise TypeError(
+            f"soft_margin_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}"
+        )
     if input._a.dtype.kind in "biu":
         raise RuntimeError(f"soft_margin_loss(): expected floating-point input, got {describe(input)}")
     if target._a.dtype != input._a.dtype:
@@ -470,7 +474,10 @@ def margin_ranking_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Any:
-    """`max(0, -t * (x1 - x2) + margin)`: a target of 1 wants `x1` above `x2`, -1 below. RuntimeError if dimensions differ."""
+    """`max(0, -t * (x1 - x2) + margin)`: a target of 1 wants `x1` above `x2`, -1 below.
+
+    RuntimeError if the numbers of dimensions differ.
+    """
     reduction = reduction_of(reduction, size_average, reduce)
     if not input1.ndim == input2.ndim == target.ndim:
         raise RuntimeError(

@@ -85,16 +85,22 @@ def cross_entropy_rows_backward(k, g, input, e, total, places, share):
 def _check_classes(name: str, input: Any, target: Any, weight: Any) -> None:
     a, t = input._a, target._a
     if t.dtype != np.int64 and t.dtype != np.uint8:
-        raise RuntimeError(f"{name}(): expected a target of class indices in torch.int64 or torch.uint8, got {describe(target)}")
+        raise RuntimeError(
+            f"{name}(): expected a target of class indices in torch.int64 or torch.uint8, got {describe(target)}"
+        )
     if a.ndim > 1 and t.ndim and a.shape[0] != t.shape[0]:
         raise ValueError(f"{name}(): expected one target for each of {a.shape[0]} samples, got a batch of {t.shape[0]}")
     if weight is not None:
         refuse_weight_grad(name, weight)
         classes = a.shape[min(a.ndim - 1, 1)]
         if weight._a.shape != (classes,):
-            raise RuntimeError(f"{name}(): expected weight with a value for each of {classes} classes, got {describe(weight)}")
+            raise RuntimeError(
+                f"{name}(): expected weight with a value for each of {classes} classes, got {describe(weight)}"
+            )
         if weight._a.dtype != a.dtype:
-            raise RuntimeError(f"{name}(): expected weight of input's dtype, got {describe(input)} and weight {describe(weight)}")
+            raise RuntimeError(
+                f"{name}(): expected weight of input's dtype, got {describe(input)} and weight {describe(weight)}"
+            )
 
 
 def nll_loss(
@@ -117,7 +123,9 @@ def nll_loss(
     if a.ndim == 0:
         raise ValueError("nll_loss(): expected at least 1 dimension (C), got a tensor without dimensions")
     if t.ndim > 1 and a.ndim <= 2:
-        raise RuntimeError(f"nll_loss(): expected a target of at most one dimension for input {describe(input)}, got {describe(target)}")
+        raise RuntimeError(
+            f"nll_loss(): expected a target of at most one dimension for {describe(input)}, got {describe(target)}"
+        )
     _check_classes("nll_loss", input, target, weight)
     if a.ndim == 1:
         out = nll_loss_op(input.unsqueeze(0), target.reshape((1,)), weight, ignore_index, reduction)
@@ -142,7 +150,7 @@ def cross_entropy(
 ) -> Any:
     """Cross entropy between the softmax of scores and targets.
 
-    `input` is (C), (N, C) or (N, C, d1, ...). `target` is either class indices, the same shape without C, of which those
+    `input` is (C), (N, C) or (N, C, d1, ...). `target` is either class indices, the shape without C, of which those
     equal to `ignore_index` don't count, or probabilities of input's shape. `weight` has a factor per class;
     `label_smoothing` mixes that much of the uniform distribution into the targets. Errors as `nll_loss`.
 
@@ -162,7 +170,7 @@ def cross_entropy(
     if a.shape == t.shape:
         if t.dtype.kind not in "fV":
             raise RuntimeError(
-                f"cross_entropy(): a target of input's shape is class probabilities and must be floating-point, got {describe(target)}"
+                f"cross_entropy(): a target of input's shape is probabilities, floating-point, got {describe(target)}"
             )
         if ignore_index >= 0:
             raise RuntimeError("cross_entropy(): ignore_index is for class indices, the target is probabilities")
@@ -183,7 +191,7 @@ def _soft_targets(input: Any, target: Any, weight: Any, reduction: str, smoothin
     dim = 1 if input.ndim > 1 else 0
     if weight is not None and weight._a.shape != (input.shape[dim],):
         raise RuntimeError(
-            f"cross_entropy(): expected weight with a value for each of {input.shape[dim]} classes, got {describe(weight)}"
+            f"cross_entropy(): expected a weight for each of {input.shape[dim]} classes, got {describe(weight)}"
         )
     scores = log_softmax_op(input, dim)
     if smoothing > 0:
@@ -208,7 +216,9 @@ def _smoothed(scores: Any, target: Any, weight: Any, ignore_index: int, reductio
         else:
             safe = NS["WRAP"](np.where(ignored._a, 0, target._a))
             count = (weight[safe].masked_fill(ignored, 0.0)).sum()
-        everywhere = everywhere.sum() / count if isinstance(count, NS["Tensor"]) or count else everywhere.sum() * float("nan")
+        everywhere = (
+            everywhere.sum() / count if isinstance(count, NS["Tensor"]) or count else everywhere.sum() * float("nan")
+        )
     elif reduction == "sum":
         everywhere = everywhere.sum()
     return at_target * (1 - smoothing) + everywhere * (smoothing / scores.shape[dim])
@@ -227,7 +237,7 @@ def multi_margin_loss_op(k, input: Tensor, target: Index, p=1, margin=1.0, weigh
 
 
 def _multi_margin(k: Any, input: Any, target: Any, margin: float, weight: Any) -> tuple[Any, Any, Any]:
-    """What is over the margin, the factor of each term (0 for the target itself, else weight / classes), target places."""
+    """What is over the margin, the factor of each term (0 for the target, else weight / classes), target places."""
     at = k.unsqueeze(target, 1)
     over = k.clamp(k.add(k.sub(input, k.gather(input, 1, at)), margin), 0)
     own = k.scatter_add_zeros(k.ones_like(k.gather(input, 1, at)), tuple(input.shape), 1, at)
@@ -258,8 +268,8 @@ def multi_margin_loss(
 ) -> Any:
     """`sum(max(0, margin - x[y] + x[j]) ** p) / C` over the classes `j` other than the target `y`.
 
-    `input` is (C) or (N, C), `target` class indices, `p` 1 or 2. ValueError for another `p`, RuntimeError if sizes don't
-    fit or a class is out of range.
+    `input` is (C) or (N, C), `target` class indices, `p` 1 or 2. ValueError for another `p`, RuntimeError if sizes do
+    not fit or a class is out of range.
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if p not in (1, 2):
@@ -273,7 +283,9 @@ def multi_margin_loss(
         input, target = input.reshape((1, -1)), target.reshape((-1,))
     n, c = input.shape
     if tuple(target.shape) != (n,):
-        raise RuntimeError(f"multi_margin_loss(): expected {n} targets for input {describe(input)}, got {describe(target)}")
+        raise RuntimeError(
+            f"multi_margin_loss(): expected {n} targets for input {describe(input)}, got {describe(target)}"
+        )
     if weight is not None and weight.numel() != c:
         raise RuntimeError(f"multi_margin_loss(): expected {c} weights, one per class, got {describe(weight)}")
     if target._a.size and (target._a.min() < 0 or target._a.max() >= c):
@@ -331,7 +343,9 @@ def multilabel_margin_loss(
         input, target = input.reshape((1, -1)), target.reshape((1, -1))
     c = input.shape[1]
     if target._a.size and (target._a.min() < -1 or target._a.max() >= c):
-        raise RuntimeError(f"multilabel_margin_loss(): a target is out of range: -1 (none), or a class from 0 to {c - 1}")
+        raise RuntimeError(
+            f"multilabel_margin_loss(): a target is out of range: -1 (none), or a class from 0 to {c - 1}"
+        )
     out = multilabel_margin_loss_op(input, target, reduction)
     return out.reshape(()) if flat and reduction == "none" else out
 
@@ -354,7 +368,9 @@ def cosine_embedding_loss(
     """
     reduction = reduction_of(reduction, size_average, reduce)
     if target.ndim > 1:
-        raise RuntimeError(f"cosine_embedding_loss(): expected a target of at most one dimension, got {describe(target)}")
+        raise RuntimeError(
+            f"cosine_embedding_loss(): expected a target of at most one dimension, got {describe(target)}"
+        )
     if target.ndim + 1 != input1.ndim or target.ndim + 1 != input2.ndim:
         raise RuntimeError(
             "cosine_embedding_loss(): expected inputs with one dimension more than the target, got "

@@ -53,7 +53,7 @@ def warn_broadcast(input: Any, target: Any) -> None:
     """PyTorch's warning for a target of another size, which is broadcast: nearly always a mistake."""
     if target._a.shape != input._a.shape:
         warnings.warn(
-            f"The target has size {list(target._a.shape)}, the input {list(input._a.shape)}: they are broadcast together, "
+            f"The target has size {list(target._a.shape)}, the input {list(input._a.shape)}: they are broadcast, "
             "which is most likely not what you want. Give them the same size",
             UserWarning,
             stacklevel=3,
@@ -63,7 +63,9 @@ def warn_broadcast(input: Any, target: Any) -> None:
 def refuse_weight_grad(name: str, weight: Any) -> None:
     """RuntimeError for weights that ask for a gradient that this loss does not have."""
     if weight is not None and weight.requires_grad:
-        raise RuntimeError(f"{name}(): not differentiable with respect to weight {describe(weight)}; pass weight.detach()")
+        raise RuntimeError(
+            f"{name}(): not differentiable with respect to weight {describe(weight)}; pass weight.detach()"
+        )
 
 
 def floating(name: str, a: Any) -> None:

@@ -95,9 +95,10 @@ def _shape_of(name: str, normalized_shape: Any) -> tuple[int, ...]:
 
 
 def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """The last dimensions, `normalized_shape`, with mean 0 and variance 1 (biased, plus `eps`), then scaled and shifted.
+    """The last dimensions, `normalized_shape`, with mean 0 and variance 1 (biased), then scaled and shifted.
 
-    `weight` and `bias` have that shape. RuntimeError if shapes don't fit. Ba et al. 2016, arXiv:1607.06450.
+    `eps` is added to the variance; `weight` and `bias` have that shape.
+    RuntimeError if shapes don't fit. Ba et al. 2016, arXiv:1607.06450.
     """
     shape = _shape_of("layer_norm", normalized_shape)
     if (weight is not None or bias is not None) and _mixed(input, weight, bias):
@@ -152,7 +153,8 @@ def rms_norm_backward(k, g, a, rstd, weight, needs, normalized_shape, eps):
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     """The last dimensions, `normalized_shape`, over their root mean square, times `weight` of that shape.
 
-    `eps` (by default the spacing of the dtype at 1) is added to the mean square. Zhang and Sennrich 2019, arXiv:1910.07467.
+    `eps` (by default the spacing of the dtype at 1) is added to the mean square.
+    Zhang and Sennrich 2019, arXiv:1910.07467.
     """
     shape = _shape_of("rms_norm", normalized_shape)
     if eps is None:
@@ -193,7 +195,7 @@ def group_norm_backward(k, g, a, mean, rstd, weight, bias, needs, num_groups, ep
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """`num_groups` groups of channels (dimension 1), each with mean 0 and variance 1, then scaled and shifted by channel.
+    """`num_groups` groups of channels (dimension 1), each with mean 0 and variance 1, then scaled and shifted.
 
     RuntimeError if the channels don't divide into the groups. Wu and He 2018, arXiv:1803.08494.
     """
@@ -203,11 +205,13 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     channels = a.shape[1]
     if num_groups > 0 and channels % num_groups or num_groups < 0:
         raise RuntimeError(
-            f"group_norm(): expected the channels of input {describe(input)} to divide into num_groups={num_groups} groups"
+            f"group_norm(): expected channels that divide into num_groups={num_groups} groups, got {describe(input)}"
         )
     for what, p in (("weight", weight), ("bias", bias)):
         if p is not None and p._a.shape != (channels,):
-            raise RuntimeError(f"group_norm(): expected {what} with one value for each of {channels} channels, got {describe(p)}")
+            raise RuntimeError(
+                f"group_norm(): expected {what} with one value for each of {channels} channels, got {describe(p)}"
+            )
     per_group = a.shape[0] * (channels // num_groups)
     _several(name="group_norm", count=per_group * _product(a.shape[2:]), shape=a.shape)
     if _mixed(input, weight, bias):
@@ -225,7 +229,9 @@ def _product(shape: tuple[int, ...]) -> int:
 def _several(name: str, count: int, shape: tuple[int, ...]) -> None:
     """One value has no spread: PyTorch refuses to normalise it in training."""
     if count == 1:
-        raise ValueError(f"{name}(): expected more than 1 value per channel when training, got input of shape {list(shape)}")
+        raise ValueError(
+            f"{name}(): expected more than 1 value per channel when training, got input of shape {list(shape)}"
+        )
 
 
 # --- batch_norm ---------------------------------------------------------------------------------------------------
@@ -250,7 +256,7 @@ def batch_norm_op(
     if training:
         mean, var = k.batch_norm_stats(input)
     else:
-        mean, var = (v.astype(input.dtype) for v in (running_mean, running_var))
+        mean, var = (np.array(v, input.dtype) for v in (running_mean, running_var))
     scale = k.rsqrt(k.add(var, eps))
     if weight is not None:
         scale = k.mul(weight, scale)
@@ -298,12 +304,14 @@ def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: A
     for what, p in params:
         if p is not None and p._a.size != a.shape[1]:
             raise RuntimeError(
-                f"batch_norm(): {what} should contain {a.shape[1]} elements, one per channel of input {describe(input)}, "
+                f"batch_norm(): {what} should contain {a.shape[1]} elements, one per channel of {describe(input)}, "
                 f"not {p._a.size}"
             )
     for what, p in params:
         if p is not None and p._a.dtype != a.dtype and not _mixed(input, p):
-            raise RuntimeError(f"batch_norm(): expected {what} of input's dtype, got input {describe(input)}, {what} {describe(p)}")
+            raise RuntimeError(
+                f"batch_norm(): expected {what} of input's dtype, got input {describe(input)}, {what} {describe(p)}"
+            )
 
 
 def _track(running: Any, batch: Any, momentum: float) -> None:
@@ -324,7 +332,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Each channel (dimension 1) with mean 0 and variance 1, then times `weight` plus `bias`, both of one value a channel.
+    """Each channel (dimension 1) with mean 0 and variance 1, then times its `weight` plus its `bias`.
 
     In training the statistics are the batch's own, and the running ones move towards them by `momentum` (the variance
     unbiased); otherwise the running ones are used. ValueError in training with one value per channel, RuntimeError if
@@ -371,21 +379,22 @@ def instance_norm(
 ) -> Any:
     """Each channel of each sample with mean 0 and variance 1 over the rest, then scaled and shifted by channel.
 
-    Running statistics, if given, take the batch's mean of the samples' own; they are used when `use_input_stats` is False.
+    Running statistics, if given, take the mean of the samples' own; they are used if `use_input_stats` is False.
     Ulyanov et al. 2016, arXiv:1607.08022.
     """
     shape = input._a.shape
     if use_input_stats and _product(shape[2:]) == 1:
-        raise ValueError(f"instance_norm(): expected more than 1 spatial element when training, got shape {list(shape)}")
+        raise ValueError(
+            f"instance_norm(): expected more than 1 spatial element when training, got shape {list(shape)}"
+        )
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("instance_norm(): running_mean and running_var must be given when use_input_stats is False")
     n, c = shape[0], shape[1]
-    stats = [None if r is None else r.repeat(n) for r in (running_mean, running_var)]
-    params = [None if p is None else p.repeat(n) for p in (weight, bias)]
+    mean, var, w, b = (None if t is None else t.repeat(n) for t in (running_mean, running_var, weight, bias))
     folded = input.reshape((1, n * c, *shape[2:]))
-    out = batch_norm(folded, *stats, *params, use_input_stats, momentum, eps)
-    for running, repeated in zip((running_mean, running_var), stats, strict=True):
-        if running is not None and use_input_stats:
+    out = batch_norm(folded, mean, var, w, b, use_input_stats, momentum, eps)
+    for running, repeated in ((running_mean, mean), (running_var, var)):
+        if running is not None and repeated is not None and use_input_stats:
             np.copyto(running._a, repeated._a.reshape(n, c).mean(0))
             bump(running)
     return out.view(shape)

@@ -262,7 +262,7 @@ def _cdf_tanh(a: Array, cdf: Array, y: Array) -> None:
 
 
 def gelu(a: Array, approximate: str = "none") -> tuple[Array, Array]:
-    """`a * cdf` and `cdf`, the normal distribution function at `a` (or its tanh approximation), which backward takes."""
+    """`a * cdf` and `cdf`: the normal distribution function at `a` (or an approximation), which backward takes."""
     if approximate == "tanh":
         inner = _cdf_tanh
     else:

@@ -49,7 +49,7 @@ def row_blocks(rows: int, width: int) -> int:
 # np.where and masked copies branch on every element: on random masks they are ten times slower than a pass over the
 # bits, which is exact, infinities and NaN included.
 
-_BITS = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_BITS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 
 def keep_where(mask: np.ndarray, a: np.ndarray, out: np.ndarray) -> None:
@@ -70,10 +70,21 @@ def select_bits(mask: np.ndarray, a: np.ndarray, b: np.ndarray, out: np.ndarray)
 def choose(mask: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """`np.where(mask, a, b)`, over the bits where that is quicker."""
     dtype = a.dtype
-    if mask.size < 512 or dtype != b.dtype or dtype.kind != "f" or dtype.itemsize not in _BITS or mask.dtype != np.bool_:
+    if (
+        mask.size < 512
+        or dtype != b.dtype
+        or dtype.kind != "f"
+        or dtype.itemsize not in _BITS
+        or mask.dtype != np.bool_
+    ):
         return np.where(mask, a, b)
     shape = mask.shape
-    if (a.shape != shape and a.size != 1) or (b.shape != shape and b.size != 1) or a.ndim > len(shape) or b.ndim > len(shape):
+    if (
+        (a.shape != shape and a.size != 1)
+        or (b.shape != shape and b.size != 1)
+        or a.ndim > len(shape)
+        or b.ndim > len(shape)
+    ):
         return np.where(mask, a, b)
     out = np.empty(shape, dtype)
     if mask.size <= BLOCK:

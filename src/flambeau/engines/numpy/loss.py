@@ -54,9 +54,7 @@ def _places(shape: tuple[int, int, int], target: Array, ignore_index: int) -> tu
     return flat * length + within, valid
 
 
-def _shares(
-    target: Array, valid: Array | None, weight: Array | None, reduction: str, dtype: np.dtype
-) -> Array:
+def _shares(target: Array, valid: Array | None, weight: Array | None, reduction: str, dtype: np.dtype) -> Array:
     """The factor of each target's term in the result."""
     count = target.size
     if weight is None:
@@ -110,7 +108,7 @@ def cross_entropy_rows(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Softmax cross entropy of (N, C) scores with class targets.
 
-    Returns the loss, exponentials of the scores and their row sums (both relative to one pivot per row), the flat places
+    Returns the loss, exponentials of the scores and their row sums (relative to one pivot per row), the flat places
     of the targets and the factor of each. The pivot is the target's own score: the sum is then 1 plus what is wrong, so
     that small losses keep their digits, and no row needs a search for its maximum.
     """

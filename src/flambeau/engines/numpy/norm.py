@@ -275,7 +275,7 @@ def _affine_rows(a: Array, scale: Array, shift: Array) -> Array:
 def group_norm(
     a: Array, num_groups: int, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
-    """Groups of channels with mean 0 and variance 1, each channel times `weight` plus `bias`; then means and `1 / std`."""
+    """Groups of channels with mean 0 and variance 1, times `weight` plus `bias` by channel; means and `1 / std`."""
     n, c, _ = _sizes(a)
     if a.size == 0:
         empty = np.zeros(n * num_groups, a.dtype)
@@ -320,8 +320,8 @@ def group_norm_backward(
         return None, gw, gb
     w = np.ones((), a.dtype) if weight is None else weight.reshape(1, num_groups, per)
     count = per * length
-    total = np.add.reduce(plain * w, 2, None, None, True)
-    slope = (np.add.reduce(weighted * w, 2, None, None, True) - m * total) * (r * r * r / count)
+    total = np.add.reduce(plain * w, 2, keepdims=True)
+    slope = (np.add.reduce(weighted * w, 2, keepdims=True) - m * total) * (r * r * r / count)
     rest = m * slope - r * total / count
     p, q, t = (np.broadcast_to(v, split).reshape(-1, 1) for v in (w * r, -slope, rest))
     return _combine_rows(grads, x, p, q, t).reshape(a.shape), gw, gb
@@ -394,7 +394,7 @@ def batch_norm_stats(a: Array) -> tuple[Array, Array]:
 
 
 def _sums(g: Array, a: Array, mean: Array | None = None) -> tuple[Array, Array]:
-    """Per channel, the sums of `g` and of `g * (a - mean)`, in double precision; if `g` is `a`, of `(a - mean) ** 2`."""
+    """Per channel, sums of `g` and of `g * (a - mean)`, in double precision; if `g` is `a`, of `(a - mean) ** 2`."""
     n, c, length = _sizes(a)
     shape = (n * c, length) if length >= _LONG else (n, c * length)
     x, grads = a.reshape(shape), g.reshape(shape)

@@ -105,16 +105,16 @@ def softmax(a: Array, dim: int) -> Array:
     if out.size == 0:
         return out
     if after == 1:
-        rows, res = a.reshape(before, n), out.reshape(before, n)
+        rows, target = a.reshape(before, n), out.reshape(before, n)
         if a.size <= _SMALL:
-            _softmax_rows(rows, res, True)
+            _softmax_rows(rows, target, True)
         else:
-            _over_rows(before, n, lambda i, j: _softmax_rows(rows[i:j], res[i:j], False))
+            _over_rows(before, n, lambda i, j: _softmax_rows(rows[i:j], target[i:j], False))
         return out
     cube, res = a.reshape(before, n, after), out.reshape(before, n, after)
-    np.subtract(cube, np.maximum.reduce(cube, 1, None, None, True), out=res)
+    np.subtract(cube, np.maximum.reduce(cube, 1, keepdims=True), out=res)
     np.exp(res, out=res)
-    np.divide(res, np.add.reduce(res, 1, None, None, True), out=res)
+    np.divide(res, np.add.reduce(res, 1, keepdims=True), out=res)
     return out
 
 
@@ -129,7 +129,7 @@ def softmax_backward(g: Array, out: Array, dim: int) -> Array:
         _over_rows(before, n, lambda i, j: _softmax_backward_rows(grads[i:j], rows[i:j], target[i:j]))
         return res
     np.multiply(g, out, out=res)
-    np.subtract(g, np.add.reduce(res, dim, None, None, True), out=res)
+    np.subtract(g, np.add.reduce(res, dim, keepdims=True), out=res)
     np.multiply(res, out, out=res)
     return res
 
@@ -141,12 +141,12 @@ def log_softmax(a: Array, dim: int) -> Array:
     if out.size == 0:
         return out
     if after == 1:
-        rows, res = a.reshape(before, n), out.reshape(before, n)
-        _over_rows(before, n, lambda i, j: _log_softmax_rows(rows[i:j], res[i:j]))
+        rows, target = a.reshape(before, n), out.reshape(before, n)
+        _over_rows(before, n, lambda i, j: _log_softmax_rows(rows[i:j], target[i:j]))
         return out
     cube, res = a.reshape(before, n, after), out.reshape(before, n, after)
-    np.subtract(cube, np.maximum.reduce(cube, 1, None, None, True), out=res)
-    total = np.add.reduce(np.exp(res), 1, None, None, True)
+    np.subtract(cube, np.maximum.reduce(cube, 1, keepdims=True), out=res)
+    total = np.add.reduce(np.exp(res), 1, keepdims=True)
     np.subtract(res, np.log(total), out=res)
     return out
 
@@ -162,7 +162,7 @@ def log_softmax_backward(g: Array, out: Array, dim: int) -> Array:
         _over_rows(before, n, lambda i, j: _log_softmax_backward_rows(grads[i:j], rows[i:j], target[i:j]))
         return res
     np.exp(out, out=res)
-    np.multiply(res, np.add.reduce(g, dim, None, None, True), out=res)
+    np.multiply(res, np.add.reduce(g, dim, keepdims=True), out=res)
     np.subtract(g, res, out=res)
     return res
 
@@ -170,9 +170,9 @@ def log_softmax_backward(g: Array, out: Array, dim: int) -> Array:
 def logsumexp(a: Array, dim: Any, keepdim: bool = False) -> Array:
     """Logarithm of the sum of exponentials over `dim` (an int or a tuple), without overflow."""
     if a.size == 0:
-        return np.log(np.add.reduce(np.exp(a), dim, None, None, keepdim))
-    m = _finite_or_zero(np.maximum.reduce(a, dim, None, None, True))
-    total = np.log(np.add.reduce(np.exp(a - m), dim, None, None, True))
+        return np.log(np.sum(np.exp(a), dim, keepdims=keepdim))
+    m = _finite_or_zero(np.maximum.reduce(a, dim, keepdims=True))
+    total = np.log(np.add.reduce(np.exp(a - m), dim, keepdims=True))
     total = total + m
     if keepdim or a.ndim == 0:
         return total

@@ -1,0 +1,53 @@
+"""What activation functions share: refusals of dtypes, and writing in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.autograd.runtime import NS, thread
+from flambeau.errors import describe
+
+
+def floating(name: str, a: Any, kinds: str = "f") -> None:
+    if a.dtype.kind not in kinds:
+        raise NotImplementedError(
+            f"{name}(): expected a floating-point tensor, got {describe(a)}; convert it with .to(torch.float32)"
+        )
+
+
+def ordered(name: str, a: Any) -> None:
+    """Refuses what has no order, or no use for one."""
+    if a.dtype.kind == "b":
+        raise RuntimeError(
+            f"{name}(): bool tensors are not supported, got {describe(a)}; convert it with .to(torch.float32)"
+        )
+    if a.dtype.kind == "c":
+        raise NotImplementedError(f"{name}(): complex numbers have no order, got {describe(a)}")
+
+
+# --- in place -----------------------------------------------------------------------------------------------------
+
+_writers: dict[Callable, Callable] = {}
+
+
+def write_into(function: Callable, input: Any, *args: Any) -> Any:
+    """`function(input, *args)` written into `input`. What the tape keeps of the input is a copy from before."""
+    writer = _writers.get(function)
+    if writer is None:
+        keeps = "input" in function.op.saves()  # type: ignore[attr-defined]
+
+        def on_copy(source: Any, *rest: Any) -> Any:
+            if keeps and thread.grad and source._node is not None:
+                before = object.__new__(NS["Tensor"])
+                before._a, before._node = source._a.copy(), source._node
+                source = before
+            return function(source, *rest)
+
+        on_copy.__name__ = function.__name__
+        writer = _writers[function] = NS["IN_PLACE"](on_copy)
+    if not isinstance(input, NS["Tensor"]):
+        raise TypeError(
+            f"{function.__name__}_(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
+        )
+    return writer(input, *args)
