@@ -151,7 +151,7 @@ class BackwardFunction(Node, FunctionCtx):
                 f"{self.name()}: backward must return one gradient per argument of forward, None for those "
                 f"without: expected {n}, got {len(results)}"
             )
-        checked = []
+        checked: list[Any] = []
         tensors = {i for i, _ in self._inputs}
         for i, result in enumerate(results):
             if result is not None and i not in tensors:

@@ -45,7 +45,8 @@ class Node:
             if name.__class__ is not str:
                 name = name(self)
             if type(self).__name__ != name:
-                self.__class__ = _renamed(type(self), name)
+                kind: Any = type(self)  # a class is hashable, which mypy denies for those with a __hash__ of their own
+                self.__class__ = _renamed(kind, name)
         return self
 
     def name(self) -> str:

@@ -91,7 +91,7 @@ class _Mode:
 
     def __call__(self, func: Callable) -> Callable:
         if inspect.isclass(func):
-            func.__init__ = self(func.__init__)  # type: ignore[misc]
+            func.__init__ = self(func.__init__)  # type: ignore[method-assign]
             return func
         if inspect.isgeneratorfunction(func):
             return self._wrap_generator(func)

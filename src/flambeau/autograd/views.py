@@ -54,8 +54,6 @@ def make_view(view: Any, source: Any) -> None:
     view._stamp = source._stamp
     if not thread.grad:
         view._no_grad_view = True
-        if source._node is not None or source._shows_grad:
-            view._shows_grad = True
     if source._inference:
         view._inference = True
     shared = source._shared
@@ -121,11 +119,8 @@ def version(tensor: Any) -> int:
 
 def check_writable(tensor: Any, op: str, recorded: bool) -> None:
     """Refuses a write in place that autograd can't follow; `recorded`: whether grad mode is on."""
-    if not tensor._a.flags.writeable and 0 in tensor._a.strides:
-        raise RuntimeError(
-            f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
-            "it first"
-        )
+    if not tensor._a.flags.writeable:
+        _unlock(tensor._a, op)
     if tensor._inference and not thread.inference:
         raise RuntimeError(
             f"{op}: an inference tensor can be written in place inside inference_mode only; outside, clone() it first"
@@ -154,6 +149,47 @@ def check_writable(tensor: Any, op: str, recorded: bool) -> None:
             f"{op}: the tensor is one of several views that a single call made (as unbind, split and chunk do); "
             "such a view can't be written while it is recorded: clone() it first"
         )
+
+
+def _unlock(array: np.ndarray, op: str) -> None:
+    """Lets an array of which every element has its own place be written: NumPy locks all that comes from broadcasting."""
+    if any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True)):
+        raise RuntimeError(
+            f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
+            "it first"
+        )
+    try:
+        array.flags.writeable = True
+    except ValueError:
+        raise RuntimeError(f"{op}: the tensor shows memory that is marked as read-only; clone() it first") from None
+
+
+def refuse_partial_overlap(tensor: Any, other: Any, op: str) -> None:
+    """Refuses to write `tensor` from an operand whose memory overlaps with its own, but is not the same elements."""
+    a, b = tensor._a, other._a
+    if not (a.size and b.size and _dense(a) and _dense(b)):
+        return
+    first, second = _address(a), _address(b)
+    if first == second and a.nbytes == b.nbytes:
+        if a.shape == b.shape and a.strides == b.strides:
+            return
+    elif first >= second + b.nbytes or second >= first + a.nbytes:
+        return
+    raise RuntimeError(
+        f"{op}: some elements of the operand and of the tensor to write share memory, but are not the same ones; "
+        "clone() the operand first"
+    )
+
+
+def _dense(array: np.ndarray) -> bool:
+    """Whether the elements fill a stretch of memory, each once."""
+    reach = array.itemsize
+    for step, n in sorted(zip(array.strides, array.shape, strict=True)):
+        if n > 1:
+            if step != reach:
+                return False
+            reach *= n
+    return True
 
 
 def written(tensor: Any, node: Any) -> None:

@@ -466,7 +466,7 @@ def _(k, g, decimals):
 def positive(input: Any) -> Any:
     """The tensor itself; a RuntimeError for bool tensors."""
     if input._a.dtype == bool:
-        raise RuntimeError("The `+` operator, on a bool tensor is not supported; convert it to an integer type first")
+        raise RuntimeError("unary +: bool tensors have no sign; convert to an integer type first")
     return input
 
 
@@ -508,7 +508,7 @@ def _(k, g):
 def imag(k, input: Tensor):
     """The imaginary parts of a complex tensor."""
     if input.dtype.kind != "c":
-        raise RuntimeError(f"imag is not implemented for tensors with non-complex dtypes, got {input.dtype}")
+        raise RuntimeError(f"imag(): real numbers have no imaginary part, got {input.dtype}")
     return k.imag(input)
 
 

@@ -145,25 +145,23 @@ def check_gather(name: str, input: Any, dim: int, index: Any) -> None:
     from flambeau.ops.dims import wrap_dim
 
     if index.dtype.kind != "i" or index.dtype.itemsize < 4:
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}")
+        raise RuntimeError(f"{name}(): index must be int64, got {index.dtype}; convert it with .long()")
     d = wrap_dim(dim, input.ndim)
     if index.size == 0:
         return
     if (index.ndim or 1) != (input.ndim or 1):
-        raise RuntimeError(
-            f"Index tensor must have the same number of dimensions as input tensor: {index.ndim} and {input.ndim}"
-        )
+        raise RuntimeError(f"{name}(): index needs as many dimensions as input: {index.ndim} came for {input.ndim}")
     for axis, (n, m) in enumerate(zip(index.shape, input.shape, strict=False)):
         if axis != d and n > m:
             raise RuntimeError(
-                f"Size does not match at dimension {axis} expected index {list(index.shape)} to be no larger than self "
-                f"{list(input.shape)} apart from dimension {d}"
+                f"{name}(): index {list(index.shape)} reaches beyond input {list(input.shape)} in dimension "
+                f"{axis}; only along dimension {d} may it be longer"
             )
     length = input.shape[d] if input.ndim else 1
     low, high = int(index.min()), int(index.max())
     if low < 0 or high >= length:
         bad = low if low < 0 else high
-        raise RuntimeError(f"index {bad} is out of bounds for dimension {d} with size {length}")
+        raise RuntimeError(f"{name}(): index {bad} is out of bounds for dimension {d} of length {length}")
 
 
 def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
@@ -196,7 +194,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
             elif value.dtype == bool:
                 parsed.append(value)
             else:
-                raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {value.dtype}")
+                raise IndexError(f"a tensor as index must hold integers or bools, got {value.dtype}")
             basic = False
         elif isinstance(item, (bool, np.bool_)):
             parsed.append(np.asarray(bool(item)))
@@ -211,7 +209,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
             parsed.append(item.__index__())
         else:
             raise TypeError(
-                f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {cls.__name__})"
+                f"an index is made of integers, slices, ..., None and tensors of integers or bools; got {cls.__name__}"
             )
     _check(parsed, array)
     return tuple(parsed), basic
@@ -224,21 +222,19 @@ def _list_index(items: list[Any]) -> Any:
     if result.size == 0:
         return result.astype(np.int64)
     if result.dtype.kind not in "iub":
-        raise TypeError(f"an index must be of integers or bools, got a list of {result.dtype}")
+        raise TypeError(f"a list as index must hold integers or bools, got {result.dtype}")
     return result
 
 
 def _slice(item: Any) -> Any:
     if item.step is not None and int(item.step) <= 0:
-        raise ValueError("step must be greater than zero")
+        raise ValueError("a slice's step must be positive; for a reversed order use flip()")
     parts = (item.start, item.stop, item.step)
     if all(p is None or p.__class__ is int for p in parts):
         return item
     for p in parts:
         if p is not None and not hasattr(p, "__index__"):
-            raise TypeError(
-                f"slice indices must be integers or None or have an __index__ method, got {type(p).__name__}"
-            )
+            raise TypeError(f"a slice's start, stop and step must be integers or None, got {type(p).__name__}")
     return slice(*(None if p is None else p.__index__() for p in parts))
 
 
@@ -251,10 +247,8 @@ def _check(parsed: list[Any], array: Any) -> None:
         used += item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
     if used > array.ndim:
         if array.ndim == 0 and all(i.__class__ in (int, slice) for i in parsed):
-            raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
-            )
-        raise IndexError(f"too many indices for tensor of dimension {array.ndim}")
+            raise IndexError("a tensor without dimensions has no places to index; use .item() for its value")
+        raise IndexError(f"more indices than the {array.ndim} dimensions of the tensor")
     if Ellipsis in [p for p in parsed if not isinstance(p, np.ndarray)]:
         at = next(i for i, p in enumerate(parsed) if p is Ellipsis)
     else:
@@ -271,21 +265,38 @@ def _check(parsed: list[Any], array: Any) -> None:
         if item is None:
             continue
         if item.__class__ is int and not -array.shape[dim] <= item < array.shape[dim]:
-            raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {array.shape[dim]}")
+            raise IndexError(f"index {item} is out of bounds for dimension {dim} of length {array.shape[dim]}")
         if isinstance(item, np.ndarray):
             if item.dtype == bool:
                 for j, n in enumerate(item.shape):
                     if n != array.shape[dim + j]:
                         raise IndexError(
-                            f"The shape of the mask {list(item.shape)} at index {j} does not match the shape of the indexed "
-                            f"tensor {list(array.shape)} at index {dim + j}"
+                            f"a mask of shape {list(item.shape)} can't select from a tensor {list(array.shape)}: "
+                            f"at dimension {dim + j} of the tensor they differ"
                         )
                 dim += item.ndim
                 continue
             if item.size and not (item.min() >= -array.shape[dim] and item.max() < array.shape[dim]):
                 bad = int(item.min()) if item.min() < -array.shape[dim] else int(item.max())
-                raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {array.shape[dim]}")
+                raise IndexError(f"index {bad} is out of bounds for dimension {dim} of length {array.shape[dim]}")
         dim += 1
+
+
+def last_effect(parsed: tuple, shape: tuple[int, ...]) -> Any:
+    """The last item of a basic index that does something, or Ellipsis: whole slices do nothing."""
+    found: Any = Ellipsis
+    dim = 0
+    for item in parsed:
+        if item is Ellipsis:
+            dim = len(shape) - sum(1 for p in reversed(parsed) if p is not None and p is not Ellipsis) + dim
+            continue
+        if item is None:
+            found = None
+            continue
+        if item.__class__ is not slice or item.start or item.step not in (None, 1) or item.stop not in (None, shape[dim]):
+            found = item
+        dim += 1
+    return found
 
 
 def getitem(self: Any, index: Any) -> Any:
@@ -297,7 +308,7 @@ def getitem(self: Any, index: Any) -> Any:
     parsed, basic = parse_index(index, self._a)
     if not basic:
         return NS["OPS"].index(self, parsed)
-    last = next((p for p in reversed(parsed) if p is not Ellipsis), Ellipsis)
+    last = last_effect(parsed, self._a.shape)
     if last is None:
         return index_unsqueeze(self, parsed)
     if last is Ellipsis:

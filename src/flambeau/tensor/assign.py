@@ -9,7 +9,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops.dispatch import wrap
-from flambeau.ops.index import getitem, parse_index
+from flambeau.ops.index import getitem, last_effect, parse_index
 from flambeau.tensor.inplace import copy_, shadow, store
 
 
@@ -24,13 +24,17 @@ def setitem(self: Any, index: Any, value: Any) -> None:
                 raise TypeError(f"can't assign a {type(value).__name__} to a {self.dtype} tensor")
         value = wrap(np.asarray(value, dtype=self._a.dtype) if self._a.dtype.kind in "fc" else np.asarray(value))
     recorded = thread.grad and (self._node is not None or value._node is not None)
+    if basic and not self._a.flags.writeable:
+        view = getitem(self, index)
+        copy_(view, _fit(value, view._a.ndim))
+        return
     check_writable(self, "setitem", thread.grad)
     if not recorded:
         _write(self, parsed, value._a)
         bump(self)
         return
     if basic:
-        view = getitem(self, index)
+        view = getitem(self, index) if last_effect(parsed, self._a.shape) is not Ellipsis else self
         copy_(view, _fit(value, view._a.ndim))
         return
     ops = NS["OPS"]
@@ -38,8 +42,8 @@ def setitem(self: Any, index: Any, value: Any) -> None:
         value = ops.to_numpy_dtype(value, self._a.dtype)
     source = shadow(self)
     try:
-        result = ops.index_put_op(source, value, parsed)
-    except ValueError as error:
+        result = ops.index_put_op(source, _fit(value, 1), parsed)
+    except (ValueError, TypeError) as error:
         raise RuntimeError(f"shape mismatch: {error}") from None
     store(self, result, "index_put_")
 
@@ -56,5 +60,7 @@ def _write(self: Any, parsed: tuple, array: np.ndarray) -> None:
         raise RuntimeError(f"can't write complex values into a {self.dtype} tensor: take .real first")
     try:
         self._a[parsed] = array
-    except ValueError as error:
-        raise RuntimeError(f"shape mismatch: {error} (assigning {list(array.shape)} into a part of {list(self._a.shape)})") from None
+    except (ValueError, TypeError) as error:
+        raise RuntimeError(
+            f"shape mismatch: {error} (assigning {list(array.shape)} into a part of {list(self._a.shape)})"
+        ) from None

@@ -9,9 +9,10 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS, thread, tick
-from flambeau.autograd.views import bump, check_writable, written
+from flambeau.autograd.views import bump, check_writable, refuse_partial_overlap, written
 from flambeau.errors import describe
 from flambeau.ops.fillers import forget
+from flambeau.tensor.storage import Memory
 
 
 def shadow(tensor: Any) -> Any:
@@ -32,6 +33,10 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         recorded = thread.grad
         check_writable(self, name + "_", recorded)
+        if self._shared is not None:
+            for other in args:
+                if other is not self and isinstance(other, Memory) and other._shared is self._shared:
+                    refuse_partial_overlap(self, other, name + "_")
         if ufunc is not None and len(args) == 1 and not kwargs and _direct(self, args[0], recorded):
             other = args[0]
             ufunc(self._a, other._a if other.__class__ is not float else other, self._a)
@@ -93,9 +98,20 @@ def store(self: Any, result: Any, name: str) -> None:
 
 
 def _type_word(array: Any) -> str:
-    words = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "bool": "Bool", "float16": "Half",
-             "bfloat16": "BFloat16", "uint8": "Byte", "int8": "Char", "int16": "Short", "complex64": "ComplexFloat",
-             "complex128": "ComplexDouble"}
+    words = {
+        "float32": "Float",
+        "float64": "Double",
+        "int64": "Long",
+        "int32": "Int",
+        "bool": "Bool",
+        "float16": "Half",
+        "bfloat16": "BFloat16",
+        "uint8": "Byte",
+        "int8": "Char",
+        "int16": "Short",
+        "complex64": "ComplexFloat",
+        "complex128": "ComplexDouble",
+    }
     return words.get(str(array.dtype), str(array.dtype))
 
 
@@ -113,7 +129,10 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
             f"copy_(): can't write {describe(src)} into {describe(self)}: the size of the source must match or broadcast"
         ) from None
     if src is self:
+        bump(self)
         return self
+    if self._shared is not None and src._shared is self._shared:
+        refuse_partial_overlap(self, src, "copy_")
     if thread.grad and src._node is not None:
         ops = NS["OPS"]
         value = src if src._a.dtype == self._a.dtype else ops.to_numpy_dtype(src, self._a.dtype)
@@ -165,7 +184,9 @@ def write_out(name: str, out: Any, result: Any) -> None:
     """Writes an op's result into its `out=`, resized where it has another shape."""
     have, want = result._a, out._a
     if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
-        raise RuntimeError(f"{name}(): result type {_type_word(have)} can't be cast to the desired output type {_type_word(want)}")
+        raise RuntimeError(
+            f"{name}(): result type {_type_word(have)} can't be cast to the desired output type {_type_word(want)}"
+        )
     if have.shape != want.shape:
         if want.size:
             import warnings

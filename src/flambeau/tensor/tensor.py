@@ -47,7 +47,6 @@ class Tensor(Methods, Memory):
     _accumulator_hooks: Any = None
     _inference = False
     _no_grad_view = False
-    _shows_grad = False  # a view made under no_grad of a tensor that requires grad
     _names: Any = None
     __array_priority__ = 1000
     __hash__ = object.__hash__
@@ -62,7 +61,7 @@ class Tensor(Methods, Memory):
 
     @staticmethod
     def _make_subclass(cls: type, data: Any, require_grad: bool = False, **kwargs: Any) -> Any:
-        self = object.__new__(cls)
+        self: Any = object.__new__(cls)
         self._a = data._a
         if require_grad:
             self._node = LEAF
@@ -70,7 +69,7 @@ class Tensor(Methods, Memory):
 
     @staticmethod
     def _make_wrapper_subclass(cls: type, size: Any, *args: Any, dtype: Any = None, **kwargs: Any) -> Any:
-        self = object.__new__(cls)
+        self: Any = object.__new__(cls)
         self._a = np.zeros(tuple(size), (dtype or dtypes.get_default_dtype()).numpy)
         return self
 
@@ -215,7 +214,10 @@ class Tensor(Methods, Memory):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients are computed for this tensor."""
-        return self._node is not None or self._shows_grad
+        if self._node is not None:
+            return True
+        base = self._base  # a view that has no history of its own says what its base says
+        return base is not None and base._node is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -241,7 +243,6 @@ class Tensor(Methods, Memory):
         if requires_grad and self._inference and not thread.inference:
             raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._node = LEAF if requires_grad else None
-        self._shows_grad = False
         return self
 
     @property
@@ -566,7 +567,6 @@ _OWN = frozenset(
         "_post_hooks",
         "_inference",
         "_accumulator_hooks",
-        "_shows_grad",
         "_accumulator",
         "_no_grad_view",
         "_multi_view",
@@ -583,7 +583,7 @@ def _copy_dense(array: np.ndarray) -> np.ndarray:
 
 
 def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict) -> Any:
-    self = object.__new__(cls)
+    self: Any = object.__new__(cls)
     self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
     if leaf:
         self._node = LEAF

@@ -34,6 +34,8 @@ def expand(a: Any, shape: tuple[int, ...]) -> Any:
 
 def unsqueeze(a: Any, dim: int) -> Any:
     """`a` with a new dimension of length 1 at `dim`."""
+    if a.flags.c_contiguous:  # reshape leaves strides as PyTorch has them
+        return a.reshape((*a.shape[:dim], 1, *a.shape[dim:]))
     return np.expand_dims(a, dim)
 
 
@@ -148,7 +150,20 @@ def windows(a: Any, dim: int, size: int, step: int) -> Any:
     shape = (*a.shape[:dim], n, *a.shape[dim + 1 :], size)
     strides = list(a.strides) + [a.strides[dim]]
     strides[dim] *= step
-    return np.lib.stride_tricks.as_strided(a, shape, tuple(strides))
+    return strided(a, shape, tuple(strides))
+
+
+def strided(a: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """Memory from `a`'s first element on in any shape with any steps in bytes, as a view whose base is `a`'s own."""
+    owner = a
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if not owner.flags.c_contiguous:
+        owner = owner.T
+        if not owner.flags.c_contiguous or not owner.flags.writeable:
+            return np.lib.stride_tricks.as_strided(a, shape, strides)
+    start = a.__array_interface__["data"][0] - owner.__array_interface__["data"][0] if a.size else 0
+    return np.ndarray(shape, a.dtype, owner, start, strides)
 
 
 def windows_put(g: Any, shape: tuple[int, ...], dim: int, size: int, step: int) -> Any:
