@@ -95,6 +95,7 @@ from flambeau.ops.scatter import *
 from flambeau.ops.matrices import *
 from flambeau.ops.norms import *
 from flambeau.ops.special import *
+from flambeau.ops.einsum import einsum
 from flambeau.ops.algebra import (
     cholesky_inverse,
     cholesky_solve,
@@ -112,7 +113,7 @@ from flambeau.ops.algebra import (
     triangular_solve,
 )
 from flambeau.ops.linalg import det
-from flambeau import linalg as linalg, special as special
+from flambeau import fft as fft, linalg as linalg, special as special
 from flambeau.settings import *
 from flambeau.tensor.queries import *
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction

@@ -33,6 +33,7 @@ _MODULES = (
     "embedding",
     "sorting",
     "linalg",
+    "fourier",
     "image",
 )
 

@@ -1,0 +1,227 @@
+"""Sums of products in Einstein's notation, as permutations and matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flambeau.autograd.runtime import NS
+from flambeau.ops import reduce, shape
+from flambeau.ops.arithmetic import mul
+from flambeau.ops.products import bmm, mm
+
+__all__ = ["einsum"]
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def einsum(*args: Any) -> Any:
+    """The sum of products that `equation` names: a label per dimension, repeated labels multiplied, left-out ones summed.
+
+    `einsum("ij,jk->ik", a, b)`, or with lists of numbers for labels: `einsum(a, [0, 1], b, [1, 2], [0, 2])`. A label
+    twice in one operand takes its diagonal; `...` stands for any dimensions, which broadcast. Without `->` the labels
+    that occur once are kept, in alphabetical order.
+
+    >>> import flambeau as torch
+    >>> torch.einsum("ij,j->i", torch.ones(2, 3), torch.arange(3.0))
+    tensor([3., 3.])
+    """
+    tensor = NS["Tensor"]
+    if not args:
+        raise RuntimeError("einsum(): must provide at least one operand")
+    if isinstance(args[0], str):
+        operands = list(args[1]) if len(args) == 2 and isinstance(args[1], (list, tuple)) else list(args[1:])
+        inputs, output = _parse(args[0], len(operands))
+    else:
+        operands, inputs, output = _sublists(args)
+    if not operands:
+        raise RuntimeError("einsum(): must provide at least one operand")
+    for i, t in enumerate(operands):
+        if not isinstance(t, tensor):
+            raise TypeError(f"einsum(): operand {i} must be Tensor, not {type(t).__name__}")
+    named, kept = _label(inputs, output, operands)
+    return _contract(operands, named, kept)
+
+
+def _parse(equation: str, count: int) -> tuple[list[list[Any]], list[Any] | None]:
+    """The labels of each operand and of the result (None if not given); Ellipsis for `...`."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    if "-" in left or ">" in left:
+        raise RuntimeError(f"einsum(): found '-' or '>' not part of an arrow '->' in {equation!r}")
+    terms = left.split(",")
+    if len(terms) != count:
+        what = "fewer" if count < len(terms) else "more"
+        raise RuntimeError(
+            f"einsum(): {what} operands were provided than specified in the equation {equation!r}: {count}"
+        )
+    return [_labels(term, equation) for term in terms], _labels(right, equation) if arrow else None
+
+
+def _labels(term: str, equation: str) -> list[Any]:
+    before, dots, after = term.partition("...")
+    for c in before + after:
+        if c not in _LETTERS:
+            raise RuntimeError(f"einsum(): invalid subscript {c!r} in {equation!r}: subscripts must be in [a-zA-Z]")
+    return [*before, *([Ellipsis] if dots else []), *after]
+
+
+def _sublists(args: Sequence[Any]) -> tuple[list[Any], list[list[Any]], list[Any] | None]:
+    """Operands and labels of the form `a, [0, 1], b, [1, 2], [0, 2]`."""
+    operands = list(args[0 : len(args) - len(args) % 2 : 2])
+    lists = [list(x) for x in args[1::2]] + ([list(args[-1])] if len(args) % 2 else [])
+    for labels in lists:
+        for i in labels:
+            if i is not Ellipsis and not (isinstance(i, int) and 0 <= i < 52):
+                raise RuntimeError(f"einsum(): expected subscripts to be within the range [0, 52), but got {i!r}")
+    spelled = [[i if i is Ellipsis else _LETTERS[i] for i in labels] for labels in lists]
+    return operands, spelled[: len(operands)], spelled[-1] if len(args) % 2 else None
+
+
+def _label(inputs: list[list[Any]], output: list[Any] | None, operands: list[Any]) -> tuple[list[list[Any]], list[Any]]:
+    """The labels with each `...` spelled out as (n,): the n-th dimension it stands for, counted from the last."""
+    named, longest = [], 0
+    for i, (labels, t) in enumerate(zip(inputs, operands, strict=True)):
+        extra = t._a.ndim - (len(labels) - labels.count(Ellipsis))
+        if extra < 0 or (extra and Ellipsis not in labels):
+            raise RuntimeError(
+                f"einsum(): the number of subscripts in the equation ({len(labels) - labels.count(Ellipsis)}) does not match the "
+                f"number of dimensions ({t._a.ndim}) for operand {i}"
+                + ("" if Ellipsis in labels else " and no ellipsis was given")
+            )
+        longest = max(longest, extra if Ellipsis in labels else 0)
+        named.append([x for label in labels for x in (_dots(extra) if label is Ellipsis else [label])])
+    if output is None:
+        flat = [label for labels in named for label in labels if isinstance(label, str)]
+        return named, [*_dots(longest), *sorted(label for label in set(flat) if flat.count(label) == 1)]
+    kept = [x for label in output for x in (_dots(longest) if label is Ellipsis else [label])]
+    everything = {label for labels in named for label in labels}
+    for label in kept:
+        if kept.count(label) > 1:
+            raise RuntimeError(f"einsum(): output subscript {label} appears more than once in the output")
+        if label not in everything:
+            raise RuntimeError(
+                f"einsum(): output subscript {label} does not appear in the equation for any input operand"
+            )
+    return named, kept
+
+
+def _dots(count: int) -> list[Any]:
+    return [(n,) for n in range(count, 0, -1)]
+
+
+def _contract(operands: list[Any], named: list[list[Any]], kept: list[Any]) -> Any:
+    terms = [_diagonals(t, labels, i) for i, (t, labels) in enumerate(zip(operands, named, strict=True))]
+    sizes = _sizes(terms)
+    terms = [_without_ones(t, labels, sizes) for t, labels in terms]
+    while len(terms) > 1:
+        i, j = _cheapest(terms, kept, sizes)
+        b, a = terms.pop(j), terms.pop(i)
+        needed = set(kept).union(*(labels for _, labels in terms)) if terms else set(kept)
+        terms.insert(i, _pair(*a, *b, needed))
+    t, labels = _summed(*terms[0], set(kept))
+    return _ordered(t, labels, kept)
+
+
+def _diagonals(t: Any, labels: list[Any], i: int) -> tuple[Any, list[Any]]:
+    """The operand with each label once: repeated ones take the diagonal."""
+    labels = list(labels)
+    for label in [x for x in dict.fromkeys(labels) if labels.count(x) > 1]:
+        while labels.count(label) > 1:
+            first = labels.index(label)
+            second = labels.index(label, first + 1)
+            a, b = t._a.shape[first], t._a.shape[second]
+            if a != b:
+                raise RuntimeError(
+                    f"einsum(): subscript {label} is repeated for operand {i} but the sizes don't match, {b} != {a}"
+                )
+            t = shape.diagonal(t, 0, first, second)
+            labels = [x for d, x in enumerate(labels) if d not in (first, second)] + [label]
+    return t, labels
+
+
+def _sizes(terms: list[tuple[Any, list[Any]]]) -> dict[Any, int]:
+    sizes: dict[Any, int] = {}
+    for i, (t, labels) in enumerate(terms):
+        for label, n in zip(labels, t._a.shape, strict=True):
+            known = sizes.setdefault(label, n)
+            if known == 1:
+                sizes[label] = n
+            elif n not in (1, known):
+                raise RuntimeError(
+                    f"einsum(): operands do not broadcast: dimension {label!r} has size {n} in operand {i}, but {known} before"
+                )
+    return sizes
+
+
+def _without_ones(t: Any, labels: list[Any], sizes: dict[Any, int]) -> tuple[Any, list[Any]]:
+    """The operand without dimensions of length 1 that are longer elsewhere."""
+    drop = tuple(d for d, label in enumerate(labels) if t._a.shape[d] == 1 and sizes[label] != 1)
+    if not drop:
+        return t, labels
+    return shape.squeeze_op(t, drop), [x for d, x in enumerate(labels) if d not in drop]
+
+
+def _cheapest(terms: list[tuple[Any, list[Any]]], kept: list[Any], sizes: dict[Any, int]) -> tuple[int, int]:
+    """The pair with the smallest product, less what it replaces."""
+    if len(terms) == 2:
+        return 0, 1
+    best, pair = None, (0, 1)
+    for i in range(len(terms)):
+        for j in range(i + 1, len(terms)):
+            others = set(kept).union(*(labels for n, (_, labels) in enumerate(terms) if n not in (i, j)))
+            size = 1
+            for label in {*terms[i][1], *terms[j][1]} & others:
+                size *= sizes[label]
+            cost = size - terms[i][0]._a.size - terms[j][0]._a.size
+            if best is None or cost < best:
+                best, pair = cost, (i, j)
+    return pair
+
+
+def _summed(t: Any, labels: list[Any], needed: set[Any]) -> tuple[Any, list[Any]]:
+    gone = tuple(d for d, label in enumerate(labels) if label not in needed)
+    if gone:
+        t, labels = reduce.sum(t, gone), [x for x in labels if x in needed]
+    return t, labels
+
+
+def _ordered(t: Any, labels: list[Any], wanted: list[Any]) -> Any:
+    """The dimensions in the order of `wanted`; labels that are missing become dimensions of length 1."""
+    present = [x for x in wanted if x in labels]
+    if present != labels:
+        t = shape.permute(t, tuple(labels.index(x) for x in present))
+    if len(present) != len(wanted):
+        t = shape.reshape(t, tuple(t._a.shape[present.index(x)] if x in present else 1 for x in wanted))
+    return t
+
+
+def _pair(a: Any, la: list[Any], b: Any, lb: list[Any], needed: set[Any]) -> tuple[Any, list[Any]]:
+    """The product of two operands, summed over what nobody needs any more."""
+    a, la = _summed(a, la, needed | set(lb))
+    b, lb = _summed(b, lb, needed | set(la))
+    inner = [x for x in la if x in lb and x not in needed]
+    batch = [x for x in la if x in lb and x in needed]
+    left, right = [x for x in la if x not in lb], [x for x in lb if x not in la]
+    labels = batch + left + right
+    if not inner:
+        return mul(_ordered(a, la, labels), _ordered(b, lb, labels)), labels
+    size_a, size_b = dict(zip(la, a._a.shape, strict=True)), dict(zip(lb, b._a.shape, strict=True))
+    n_batch, n_left, n_inner = (_count(size_a, part) for part in (batch, left, inner))
+    n_right = _count(size_b, right)
+    a, b = _ordered(a, la, batch + left + inner), _ordered(b, lb, batch + inner + right)
+    if batch:
+        product = bmm(_folded(a, (n_batch, n_left, n_inner)), _folded(b, (n_batch, n_inner, n_right)))
+    else:
+        product = mm(_folded(a, (n_left, n_inner)), _folded(b, (n_inner, n_right)))
+    return _folded(product, tuple((size_a | size_b)[x] for x in labels)), labels
+
+
+def _count(sizes: dict[Any, int], labels: list[Any]) -> int:
+    n = 1
+    for label in labels:
+        n *= sizes[label]
+    return n
+
+
+def _folded(t: Any, full: tuple[int, ...]) -> Any:
+    return t if t._a.shape == full else shape.reshape(t, full)
