@@ -23,6 +23,7 @@ Sizes = tuple[int, ...]
 
 _SMALL_IMAGE = 48  # output positions below which several images share a block
 _SMALL_WORK = 20_000_000  # floating point operations below which waking a helper does not pay
+_UNPACKED = 1_000_000  # multiplications up to which OpenBLAS leaves operands where they are
 _SHORT_PRODUCT = 10_000_000  # likewise, below which products are better made several images at a time
 
 
@@ -59,6 +60,16 @@ def _group_of(geo: Geometry, tasks: int) -> int:
     if geo.columns >= _SMALL_IMAGE:
         return 1
     return max(1, min(-(-geo.n // tasks), -(-256 // geo.columns)))
+
+
+def _split_of(geo: Geometry, m: int) -> int:
+    """Into how many runs of rows to cut an image so that each is a product that OpenBLAS does without repacking."""
+    _, rows, width = geo.out
+    most = _UNPACKED // (m * geo.c * geo.taps * width)
+    if geo.out[0] > 1 or rows <= most:
+        return 1
+    fitting = [s for s in range(1, rows + 1) if rows % s == 0 and rows // s <= most and rows // s * width >= 48]
+    return fitting[0] if fitting else 1
 
 
 def _full_layout(geo: Geometry, m: int) -> bool:
@@ -107,6 +118,9 @@ def _correlate(
     group = _group_of(geo, get_num_threads())
     together = 1 if group > 1 else images_of(geo, size, full)
     plain = geo.plain() and group == 1 and _rows_contiguous(x)
+    whole = [(0, geo.out[0], 0, geo.out[1])]
+    cuts = whole if group > 1 or plain or together > 1 else blocks(geo, size, full)
+    split = _split_of(geo, m) if full and group == 1 and not plain and cuts == whole else 1
 
     def products(n: int, count: int, operand: Operand) -> None:
         result = out[n] if group == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
@@ -133,13 +147,15 @@ def _correlate(
         for n in range(first, last, chunk):
             count = min(chunk, last - n)
             if not plain and (operand is None or held != count):
-                split = (1, count) if group > 1 else (count, 1)
-                operand, held = Operand(geo, cut, *split, out.dtype, full, flip), count
+                sizes = (1, count) if group > 1 else (count, 1)
+                operand, held = Operand(geo, cut, *sizes, out.dtype, full, flip, split), count
             patches = x[n : n + count] if operand is None else operand.load(_grouped(x[n : n + count], group))
             if full and group == 1:
                 start = (cut[0] * geo.out[1] + cut[2]) * geo.out[2]
-                patches = patches.reshape(count, matrix.shape[1], -1)
-                part = out[n : n + count].reshape(count, m, columns)[:, :, start : start + patches.shape[2]]
+                patches = patches.reshape(count, split, matrix.shape[1], -1)
+                width = split * patches.shape[3]
+                part = out[n : n + count].reshape(count, m, columns)[:, :, start : start + width]
+                part = part.reshape(count, m, split, -1).transpose(0, 2, 1, 3)
                 np.matmul(matrix, patches, out=part)
             else:
                 products(n, count, operand)  # type: ignore[arg-type]
@@ -147,8 +163,6 @@ def _correlate(
                 d0, d1, h0, h1 = cut
                 part = out[n : n + count, :, d0:d1, h0:h1]
                 np.add(part, bias, out=part)
-
-    cuts = [(0, geo.out[0], 0, geo.out[1])] if group > 1 or plain or together > 1 else blocks(geo, size, full)
 
     def task(first: int, last: int) -> None:
         for cut in cuts:
@@ -159,7 +173,6 @@ def _correlate(
 
 def _blas_suits(dtype: np.dtype, groups: int, channels: int, empty: bool) -> bool:
     return gemm_of(dtype) is not None and (groups == 1 or channels >= 16) and not empty
-
 
 
 def _drop(shape: Sizes, nd: int) -> Sizes:

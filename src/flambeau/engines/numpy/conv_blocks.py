@@ -6,8 +6,9 @@ one of two layouts:
 
 * rows: the input once per kernel column, shifted and subsampled: `[I, C, kw, depth, phase, row, Wo, G]`. A kernel row
   is then a mere offset into it, so the block takes `kd * kh` accumulating products and `kw` copies of the input.
-* full: a copy per kernel element, `[I, C, kd, kh, kw, depth, row, Wo, G]`, and one product; better for few channels,
-  where products are so short that calls count, and where the rows layout needs a large weight rearranged.
+* full: a copy per kernel element, `[I, S, C, kd, kh, kw, depth, row, Wo, G]`, and one product for each of `S` runs of
+  rows; better for few channels, where products are so short that calls count, and where the rows layout needs a large
+  weight rearranged. OpenBLAS does small products without repacking: hence `S`.
 
 `I` counts images side by side, `G` images as the innermost axis; one of the two is 1.
 
@@ -91,12 +92,15 @@ class Plan:
 
     __slots__ = ("inner", "k", "ld", "offset", "padded", "region", "run", "shape", "steps", "strides", "wide")
 
-    def __init__(self, geo: Geometry, block: Any, group: int, full: bool, flip: bool) -> None:
+    def __init__(self, geo: Geometry, block: Any, group: int, full: bool, flip: bool, split: int) -> None:
         self.steps: list[tuple[int, int, list[tuple[int, int]]]] = []
         self.shape: Sizes = ()
         self.strides: Sizes = ()
         self.run = geo.stride[2] == 1
-        (self._full if full else self._rows)(geo, block, group, flip)
+        if full:
+            self._full(geo, block, group, flip, split)
+        else:
+            self._rows(geo, block, group, flip)
 
     def _place(self, geo: Geometry, group: int, starts: Sizes, lengths: Sizes) -> tuple[int, int, int, int]:
         """The padded copy, `lengths` long from padded positions `starts`; returns its strides by channel and axis."""
@@ -112,7 +116,7 @@ class Plan:
         depth, height, width = lengths
         return depth * height * width * group, height * width * group, width * group, group
 
-    def _full(self, geo: Geometry, block: Any, group: int, flip: bool) -> None:
+    def _full(self, geo: Geometry, block: Any, group: int, flip: bool, split: int) -> None:
         (kd, kh, kw), (sd, sh, sw), (dd, dh, dw) = geo.kernel, geo.stride, geo.dilation
         (d0, d1, h0, h1), (_, ho, wo) = block, geo.out
         lengths = (
@@ -121,12 +125,13 @@ class Plan:
             (wo - 1) * sw + (kw - 1) * dw + 1,
         )
         channel, plane, row, step = self._place(geo, group, (d0 * sd, h0 * sh, 0), lengths)
-        self.shape = (geo.c, kd, kh, kw, d1 - d0, h1 - h0, wo, group)
+        rows = (h1 - h0) // split
+        self.shape = (split, geo.c, kd, kh, kw, d1 - d0, rows, wo, group)
         taps = (dd * plane, dh * row, dw * step)
         self.offset = (kd - 1) * taps[0] + (kh - 1) * taps[1] + (kw - 1) * taps[2] if flip else 0
         taps = tuple(-t for t in taps) if flip else taps
-        self.strides = (channel, *taps, sd * plane, sh * row, sw * step, 1)
-        self.k, self.ld = geo.c * geo.taps, (d1 - d0) * (h1 - h0) * wo * group
+        self.strides = (rows * sh * row, channel, *taps, sd * plane, sh * row, sw * step, 1)
+        self.k, self.ld = geo.c * geo.taps, (d1 - d0) * rows * wo * group
         self.steps.append(((d0 * ho + h0) * wo * group, self.ld, [(0, 0)]))
 
     def _rows(self, geo: Geometry, block: Any, group: int, flip: bool) -> None:
@@ -158,8 +163,8 @@ class Plan:
 
 
 @lru_cache(maxsize=512)
-def _plan(key: Any, block: Any, group: int, full: bool, flip: bool) -> Plan:
-    return Plan(Geometry(1, *key), block, group, full, flip)
+def _plan(key: Any, block: Any, group: int, full: bool, flip: bool, split: int) -> Plan:
+    return Plan(Geometry(1, *key), block, group, full, flip, split)
 
 
 class Operand:
@@ -168,9 +173,9 @@ class Operand:
     __slots__ = ("_copy", "_inner", "_region", "buffer", "images", "k", "ld", "steps")
 
     def __init__(
-        self, geo: Geometry, block: Any, images: int, group: int, dtype: Any, full: bool, flip: bool
+        self, geo: Geometry, block: Any, images: int, group: int, dtype: Any, full: bool, flip: bool, split: int = 1
     ) -> None:
-        plan = _plan(geo.key(), block, group, full, flip)
+        plan = _plan(geo.key(), block, group, full, flip, split)
         self.images, self.k, self.ld, self.steps = images, plan.k, plan.ld, plan.steps
         self.buffer = scratch("conv", (images, *plan.shape), dtype)
         wide = scratch("conv_wide", (images, *plan.wide), dtype)
