@@ -76,22 +76,7 @@ def multi_head_attention_forward(
         q, k, v = _separate(query, key, value, q_proj_weight, k_proj_weight, v_proj_weight, in_proj_bias)
     else:
         q, k, v = _together(query, key, value, in_proj_weight, in_proj_bias)
-    extra = 0
-    if bias_k is not None and bias_v is not None:
-        if static_k is not None or static_v is not None:
-            raise AssertionError("attention heads: bias_k and bias_v can't be added to static_k, static_v")
-        k, v = cat([k, bias_k.repeat(1, batch, 1)]), cat([v, bias_v.repeat(1, batch, 1)])
-        extra += 1
-    elif bias_k is not None or bias_v is not None:
-        raise AssertionError("attention heads: bias_k and bias_v come together or not at all")
-    size, count = width // num_heads, batch * num_heads
-    q = _split_heads(q, count)
-    k = _split_heads(k, count) if static_k is None else _static(static_k, count, size)
-    v = _split_heads(v, count) if static_v is None else _static(static_v, count, size)
-    if add_zero_attn:
-        zeros = k.new_zeros((count, 1, size))
-        k, v = cat([k, zeros], 1), cat([v, zeros], 1)
-        extra += 1
+    q, k, v, extra = _as_heads(q, k, v, batch * num_heads, bias_k, bias_v, static_k, static_v, add_zero_attn)
     if extra:
         attn_mask = pad(attn_mask, (0, extra)) if attn_mask is not None else None
         padding = pad(padding, (0, extra)) if padding is not None else None
@@ -112,6 +97,30 @@ def multi_head_attention_forward(
     if not batched:
         return output.squeeze(1), weights.squeeze(0) if weights is not None else None
     return output, weights
+
+
+def _as_heads(
+    q: Any, k: Any, v: Any, count: int, bias_k: Any, bias_v: Any, static_k: Any, static_v: Any, add_zeros: bool
+) -> tuple[Any, Any, Any, int]:
+    """Projections as (batch * heads, rows, width of a head), and how many rows were appended to keys and values."""
+    batch, width = q.shape[1:]
+    size = batch * width // count
+    extra = 0
+    if bias_k is not None and bias_v is not None:
+        if static_k is not None or static_v is not None:
+            raise AssertionError("attention heads: bias_k and bias_v can't be added to static_k, static_v")
+        k, v = cat([k, bias_k.repeat(1, batch, 1)]), cat([v, bias_v.repeat(1, batch, 1)])
+        extra += 1
+    elif bias_k is not None or bias_v is not None:
+        raise AssertionError("attention heads: bias_k and bias_v come together or not at all")
+    q = _split_heads(q, count)
+    k = _split_heads(k, count) if static_k is None else _static(static_k, count, size)
+    v = _split_heads(v, count) if static_v is None else _static(static_v, count, size)
+    if add_zeros:
+        zeros = k.new_zeros((count, 1, size))
+        k, v = cat([k, zeros], 1), cat([v, zeros], 1)
+        extra += 1
+    return q, k, v, extra
 
 
 def _is_batched(query: Any, key: Any, value: Any, padding: Any, mask: Any, heads: int) -> bool:

@@ -197,7 +197,7 @@ class _Back:
         elif gc is not None:
             self.ends = np.zeros((steps, size, batch), dtype)
             inject(self.ends, gc, lengths)
-        self.outer = None if w_hr is None else np.empty((steps, out_size, batch), dtype)
+        self.outer: Any = None if w_hr is None else np.empty((steps, out_size, batch), dtype)
         self.p = scratch("lstm.factors", (steps, 5 * size, batch), dtype)
         self.keep = scratch("lstm.keep", (steps, size, batch), dtype)
         self.gx = np.empty(x.shape, dtype)
