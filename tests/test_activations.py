@@ -77,7 +77,6 @@ FUSED = {
     "elu_backward": ("g", "a", 0.7, 1.3, 0.9),
     "sigmoid_backward": ("g", "unit"),
     "tanh_backward": ("g", "unit"),
-    "silu_backward": ("g", "a"),
     "mish_backward": ("g", "a"),
     "softplus_backward": ("g", "a", 1.7, 2.0),
     "log_sigmoid_backward": ("g", "a"),
@@ -106,6 +105,21 @@ def test_fused_kernels_equal_their_formulas(name, dtype, shape):
     np.testing.assert_allclose(
         fused, formula, 2e-5 if dtype == "float32" else 1e-11, 1e-5 if dtype == "float32" else 1e-11
     )
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (300, 500)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_slopes_kept_by_forward_equal_the_formulas(dtype, shape):
+    rng = np.random.default_rng(0)
+    a, g = rng.normal(0, 2, shape).astype(dtype), rng.normal(size=shape).astype(dtype)
+    exact = 1e-5 if dtype == "float32" else 1e-11
+    for name, options in (("gelu", ("none",)), ("gelu", ("tanh",)), ("silu", ())):
+        out, slope = getattr(kernels, name)(a, *options, True)
+        plain, nothing = getattr(kernels, name)(a, *options)
+        assert nothing is None and out.dtype == slope.dtype == dtype
+        np.testing.assert_allclose(out, plain, exact, exact)
+        fused = getattr(kernels, name + "_backward")(g, a, slope, *options)
+        np.testing.assert_allclose(fused, FORMULAS[name + "_backward"](CPU_KERNELS, g, a, None, *options), exact, exact)
 
 
 def test_choosing_by_bits_equals_where():

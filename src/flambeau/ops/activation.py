@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.runtime import NS
+from flambeau.autograd.runtime import NS, thread
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
 from flambeau.ops.actbase import floating, ordered, write_into
@@ -317,7 +317,7 @@ def gelu(k, input: Tensor, approximate="none"):
     if approximate != "none" and approximate != "tanh":
         raise RuntimeError(f"gelu(): approximate must be 'none' or 'tanh', got {approximate!r}")
     floating("gelu", input)
-    return k.gelu(input, approximate)
+    return k.gelu(input, approximate, thread.grad)
 
 
 @gelu.derivative("input")
@@ -326,8 +326,8 @@ def _(k, g, input, out1, approximate):
 
 
 @composite
-def gelu_backward(k, g, a, cdf, approximate):
-    """The gradient of GELU. `cdf`, kept by forward, is for kernels: recorded, it must be a function of `a`."""
+def gelu_backward(k, g, a, slope, approximate):
+    """The gradient of GELU. `slope`, kept by forward, is for kernels: recorded, it must be a function of `a`."""
     if approximate == "tanh":
         square = k.mul(a, a)
         t = k.tanh(k.mul(a, k.add(k.mul(square, _SQRT_2_OVER_PI * _CUBIC), _SQRT_2_OVER_PI)))
@@ -339,21 +339,21 @@ def gelu_backward(k, g, a, cdf, approximate):
     return k.mul(g, k.add(k.mul(a, density), cdf))
 
 
-@op(name="silu", elementwise=True)
+@op(name="silu", outputs=2, hidden=1)
 def silu_op(k, input: Tensor):
     """`x * sigmoid(x)`."""
     floating("silu", input, "fc")
-    return k.silu(input)
+    return k.silu(input, thread.grad)
 
 
 @silu_op.derivative("input")
-def _(k, g, input):
-    return k.silu_backward(g, input)
+def _(k, g, input, out1):
+    return k.silu_backward(g, input, out1)
 
 
 @composite
-def silu_backward(k, g, a):
-    """The gradient of SiLU."""
+def silu_backward(k, g, a, slope):
+    """The gradient of SiLU. `slope`, kept by forward, is for kernels: recorded, it must be a function of `a`."""
     s = k.sigmoid(a)
     return k.mul(k.mul(g, s), k.add(k.mul(a, k.sub(1, s)), 1))
 

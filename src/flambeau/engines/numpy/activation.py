@@ -241,74 +241,94 @@ def erf(a: Array) -> Array:
     return out
 
 
-def _cdf_single(a: Array, cdf: Array, y: Array) -> None:
+def _cdf(a: Array, cdf: Array, y: Array) -> None:
+    """`cdf` = the normal distribution function at `a`, with `y = a * a` beside it."""
     np.multiply(a, a, out=y)
-    _erf_core(a, y, cdf)
+    if a.dtype == np.float32:
+        _erf_core(a, y, cdf)
+    else:
+        from scipy.special import erf as exact
 
-
-def _cdf_double(a: Array, cdf: Array, y: Array) -> None:
-    from scipy.special import erf as exact
-
-    np.multiply(a, math.sqrt(0.5), out=y)
-    exact(y, out=cdf)
+        np.multiply(a, math.sqrt(0.5), out=cdf)
+        exact(cdf, out=cdf)
+    np.add(cdf, 1, out=cdf)
+    np.multiply(cdf, 0.5, out=cdf)
 
 
 def _cdf_tanh(a: Array, cdf: Array, y: Array) -> None:
+    """`cdf` = the approximation by tanh, with `y = a * a` beside it."""
     np.multiply(a, a, out=y)
-    np.multiply(y, _SQRT_2_OVER_PI * _CUBIC, out=y)
-    np.add(y, _SQRT_2_OVER_PI, out=y)
+    np.multiply(y, _SQRT_2_OVER_PI * _CUBIC, out=cdf)
+    np.add(cdf, _SQRT_2_OVER_PI, out=cdf)
+    np.multiply(cdf, a, out=cdf)
+    np.tanh(cdf, out=cdf)
+    np.add(cdf, 1, out=cdf)
+    np.multiply(cdf, 0.5, out=cdf)
+
+
+def _gelu(a: Array, out: Array, y: Array) -> None:
+    _cdf(a, out, y)
+    np.multiply(out, a, out=out)
+
+
+def _gelu_tanh(a: Array, out: Array, y: Array) -> None:
+    _cdf_tanh(a, out, y)
+    np.multiply(out, a, out=out)
+
+
+def _gelu_slope(a: Array, out: Array, slope: Array, y: Array) -> None:
+    _cdf(a, slope, y)
+    np.multiply(a, slope, out=out)
+    np.multiply(y, -0.5, out=y)
+    np.exp(y, out=y)
+    np.multiply(y, _INV_SQRT_2PI, out=y)
     np.multiply(y, a, out=y)
-    np.tanh(y, out=cdf)
+    np.add(slope, y, out=slope)
 
 
-def gelu(a: Array, approximate: str = "none") -> tuple[Array, Array]:
-    """`a * cdf` and `cdf`: the normal distribution function at `a` (or an approximation), which backward takes."""
-    if approximate == "tanh":
-        inner = _cdf_tanh
-    else:
-        inner = _cdf_single if a.dtype == np.float32 else _cdf_double
-    out, cdf = _like(a), _like(a)
-
-    def chain(a: Array, out: Array, cdf: Array) -> None:
-        inner(a, cdf, out)
-        np.add(cdf, 1, out=cdf)
-        np.multiply(cdf, 0.5, out=cdf)
-        np.multiply(a, cdf, out=out)
-
-    run_chain(chain, (a, out, cdf))
-    return out, cdf
+def _gelu_tanh_slope(a: Array, out: Array, slope: Array, y: Array, rest: Array) -> None:
+    _cdf_tanh(a, slope, y)
+    np.multiply(a, slope, out=out)
+    np.multiply(y, 6 * _SQRT_2_OVER_PI * _CUBIC, out=y)
+    np.add(y, 2 * _SQRT_2_OVER_PI, out=y)
+    np.multiply(y, out, out=y)
+    np.subtract(1, slope, out=rest)
+    np.multiply(y, rest, out=y)
+    np.add(slope, y, out=slope)
 
 
-def _gelu_slope(g: Array, a: Array, cdf: Array, out: Array) -> None:
-    np.multiply(a, a, out=out)
-    np.multiply(out, -0.5, out=out)
-    np.exp(out, out=out)
-    np.multiply(out, _INV_SQRT_2PI, out=out)
-    np.multiply(out, a, out=out)
-    np.add(out, cdf, out=out)
-    np.multiply(out, g, out=out)
+def gelu(a: Array, approximate: str = "none", slope: bool = False) -> tuple[Array, Array | None]:
+    """`a` times the normal distribution function at `a` (or an approximation); and the slope, if asked for.
 
-
-def _gelu_tanh_slope(g: Array, a: Array, cdf: Array, out: Array, t: Array) -> None:
-    np.multiply(a, a, out=out)
-    np.multiply(out, 6 * _SQRT_2_OVER_PI * _CUBIC, out=out)
-    np.add(out, 2 * _SQRT_2_OVER_PI, out=out)
-    np.multiply(out, a, out=out)
-    np.subtract(1, cdf, out=t)
-    np.multiply(t, cdf, out=t)
-    np.multiply(out, t, out=out)
-    np.add(out, cdf, out=out)
-    np.multiply(out, g, out=out)
-
-
-def gelu_backward(g: Array, a: Array, cdf: Array, approximate: str = "none") -> Array:
-    """Gradient of GELU from the `cdf` that forward computed."""
+    Backward is then one product: what the slope is made of is in the cache now, and would not be then.
+    """
     out = _like(a)
+    if not slope:
+        run_chain(_gelu_tanh if approximate == "tanh" else _gelu, (a, out), temps=1)
+        return out, None
+    slopes = _like(a)
     if approximate == "tanh":
-        run_chain(_gelu_tanh_slope, (g, a, cdf, out), temps=1)
+        run_chain(_gelu_tanh_slope, (a, out, slopes), temps=2)
     else:
-        run_chain(_gelu_slope, (g, a, cdf, out))
+        run_chain(_gelu_slope, (a, out, slopes), temps=1)
+    return out, slopes
+
+
+def _product(a: Array, b: Array, out: Array) -> None:
+    np.multiply(a, b, out=out)
+
+
+def _by_slope(g: Array, slope: Array) -> Array:
+    if g.size <= 32768:
+        return np.multiply(g, slope)
+    out = _like(slope)
+    run_chain(_product, (g, slope, out))
     return out
+
+
+def gelu_backward(g: Array, a: Array, slope: Array, approximate: str = "none") -> Array:
+    """Gradient of GELU by the slope that forward kept."""
+    return _by_slope(g, slope)
 
 
 # --- sigmoids -----------------------------------------------------------------------------------------------------
@@ -361,27 +381,31 @@ def _silu(a: Array, out: Array) -> None:
     np.divide(a, out, out=out)
 
 
-def silu(a: Array) -> Array:
-    """`a * sigmoid(a)`."""
+def _silu_slope(a: Array, out: Array, slope: Array, t: Array) -> None:
+    np.negative(a, out=t)
+    np.exp(t, out=t)
+    np.add(t, 1, out=t)
+    np.divide(a, t, out=out)
+    np.reciprocal(t, out=slope)
+    np.subtract(1, slope, out=t)
+    np.multiply(t, out, out=t)
+    np.add(slope, t, out=slope)
+
+
+def silu(a: Array, slope: bool = False) -> tuple[Array, Array | None]:
+    """`a * sigmoid(a)`; and the slope, if asked for, with which backward is one product."""
     out = _like(a)
-    run_chain(_silu, (a, out))
-    return out
+    if not slope:
+        run_chain(_silu, (a, out))
+        return out, None
+    slopes = _like(a)
+    run_chain(_silu_slope, (a, out, slopes), temps=1)
+    return out, slopes
 
 
-def _silu_backward(g: Array, a: Array, out: Array, s: Array) -> None:
-    _sigmoid(a, s)
-    np.subtract(1, s, out=out)
-    np.multiply(out, a, out=out)
-    np.add(out, 1, out=out)
-    np.multiply(out, s, out=out)
-    np.multiply(out, g, out=out)
-
-
-def silu_backward(g: Array, a: Array) -> Array:
-    """`g * s * (1 + a * (1 - s))` with `s = sigmoid(a)`."""
-    out = _like(a)
-    run_chain(_silu_backward, (g, a, out), temps=1)
-    return out
+def silu_backward(g: Array, a: Array, slope: Array) -> Array:
+    """`g * s * (1 + a * (1 - s))` with `s = sigmoid(a)`, from the slope that forward kept."""
+    return _by_slope(g, slope)
 
 
 def _log_sigmoid(a: Array, out: Array, t: Array) -> None:
