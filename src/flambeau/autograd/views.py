@@ -117,10 +117,13 @@ def version(tensor: Any) -> int:
     return tensor._writes if shared is None else shared.writes
 
 
-def check_writable(tensor: Any, op: str, recorded: bool) -> None:
-    """Refuses a write in place that autograd can't follow; `recorded`: whether grad mode is on."""
+def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) -> None:
+    """Refuses a write in place that autograd can't follow; `recorded`: whether grad mode is on.
+
+    Elements that share one place in memory are refused too, unless `overlap` says that this does no harm.
+    """
     if not tensor._a.flags.writeable:
-        _unlock(tensor._a, op)
+        _unlock(tensor._a, op, overlap)
     if tensor._inference and not thread.inference:
         raise RuntimeError(
             f"{op}: an inference tensor can be written in place inside inference_mode only; outside, clone() it first"
@@ -151,9 +154,9 @@ def check_writable(tensor: Any, op: str, recorded: bool) -> None:
         )
 
 
-def _unlock(array: np.ndarray, op: str) -> None:
+def _unlock(array: np.ndarray, op: str, overlap: bool) -> None:
     """Lets an array of which every element has its own place be written: NumPy locks all that comes from broadcasting."""
-    if any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True)):
+    if not overlap and any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True)):
         raise RuntimeError(
             f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
             "it first"
@@ -171,7 +174,7 @@ def refuse_partial_overlap(tensor: Any, other: Any, op: str) -> None:
         return
     first, second = _address(a), _address(b)
     if first == second and a.nbytes == b.nbytes:
-        if a.shape == b.shape and a.strides == b.strides:
+        if _long(a) == _long(b):
             return
     elif first >= second + b.nbytes or second >= first + a.nbytes:
         return
@@ -179,6 +182,11 @@ def refuse_partial_overlap(tensor: Any, other: Any, op: str) -> None:
         f"{op}: some elements of the operand and of the tensor to write share memory, but are not the same ones; "
         "clone() the operand first"
     )
+
+
+def _long(array: np.ndarray) -> list[tuple[int, int]]:
+    """Lengths and steps of the dimensions that have more than one place."""
+    return [pair for pair in zip(array.shape, array.strides, strict=True) if pair[0] > 1]
 
 
 def _dense(array: np.ndarray) -> bool:

@@ -28,7 +28,7 @@ def setitem(self: Any, index: Any, value: Any) -> None:
         view = getitem(self, index)
         copy_(view, _fit(value, view._a.ndim))
         return
-    check_writable(self, "setitem", thread.grad)
+    check_writable(self, "setitem", thread.grad, True)
     if not recorded:
         _write(self, parsed, value._a)
         bump(self)

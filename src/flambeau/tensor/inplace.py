@@ -44,6 +44,8 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
             return self
         source = shadow(self) if recorded and self._node is not None else self
         result = function(source, *args, **kwargs)
+        if result._node is not None:
+            _keep_old_value(result._node, source)
         store(self, result, name + "_")
         source._stamp = tick() if source is not self else source._stamp
         return self
@@ -52,6 +54,15 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
     method.__qualname__ = f"Tensor.{name}_"
     method.__doc__ = f"`{name}`, written into this tensor, which is returned."
     return method
+
+
+def _keep_old_value(node: Any, source: Any) -> None:
+    """Gives a node that needs its overwritten operand a copy of the old value."""
+    kept = node.__dict__
+    for key in [key for key, value in kept.items() if value is source]:
+        old = NS["WRAP"](source._a.copy())
+        old._node = source._node
+        kept[key] = old
 
 
 def _direct(self: Any, other: Any, recorded: bool) -> bool:
@@ -91,7 +102,6 @@ def store(self: Any, result: Any, name: str) -> None:
         root = self._base if self._base is not None else self
         written(self, node)
         result._cell[0] = 0
-        node.seq = tick()
         root._cell = self._cell = result._cell
         return
     written(self, node)
@@ -128,10 +138,7 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
         raise RuntimeError(
             f"copy_(): can't write {describe(src)} into {describe(self)}: the size of the source must match or broadcast"
         ) from None
-    if src is self:
-        bump(self)
-        return self
-    if self._shared is not None and src._shared is self._shared:
+    if self._shared is not None and src._shared is self._shared and src is not self:
         refuse_partial_overlap(self, src, "copy_")
     if thread.grad and src._node is not None:
         ops = NS["OPS"]
@@ -162,7 +169,7 @@ def fill_(self: Any, value: Any) -> Any:
                 f"fill_ only supports 0-dimension value tensor but got tensor with {value._a.ndim} dimensions."
             )
         return copy_(self, value)
-    check_writable(self, "fill_", thread.grad)
+    check_writable(self, "fill_", thread.grad, True)
     if not isinstance(value, (bool, int, float, complex, np.generic)):
         raise TypeError(f"fill_(): argument 'value' must be a number or a Tensor, not {type(value).__name__}")
     if isinstance(value, complex) and self._a.dtype.kind != "c":
@@ -174,7 +181,7 @@ def fill_(self: Any, value: Any) -> Any:
 
 def zero_(self: Any) -> Any:
     """Sets every element to 0."""
-    check_writable(self, "zero_", thread.grad)
+    check_writable(self, "zero_", thread.grad, True)
     self._a.fill(0)
     written(self, forget(self, "ZeroBackward0")) if thread.grad else bump(self)
     return self

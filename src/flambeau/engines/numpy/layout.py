@@ -163,7 +163,10 @@ def strided(a: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         if not owner.flags.c_contiguous or not owner.flags.writeable:
             return np.lib.stride_tricks.as_strided(a, shape, strides)
     start = a.__array_interface__["data"][0] - owner.__array_interface__["data"][0] if a.size else 0
-    return np.ndarray(shape, a.dtype, owner, start, strides)
+    view = np.ndarray(shape, a.dtype, owner, start, strides)
+    if 0 in strides:
+        view.flags.writeable = False  # as NumPy does for all that comes from broadcasting
+    return view
 
 
 def windows_put(g: Any, shape: tuple[int, ...], dim: int, size: int, step: int) -> Any:
