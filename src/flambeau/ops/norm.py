@@ -292,7 +292,7 @@ def batch_norm_backward(k, g, a, weight, bias, mean, var, training, eps, needs):
 
 def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> None:
     a = input._a
-    if a.ndim < 2:
+    if a.ndim < 2 and (a.size or not a.ndim):
         raise IndexError(f"batch_norm(): expected at least 2 dimensions (N, C, *), got {describe(input)}")
     if a.dtype.kind in "biu":
         _floating("batch_norm", a)
@@ -302,7 +302,7 @@ def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: A
         raise ValueError(f"batch_norm(): eps must not be negative, got {eps}")
     params = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
     for what, p in params:
-        if p is not None and p._a.size != a.shape[1]:
+        if p is not None and a.ndim > 1 and p._a.size != a.shape[1]:
             raise RuntimeError(
                 f"batch_norm(): {what} should contain {a.shape[1]} elements, one per channel of {describe(input)}, "
                 f"not {p._a.size}"
@@ -342,6 +342,8 @@ def batch_norm(
     if training:
         _several("batch_norm", shape[0] * _product(shape[2:]) if len(shape) > 1 else 0, shape)
     _check_batch_norm(input, running_mean, running_var, weight, bias, eps)
+    if len(shape) < 2:
+        return input.clone()  # of nothing
     if not training and running_mean is None:
         raise RuntimeError("batch_norm(): running_mean must be given in evaluation mode (training=False)")
     wide = input.float() if _mixed(input, weight, bias) else input
