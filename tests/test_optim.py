@@ -65,6 +65,7 @@ RECORDED = {
     ),
 }
 ALL = [SGD, Adam, AdamW, RMSprop, Adagrad]
+MORE = [getattr(torch.optim, name) for name in ("Adadelta", "Adamax", "NAdam", "RAdam", "ASGD", "Rprop")]
 
 
 def run(cls, options, steps=6):
@@ -214,7 +215,7 @@ def test_loaded_state_takes_the_parameters_dtype():
     assert other.state[q]["step"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("cls", ALL + MORE)
 def test_copies_and_pickles(cls):
     p, opt = run(cls, {"lr": 0.1})
     for copied in (copy.deepcopy(opt), pickle.loads(pickle.dumps(opt))):
@@ -364,3 +365,15 @@ def test_tensor_learning_rate():
         warnings.simplefilter("error")
         opt.step()
     assert p.tolist() == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("cls", ALL + MORE)
+def test_a_parabola_is_descended(cls):
+    p = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
+    opt = cls([p], lr=100.0 if cls.__name__ == "Adadelta" else 0.05)
+    before = (p * p).sum().item()
+    for _ in range(40):
+        opt.zero_grad()
+        (p * p).sum().backward()
+        opt.step()
+    assert (p * p).sum().item() < 0.9 * before

@@ -169,7 +169,7 @@ class RuleScheduler(LRScheduler):
 
     def next_lr(self, lr: Any, base: Any) -> Any:
         """The rate at `self.last_epoch`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define next_lr(lr, base), the rate of the next step")
 
     def get_lr(self) -> list[Any]:
         self._called_by_step()

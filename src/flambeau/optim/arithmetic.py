@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.engines.numpy.blas import blend
 from flambeau.engines.numpy.parallel import parallel_for
+from flambeau.ops.compare import where
 
 __all__ = ["Exact", "Plain", "Recorded", "Wide", "run"]
 
@@ -265,7 +266,7 @@ class Recorded:
 
     @staticmethod
     def where(condition, a, b):
-        return a.where(condition, b) if hasattr(a, "where") else (b * 0 + a).where(condition, b)
+        return where(condition, a, b)
 
     @staticmethod
     def dtype_like(a, like):

@@ -379,7 +379,7 @@ class RuleOptimizer(Optimizer):
                 grad = p._grad
                 if grad is None:
                     continue
-                state = states.get(p)
+                state: Any = states.get(p)
                 if not state:
                     state = self.new_state(p, group)
                     if state is not None:
@@ -392,11 +392,13 @@ class RuleOptimizer(Optimizer):
 
     def prepare(self, group: dict[str, Any]) -> Any:
         """The group's hyperparameters, as `update` wants them."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define prepare(group), which `update` gets the result of"
+        )
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         """Change one parameter and its state."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define update(group, param, grad, state, hyper)")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
