@@ -4,7 +4,7 @@ import pytest
 
 import flambeau
 from flambeau import nn
-from tests import container_cases, hook_cases, module_cases
+from tests import container_cases, hook_cases, module_cases, normal_cases
 
 
 @pytest.mark.parametrize("check", module_cases.CASES, ids=lambda f: f.__name__)
@@ -17,7 +17,7 @@ def test_hooks(check):
     check(flambeau)
 
 
-@pytest.mark.parametrize("check", container_cases.CASES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("check", [*container_cases.CASES, *normal_cases.CASES], ids=lambda f: f.__name__)
 def test_container(check):
     check(flambeau)
 

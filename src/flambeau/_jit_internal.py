@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Dict, Final, List, Optional, Tuple, TypeVar, Union  # noqa: UP035
 
 __all__ = [
     "BroadcastingList1",
     "BroadcastingList2",
     "BroadcastingList3",
+    "Dict",
     "Final",
+    "List",
+    "Optional",
+    "Tuple",
+    "Union",
     "boolean_dispatch",
     "export",
     "ignore",

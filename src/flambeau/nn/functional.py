@@ -1,5 +1,7 @@
 """`torch.nn.functional`: the operations that layers are made of, gathered from their families."""
 
+from flambeau._jit_internal import _overload, boolean_dispatch  # noqa: F401
+from flambeau.nn import _reduction as _Reduction  # noqa: F401
 from flambeau.ops.activation import (
     celu,
     celu_,
@@ -247,3 +249,6 @@ __all__ = [
     "upsample_bilinear",
     "upsample_nearest",
 ]
+
+# last, since the layers need what is above
+from flambeau.nn.modules.utils import _list_with_default, _pair, _single, _triple  # noqa: E402, F401

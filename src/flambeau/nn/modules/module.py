@@ -11,6 +11,13 @@ from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
     HookedCall,
     RemovableHandle,
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_buffer_registration_hooks,
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+    _global_module_registration_hooks,
+    _global_parameter_registration_hooks,
     register_module_backward_hook,
     register_module_buffer_registration_hook,
     register_module_forward_hook,
@@ -510,4 +517,15 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
     return to_device, to_dtype, bool(given.get("non_blocking", False)), memory_format
 
 
-_EXPORTED = (RemovableHandle, _IncompatibleKeys)  # torch keeps them here too
+# torch keeps these here too
+_EXPORTED = (
+    RemovableHandle,
+    _IncompatibleKeys,
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_buffer_registration_hooks,
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+    _global_module_registration_hooks,
+    _global_parameter_registration_hooks,
+)
