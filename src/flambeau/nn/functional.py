@@ -1,6 +1,5 @@
 """`torch.nn.functional`: the operations that layers are made of, gathered from their families."""
 
-from flambeau._jit_internal import _overload, boolean_dispatch  # noqa: F401
 from flambeau.nn import _reduction as _Reduction  # noqa: F401
 from flambeau.ops.activation import (
     celu,
