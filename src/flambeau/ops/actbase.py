@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.autograd.runtime import NS, thread
+from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 
 
@@ -32,20 +32,10 @@ _writers: dict[Callable, Callable] = {}
 
 
 def write_into(function: Callable, input: Any, *args: Any) -> Any:
-    """`function(input, *args)` written into `input`. What the tape keeps of the input is a copy from before."""
+    """`function(input, *args)` written into `input`."""
     writer = _writers.get(function)
     if writer is None:
-        keeps = "input" in function.op.saves()  # type: ignore[attr-defined]
-
-        def on_copy(source: Any, *rest: Any) -> Any:
-            if keeps and thread.grad and source._node is not None:
-                before = object.__new__(NS["Tensor"])
-                before._a, before._node = source._a.copy(), source._node
-                source = before
-            return function(source, *rest)
-
-        on_copy.__name__ = function.__name__
-        writer = _writers[function] = NS["IN_PLACE"](on_copy)
+        writer = _writers[function] = NS["IN_PLACE"](function)
     if not isinstance(input, NS["Tensor"]):
         raise TypeError(
             f"{function.__name__}_(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
