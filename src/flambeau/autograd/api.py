@@ -137,6 +137,8 @@ def grad(
         allow_unused = True
     roots = _tuple(outputs)
     wanted = _tuple(inputs)
+    if not wanted:
+        raise RuntimeError("grad(): inputs is empty: name the tensors whose gradients are wanted")
     if is_grads_batched:
         return _batched(roots, wanted, grad_outputs, retain_graph, create_graph, allow_unused)
     _all_recorded(wanted)

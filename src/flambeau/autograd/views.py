@@ -56,6 +56,8 @@ def make_view(view: Any, source: Any) -> None:
         view._no_grad_view = True
     if source._inference:
         view._inference = True
+    if source._multi_view:
+        view._multi_view = True
     shared = source._shared
     if shared is None:
         shared = Shared(source)
@@ -147,7 +149,7 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
             f"{op}: the tensor is a view of a leaf Variable that requires grad, which no recorded in-place operation "
             "can write. Write under torch.no_grad(), or clone() the leaf first"
         )
-    if base is not None and node is not None and getattr(tensor, "_multi_view", False):
+    if base is not None and node is not None and tensor._multi_view:
         raise RuntimeError(
             f"{op}: the tensor is one of several views that a single call made (as unbind, split and chunk do); "
             "such a view can't be written while it is recorded: clone() it first"
@@ -174,7 +176,7 @@ def refuse_partial_overlap(tensor: Any, other: Any, op: str) -> None:
         return
     first, second = _address(a), _address(b)
     if first == second and a.nbytes == b.nbytes:
-        if _long(a) == _long(b):
+        if a.ndim == b.ndim and _long(a) == _long(b):
             return
     elif first >= second + b.nbytes or second >= first + a.nbytes:
         return

@@ -100,14 +100,22 @@ def _(k, g, input_shape):
     return k.reshape(g, input_shape)
 
 
+def reshaped(input: Any, shape: tuple[int, ...]) -> Any:
+    """`reshape`, whose node is shown under the name that PyTorch has for memory that is not in order."""
+    result = reshape(input, shape)
+    if not input._a.flags.c_contiguous and getattr(result, "_node", None) is not None:
+        show_as(result, "UnsafeViewBackward0" if result._base is None else "ReshapeAliasBackward0")
+    return result
+
+
 @op(view=True)
 def permute(k, input: Tensor, dims):
     """The dimensions in another order."""
-    wrapped = wrap_dims(dims, input.ndim) if input.ndim else tuple(dims)
-    if len(wrapped) != input.ndim:
+    if len(dims) != input.ndim:
         raise RuntimeError(
-            f"permute(): the order must name each of the {input.ndim} dimensions once, got {len(wrapped)}: {tuple(dims)}"
+            f"permute(): the order must name each of the {input.ndim} dimensions once, got {len(dims)}: {tuple(dims)}"
         )
+    wrapped = wrap_dims(dims, input.ndim) if input.ndim else tuple(dims)
     return k.permute(input, wrapped)
 
 
@@ -335,6 +343,9 @@ def _(k, g, dims):
 @op(any_dtype=True)
 def roll(k, input: Tensor, shifts, dims=None):
     """The elements shifted around along `dims` (None: in the flattened tensor)."""
+    counts = [len(x) if isinstance(x, (tuple, list)) else 1 for x in (shifts, () if dims is None else dims)]
+    if counts[0] != (counts[1] or 1):
+        raise RuntimeError(f"roll(): as many shifts as dims are needed, got shifts {shifts} and dims {dims}")
     return k.roll(input, shifts, dims)
 
 
@@ -402,6 +413,8 @@ def to_dtype(k, a, dtype_of):
 
 def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
     """A view of `input`'s memory with any size and strides (in elements)."""
+    if any(s < 0 for s in stride) or len(size) != len(stride):
+        raise RuntimeError(f"as_strided(): a stride of at least 0 per dimension is needed, got {list(stride)}")
     array = input._a
     root = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
     offset = (array.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // array.itemsize
@@ -459,7 +472,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     length = 1
     for size in shape[first : last + 1]:
         length *= size
-    return reshape(input, (*shape[:first], length, *shape[last + 1 :]))
+    return reshaped(input, (*shape[:first], length, *shape[last + 1 :]))
 
 
 def unflatten(input: Any, dim: Any, sizes: Any) -> Any:

@@ -19,6 +19,8 @@ def setitem(self: Any, index: Any, value: Any) -> None:
     parsed, basic = parse_index(index, self._a)
     if not isinstance(value, tensor):
         if not isinstance(value, (int, float, bool, complex, np.generic)):
+            if isinstance(value, (str, bytes)) or value is None:
+                raise TypeError(f"can't assign a {type(value).__name__} to a {self.dtype} tensor")
             value = np.asarray(value)
             if value.ndim and not isinstance(value, np.ndarray):
                 raise TypeError(f"can't assign a {type(value).__name__} to a {self.dtype} tensor")
@@ -58,6 +60,8 @@ def _fit(value: Any, ndim: int) -> Any:
 def _write(self: Any, parsed: tuple, array: np.ndarray) -> None:
     if array.dtype.kind == "c" and self._a.dtype.kind != "c":
         raise RuntimeError(f"can't write complex values into a {self.dtype} tensor: take .real first")
+    while array.ndim and array.shape[0] == 1:  # dimensions of length 1 in front count for nothing
+        array = array[0, ...]
     try:
         self._a[parsed] = array
     except (ValueError, TypeError) as error:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.autograd.runtime import NS, thread, tick
+from flambeau.autograd.graph import Node
+from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, refuse_partial_overlap, written
 from flambeau.errors import describe
 from flambeau.ops.fillers import forget
@@ -29,10 +30,11 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
     With `ufunc`, float operands that need no gradient are computed right in place.
     """
     name = getattr(function, "__name__", "op")
+    overlap = name == "masked_fill"  # PyTorch lets this one write what expand made
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         recorded = thread.grad
-        check_writable(self, name + "_", recorded)
+        check_writable(self, name + "_", recorded, overlap)
         if self._shared is not None:
             for other in args:
                 if other is not self and isinstance(other, Memory) and other._shared is self._shared:
@@ -140,14 +142,15 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
         ) from None
     if self._shared is not None and src._shared is self._shared and src is not self:
         refuse_partial_overlap(self, src, "copy_")
+    node = None
     if thread.grad and src._node is not None:
         ops = NS["OPS"]
         value = src if src._a.dtype == self._a.dtype else ops.to_numpy_dtype(src, self._a.dtype)
         if value._a.shape != shape:
             value = ops.expand_op(value, shape)
-        node = _copies(value)
-    else:
-        node = None
+        node = CopyBackwards(self._node, value if value._node is LEAF else value._node)
+    elif thread.grad and self._node is not None:
+        node = CopyBackwards(self._node, None)
     array = src._a
     if array.dtype.kind == "c" and self._a.dtype.kind != "c":
         array = array.real
@@ -156,9 +159,18 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     return self
 
 
-def _copies(value: Any) -> Any:
-    """A node that hands its gradient to `value`."""
-    return NS["OPS"].copies(value)._node
+class CopyBackwards(Node):
+    """What is left of a tensor that was written over: its old value gets zeros, the source the gradient."""
+
+    def __init__(self, old: Any, source: Any) -> None:
+        self.edges = (old, source)
+        self.seq = tick()
+
+    def run(self, g: Any) -> tuple[Any, ...]:
+        return None if self.edges[0] is None else np.zeros_like(g), g
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        return None if self.edges[0] is None else NS["OPS"].zeros_like(g), g
 
 
 def fill_(self: Any, value: Any) -> Any:

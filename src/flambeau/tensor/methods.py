@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,19 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import device as device_class
 from flambeau.devices import require
-from flambeau.ops import activation, arithmetic, compare, elementwise, fillers, joining, products, random_ops, reduce, shape
+from flambeau.errors import need_tensor
+from flambeau.ops import (
+    activation,
+    arithmetic,
+    compare,
+    elementwise,
+    fillers,
+    joining,
+    products,
+    random_ops,
+    reduce,
+    shape,
+)
 from flambeau.ops import softmax as softmaxes
 from flambeau.ops.core import operator_of
 from flambeau.ops.dims import size_of
@@ -44,7 +57,11 @@ class Operators:
     __xor__ = __rxor__ = operator_of(compare.bitwise_xor)
     __lshift__ = operator_of(compare.bitwise_left_shift)
     __rshift__ = operator_of(compare.bitwise_right_shift)
-    __invert__ = compare.bitwise_not
+
+    def __invert__(self) -> Any:
+        if self._a.dtype.kind not in "biu":  # type: ignore[attr-defined]
+            raise TypeError(f"~ is for integers and bools, this tensor is {self.dtype}")  # type: ignore[attr-defined]
+        return compare.bitwise_not(self)
 
     def __pow__(self, exponent: Any) -> Any:
         return arithmetic.pow(self, exponent)
@@ -119,7 +136,7 @@ class Shapes:
 
     def reshape(self, *size: Any, **kwargs: Any) -> Any:
         """The elements in another shape; a view where the strides allow it."""
-        return shape.reshape(self, size_of(size or tuple(kwargs.values())))
+        return shape.reshaped(self, size_of(size or tuple(kwargs.values())))
 
     def view_as(self, other: Any) -> Any:
         """A view in the shape of `other`."""
@@ -127,7 +144,7 @@ class Shapes:
 
     def reshape_as(self, other: Any) -> Any:
         """`reshape` to the shape of `other`."""
-        return shape.reshape(self, other._a.shape)
+        return shape.reshaped(self, other._a.shape)
 
     def expand_as(self, other: Any) -> Any:
         """`expand` to the shape of `other`."""
@@ -250,6 +267,7 @@ class Conversions:
 
     def type_as(self, other: Any) -> Any:
         """In the dtype of `other`."""
+        need_tensor("type_as", other, "other")
         return self.to(other.dtype)
 
     def float(self, memory_format: Any = None) -> Any:
@@ -304,7 +322,7 @@ class Conversions:
         """On the CPU."""
         return self
 
-    def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
+    def cuda(self, device: Any = None, non_blocking: builtins.bool = False, memory_format: Any = None) -> Any:
         """On a GPU; a RuntimeError where there is none."""
         require("cuda" if device is None else device_class(device))
         return self
@@ -365,6 +383,8 @@ def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:
     if kwargs.get("other") is not None:
         args = (kwargs["other"], *args)
     rest = []
+    if len(args) > 4:
+        raise TypeError(f"to() takes at most a device, a dtype, non_blocking and copy, got {len(args)} arguments")
     for a in args:
         if isinstance(a, dtypes.dtype):
             d = a

@@ -9,6 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.views import bump, make_view
 from flambeau.devices import CPU, device
+from flambeau.errors import need_tensor
 
 
 def memory_of(array: np.ndarray) -> np.ndarray:
@@ -18,7 +19,7 @@ def memory_of(array: np.ndarray) -> np.ndarray:
         owner = owner.base
     if owner.flags.c_contiguous:
         return owner.reshape(-1)
-    return owner.reshape(-1, order="A") if owner.flags.forc else owner.reshape(-1)
+    return owner.transpose(np.argsort([-step for step in owner.strides], kind="stable")).reshape(-1)
 
 
 class UntypedStorage:
@@ -143,6 +144,7 @@ class Memory:
                 steps = tuple(s * memory.itemsize for s in stride)
                 self._a = np.ndarray(shape, memory.dtype, memory, storage_offset * memory.itemsize, steps)
         else:
+            need_tensor("set_", source, "source")
             if source._a.dtype != self._a.dtype:
                 raise RuntimeError(f"set_(): expected a source of dtype {self._a.dtype}, got {source._a.dtype}")
             self._a = source._a if size is None else source.as_strided(size, stride, storage_offset)._a
@@ -170,7 +172,7 @@ class Memory:
 
     def as_subclass(self, cls: type) -> Any:
         """The same memory as an instance of a subclass of Tensor."""
-        other = object.__new__(cls)
+        other: Any = object.__new__(cls)
         other._a = self._a  # type: ignore[attr-defined]
         other._node = self._node  # type: ignore[attr-defined]
         make_view(other, self)
@@ -206,5 +208,3 @@ class Memory:
         except ValueError:
             raise RuntimeError(f"size {list(shape)} is not expandable to size {list(self._a.shape)}.") from None
         return sum_to_shape(self, shape)
-
-

@@ -47,6 +47,7 @@ class Tensor(Methods, Memory):
     _accumulator_hooks: Any = None
     _inference = False
     _no_grad_view = False
+    _multi_view = False
     _names: Any = None
     __array_priority__ = 1000
     __hash__ = object.__hash__
@@ -54,10 +55,10 @@ class Tensor(Methods, Memory):
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         return object.__new__(cls)
 
-    def __init__(self, *args: Any, dtype: Any = None, device: Any = None) -> None:
+    def __init__(self, *args: Any, device: Any = None) -> None:
         if device is not None:
             require(device)
-        self._a = _legacy_array(args, dtype)
+        self._a = legacy_array(args, None)
 
     @staticmethod
     def _make_subclass(cls: type, data: Any, require_grad: bool = False, **kwargs: Any) -> Any:
@@ -435,10 +436,15 @@ class Tensor(Methods, Memory):
         return value if isinstance(value, (bool, int, float, complex)) else float(value)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._one("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._one("int"))
+
+    def _one(self, kind: str) -> Any:
+        if self._a.size != 1:
+            raise ValueError(f"{kind}() needs a tensor of one element, this one has {self._a.size}")
+        return self.item()
 
     def __complex__(self) -> complex:
         return complex(self.item())
@@ -602,7 +608,7 @@ def _steps(array: np.ndarray) -> tuple[int, ...]:
     return tuple(s // array.itemsize for s in array.strides)
 
 
-def _legacy_array(args: tuple, dtype: Any) -> np.ndarray:
+def legacy_array(args: tuple, dtype: Any) -> np.ndarray:
     """What `Tensor(...)` holds: zeros of a shape, or the values of a sequence, in the class's dtype."""
     d = (dtype or dtypes.get_default_dtype()).numpy
     if not args:

@@ -35,7 +35,8 @@ def expand(a: Any, shape: tuple[int, ...]) -> Any:
 def unsqueeze(a: Any, dim: int) -> Any:
     """`a` with a new dimension of length 1 at `dim`."""
     if a.flags.c_contiguous:  # reshape leaves strides as PyTorch has them
-        return a.reshape((*a.shape[:dim], 1, *a.shape[dim:]))
+        at = dim if dim >= 0 else dim + a.ndim + 1
+        return a.reshape((*a.shape[:at], 1, *a.shape[at:]))
     return np.expand_dims(a, dim)
 
 
@@ -95,7 +96,7 @@ def contiguous(a: Any) -> Any:
 
 def clone(a: Any) -> Any:
     """A copy that keeps the order of strides of a dense array."""
-    return np.array(a, order="K")
+    return np.array(a, order="K" if a.flags.writeable or 0 not in a.strides else "C")
 
 
 def region_take(a: Any, region: Any) -> Any:
