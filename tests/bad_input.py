@@ -20,7 +20,7 @@ def rows():
     for group, (_, calls) in GROUPS.items():
         for line in textwrap.dedent(calls).strip().splitlines():
             expected, _, call = line.partition(": ")
-            yield group, expected, call.replace("\\n", "\n")
+            yield group, expected.lstrip("_"), call.replace("\\n", "\n")
 
 
 def prepared(torch, group):
@@ -59,7 +59,7 @@ def attempt(torch, group, call):
             caught = error
     kept = {name: value for name, value in names.items() if name in before}
     changed = sorted(name for name, value in kept.items() if fingerprint(torch, value) != before[name])
-    classes = [] if caught is None else [c.__name__ for c in type(caught).__mro__]
+    classes = [] if caught is None else [c.__name__.lstrip("_") for c in type(caught).__mro__]
     return classes, str(caught), changed
 
 

@@ -407,7 +407,6 @@ GROUPS = {
         TypeError: torch.cumsum(a, "x")
         TypeError: a.apply_(5)
         TypeError: a.map_(a, 5)
-        ValueError: torch.vmap(lambda v: v, in_dims=5)(a)
         TypeError: torch.utils.data.DataLoader()
         TypeError: torch.save()
         TypeError: torch.manual_seed()

@@ -123,6 +123,12 @@ def set_default_dtype(d: dtype) -> None:
     _Default.dtype = d
 
 
+def _need_dtypes(function: str, *values: Any) -> None:
+    for value in values:
+        if not isinstance(value, dtype):
+            raise TypeError(f"{function}(): a torch.dtype is needed, got {type(value).__name__}")
+
+
 def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest type that holds values of both, by PyTorch's table.
 
@@ -130,6 +136,7 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     >>> torch.promote_types(torch.int32, torch.float16)
     torch.float16
     """
+    _need_dtypes("promote_types", type1, type2)
     if type1 is type2:
         return type1
     a, b = (type1, type2) if _ORDER.index(type1.kind) >= _ORDER.index(type2.kind) else (type2, type1)
@@ -191,6 +198,7 @@ def _absorb(higher: dtype, lower: dtype) -> dtype:
 
 def can_cast(from_: dtype, to: dtype) -> bool:
     """Whether values of `from_` may be written into `to` under PyTorch's rules: never down a category."""
+    _need_dtypes("can_cast", from_, to)
     rank = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
     return rank[from_.kind] <= rank[to.kind]
 

@@ -6,6 +6,7 @@ Where PyTorch raises a class of Python's, so does flambeau; the classes here are
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class OutOfMemoryError(RuntimeError):
@@ -24,6 +25,12 @@ def describe(value: object) -> str:
         return f"{array.dtype}{list(shape)}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
+
+
+def need_tensor(function: str, value: Any, name: str = "input") -> None:
+    """A TypeError unless `value` is a tensor."""
+    if not hasattr(value, "_a"):
+        raise TypeError(f"{function}(): {name} must be a Tensor, got {type(value).__name__}")
 
 
 def describe_all(names: Iterable[str], values: Iterable[object]) -> str:

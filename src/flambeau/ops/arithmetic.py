@@ -113,7 +113,9 @@ def scaled_sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> An
 def _scaled(input: Any, other: Any, alpha: Any, name: str) -> Any:
     floating = [dtypes.of_numpy(t._a.dtype).kind in "fc" for t in (input, other) if isinstance(t, NS["Tensor"])]
     if isinstance(alpha, float) and not any(floating) and not isinstance(other, (float, complex)):
-        raise RuntimeError(f"{name}(): for integral input tensors, argument alpha must not be a floating point number")
+        raise RuntimeError(
+            f"{name}(): a fractional alpha can't scale integers; pass an integer alpha, or convert with .float()"
+        )
     return mul(other, alpha) if isinstance(other, NS["Tensor"]) else other * alpha
 
 
@@ -157,7 +159,7 @@ def divide(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any
         return floor_divide(input, other, out=out)
     if rounding_mode == "trunc":
         return trunc_divide(input, other, out=out)
-    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+    raise RuntimeError(f"div(): rounding_mode must be None, 'trunc' or 'floor', got '{rounding_mode}'")
 
 
 @op(elementwise=True, grad_name="DivBackward2")
@@ -273,7 +275,10 @@ def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
             return pow_scalar(input, exponent, out=out)
         if exponent.__class__ is int and kind != "b":
             if exponent < 0:
-                raise RuntimeError("Integers to negative integer powers are not allowed.")
+                raise RuntimeError(
+                    "pow(): integers have no negative integer powers within the integers; convert the base with "
+                    ".float()"
+                )
             return pow_scalar(input, exponent, out=out)
     result = pow_tensor(input, exponent, out=out)
     return result if isinstance(input, NS["Tensor"]) else show_as(result, "PowBackward2")
@@ -390,7 +395,7 @@ def where_op(k, condition: Index, input: Tensor, other: Tensor):
     """`input` where `condition`, elsewhere `other`."""
     if condition.dtype.kind not in "bu":
         raise RuntimeError(
-            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+            f"where(): the condition must be of bools, got {condition.dtype}; compare, or convert it with .bool()"
         )
     return k.where(k.ne(condition, 0) if condition.dtype.kind == "u" else condition, input, other)
 
@@ -519,7 +524,10 @@ def _(k, g, tensor1, value):
 def addcdiv(k, input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value=1):
     """`input + value * tensor1 / tensor2`, for floating-point tensors."""
     if tensor2.dtype.kind in "biu" and tensor1.dtype.kind in "biu":
-        raise RuntimeError("Integer division with addcdiv is no longer supported; divide with torch.div first")
+        raise RuntimeError(
+            "addcdiv(): integers are not divided here; convert with .float(), or use torch.div with a rounding_mode "
+            "and add"
+        )
     return k.add(input, k.mul(k.div(tensor1, tensor2), value))
 
 

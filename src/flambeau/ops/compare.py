@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.errors import describe
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
 
@@ -190,8 +191,11 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     tensor([-1.0000,  0.5000,  1.0000])
     """
     if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("clamp(): min and max are both None; give at least one bound")
     tensor = NS["Tensor"]
+    for bound in (min, max):
+        if isinstance(bound, (str, bytes, list, tuple)):
+            raise TypeError(f"clamp(): a bound must be a number or a Tensor, got {type(bound).__name__}")
     if isinstance(min, tensor) or isinstance(max, tensor):
         return clamp_tensor(input, min, max, out=out)
     return clamp_number(input, min, max, out=out)
@@ -219,15 +223,13 @@ def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = No
         return NS["OPS"].nonzero(condition, as_tuple=True)
     tensor = NS["Tensor"]
     if not isinstance(condition, tensor):
-        raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
+        raise TypeError(f"where(): condition must be a Tensor, got {type(condition).__name__}")
     if not isinstance(input, tensor) and not isinstance(other, tensor):
         from flambeau.ops.dispatch import wrap
 
-        value = (
-            input
-            if isinstance(input, (float, complex)) or not isinstance(other, (float, complex))
-            else type(other)(input)
-        )
+        value: Any = input
+        if isinstance(other, (float, complex)) and not isinstance(input, (float, complex)):
+            value = type(other)(value)
         kind = (
             np.float32
             if isinstance(value, float)
@@ -263,14 +265,14 @@ def _(k, g, mask, value_shape):
 def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     """`input` with `value`, a number or zero-dim tensor, where the bool `mask` is true."""
     if mask._a.dtype != bool:
-        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+        raise RuntimeError(f"masked_fill(): the mask must be of bools, got {mask.dtype}; convert it with .bool()")
     if isinstance(value, NS["Tensor"]):
         if value._a.ndim:
             raise RuntimeError(
-                f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._a.ndim} dimension(s)."
+                f"masked_fill(): the value must be a number or a tensor without dimensions, got {value._a.ndim} of them"
             )
     elif isinstance(value, float) and input._a.dtype.kind in "iu" and not math.isfinite(value):
-        raise RuntimeError(f"value cannot be converted to type {input._a.dtype} without overflow")
+        raise RuntimeError(f"masked_fill(): the value {value} does not fit into {input.dtype}")
     if input._a.dtype.kind in "iu" and isinstance(value, float):
         value = int(value)
     result = masked_fill_op(input, value, mask)
@@ -282,9 +284,13 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
 def isclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |input - other| <= atol + rtol * |other|, elementwise."""
     if input._a.dtype != other._a.dtype:
-        raise RuntimeError(f"{input.dtype} did not match {other.dtype}")
+        raise RuntimeError(f"equal(): both tensors must have one dtype, got {input.dtype} and {other.dtype}")
     from flambeau.ops.dispatch import wrap
 
+    try:
+        np.broadcast_shapes(input._a.shape, other._a.shape)
+    except ValueError:
+        raise RuntimeError(f"isclose(): {describe(input)} and {describe(other)} do not broadcast together") from None
     return wrap(np.isclose(input._a, other._a, rtol=rtol, atol=atol, equal_nan=equal_nan))
 
 
@@ -296,5 +302,5 @@ def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, e
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and elements."""
     if not isinstance(other, NS["Tensor"]):
-        raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+        raise TypeError(f"equal(): other must be a Tensor, got {type(other).__name__}")
     return input._a.shape == other._a.shape and bool(np.array_equal(input._a, other._a))

@@ -57,10 +57,14 @@ NS["CONSTANT"] = constant
 
 
 def failure(op: Op, error: Exception, operands: Sequence[Any]) -> Exception:
-    """The RuntimeError (IndexError for an axis) for an operand that NumPy refused."""
+    """The RuntimeError (IndexError for an axis, NotImplementedError for a dtype) for what NumPy refused."""
     if isinstance(error, (np.exceptions.AxisError, IndexError)):
         return IndexError(f"{op.name}(): dimension out of range: {error}")
+    if isinstance(error, TypeError) and not _refused_by_numpy(error):
+        return error
     names = [n for n, kind in zip(op.parameters, op.kinds, strict=True) if kind != PLAIN]
+    if isinstance(error, TypeError) and "boolean" not in str(error):
+        return NotImplementedError(f"{op.name}() is not there for these dtypes: {describe_all(names, operands)}")
     return RuntimeError(f"{op.name}(): {error} (got {describe_all(names, operands)})")
 
 
@@ -69,7 +73,8 @@ NS["FAILURE"] = failure
 
 def _refused_by_numpy(error: TypeError) -> bool:
     """Whether a ufunc has no loop for a dtype, such as `-` for bools."""
-    return type(error).__module__.startswith("numpy") or "numpy boolean" in str(error)
+    text = str(error)
+    return type(error).__module__.startswith("numpy") or "numpy boolean" in text or text.startswith("ufunc ")
 
 
 def general(op: Op, args: tuple, out: Any = None) -> Any:
@@ -86,8 +91,6 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
     try:
         results = op.run(NS["K"], arrays)
     except (ValueError, TypeError) as error:
-        if isinstance(error, TypeError) and not _refused_by_numpy(error):
-            raise
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
         raise failure(op, error, shown) from None
     tensors = _wrap_results(op, results, values, arrays, dtype)
@@ -118,7 +121,9 @@ def _operands(op: Op, args: tuple) -> tuple[list[Any], dtypes.dtype | None]:
     """The operands as tensors, and the dtype that they are computed in."""
     values = list(args)
     tensor_class = NS["Tensor"]
-    full, zero_dim, scalars = [], [], []
+    full: list[dtypes.dtype] = []
+    zero_dim: list[dtypes.dtype] = []
+    scalars: list[dtypes.dtype] = []
     numbers: list[int] = []
     for i, (value, kind) in enumerate(zip(args, op.kinds, strict=True)):
         if kind == PLAIN:
@@ -160,7 +165,8 @@ def _common_dtype(op: Op, full: list, zero_dim: list, scalars: list, values: lis
         names = [n for n, kind in zip(op.parameters, op.kinds, strict=True) if kind == TENSOR]
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind == TENSOR]
         raise RuntimeError(
-            f"{op.name}(): expected operands of the same dtype, but got {describe_all(names, shown)}; convert one with .to(dtype)"
+            f"{op.name}(): operands of one dtype are needed, got {describe_all(names, shown)}; convert one with "
+            ".to(dtype)"
         )
     return present[0]
 
@@ -169,12 +175,13 @@ def _sequence(op: Op, i: int, value: Any) -> list[Any]:
     tensor_class = NS["Tensor"]
     if isinstance(value, tensor_class) or not isinstance(value, (list, tuple)):
         raise TypeError(
-            f"{op.name}(): argument '{op.parameters[i]}' (position {i + 1}) must be tuple of Tensors, not {type(value).__name__}"
+            f"{op.name}(): '{op.parameters[i]}' (position {i + 1}) must be a tuple of Tensors, got "
+            f"{type(value).__name__}"
         )
     for j, t in enumerate(value):
         if not isinstance(t, tensor_class):
             raise TypeError(
-                f"expected Tensor as element {j} in argument {i} of {op.name}(), but got {type(t).__name__}"
+                f"{op.name}(): element {j} of '{op.parameters[i]}' must be a Tensor, got {type(t).__name__}"
             )
     return list(value)
 
@@ -182,7 +189,7 @@ def _sequence(op: Op, i: int, value: Any) -> list[Any]:
 def _wrong_type(op: Op, i: int, value: Any) -> TypeError:
     hint = "; make it one with torch.from_numpy" if isinstance(value, np.ndarray) else ""
     return TypeError(
-        f"{op.name}(): argument '{op.parameters[i]}' (position {i + 1}) must be Tensor, not {type(value).__name__}{hint}"
+        f"{op.name}(): '{op.parameters[i]}' (position {i + 1}) must be a Tensor, got {type(value).__name__}{hint}"
     )
 
 
@@ -335,12 +342,12 @@ def write_out(op: Op, args: tuple, out: Any) -> Any:
     tensor_class = NS["Tensor"]
     for t in outs:
         if not isinstance(t, tensor_class):
-            raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(t).__name__}")
+            raise TypeError(f"{op.name}(): out must be a Tensor, got {type(t).__name__}")
     operands = [a for a in args if isinstance(a, tensor_class)]
     if thread.grad and any(t._node is not None for t in (*outs, *operands)) and op.rules:
         raise RuntimeError(
-            f"{op.name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
-            "arguments requires grad"
+            f"{op.name}(): out= can't be recorded, but an operand requires grad; drop out=, or call it under "
+            "torch.no_grad()"
         )
     results = general(op, args)
     for t, r in zip(outs, results if isinstance(results, tuple) else (results,), strict=True):
@@ -384,5 +391,5 @@ def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs:
             return result
     names = ", ".join(cls.__name__ for cls in classes)
     raise TypeError(
-        f"no implementation of {function.__name__} found for types that implement __torch_function__: {names}"
+        f"none of {names} handles {function.__name__} in its __torch_function__; all returned NotImplemented"
     )

@@ -80,7 +80,9 @@ def _(k, g):
 
 @op(elementwise=True, holomorphic=False)
 def abs(k, input: Tensor):
-    """The absolute value of each element; of a complex number its modulus, as a real tensor."""
+    """The absolute value of each element; of a complex number its modulus, as a real tensor. Not for bool tensors."""
+    if input.dtype.kind == "b":
+        raise NotImplementedError("abs(): bool tensors have no sign; convert to an integer type first")
     return k.abs(input)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS
+from flambeau.errors import need_tensor
 from flambeau.ops import shape
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dims
@@ -126,6 +127,7 @@ def _count(input: Any, dims: tuple[int, ...]) -> int:
 
 
 def _c2c(name: str, input: Any, s: Any, dim: Any, norm: str | None, forward: bool, out: Any) -> Any:
+    need_tensor(name, input)
     dims, s = _dims(input, s, dim)
     x = _sized(_complex(input), dims, s)
     if not dims:
@@ -134,12 +136,14 @@ def _c2c(name: str, input: Any, s: Any, dim: Any, norm: str | None, forward: boo
 
 
 def _r2c(name: str, input: Any, s: Any, dim: Any, norm: str | None, out: Any) -> Any:
+    need_tensor(name, input)
     dims, s = _dims(input, s, dim)
     x = _sized(_real(name, input), dims, s)
     return deliver(name, out, fft_r2c(x, dims, _scale(norm, _count(x, dims), True)))
 
 
 def _c2r(name: str, input: Any, s: Any, dim: Any, norm: str | None, forward: bool, out: Any) -> Any:
+    need_tensor(name, input)
     dims, s = _dims(input, s, dim)
     x = _complex(input)
     length = 2 * (x._a.shape[dims[-1]] - 1) if s is None or s[-1] in (None, -1) else s[-1]

@@ -5,6 +5,7 @@ Both are straight lines with a store or a test per tensor; nothing here runs per
 
 from __future__ import annotations
 
+import dis
 from typing import Any
 
 from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, define, parameter_list
@@ -74,7 +75,7 @@ def _compute(op: Op, ns: dict[str, Any]) -> list[str]:
     lines = [
         "    try:",
         f"        r = {call}",
-        "    except ValueError as error:",
+        "    except (ValueError, TypeError) as error:",
         f"        raise FAILURE(OP_{op.name}, error, ({', '.join(tensors)},)) from None",
     ]
     if op.outputs == 1:
@@ -91,6 +92,8 @@ def _compute(op: Op, ns: dict[str, Any]) -> list[str]:
 
 def _direct_kernel(op: Op) -> Any:
     """The kernel itself, where an op's body is nothing but a call of it with the op's parameters in order."""
+    if any(step.opcode in dis.hasjrel for step in dis.get_instructions(op.compute)):
+        return None  # a body with a choice in it does more than call a kernel
     seen: list[tuple[str, tuple]] = []
 
     class Probe:

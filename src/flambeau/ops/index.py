@@ -208,7 +208,8 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
         elif hasattr(item, "__index__"):
             parsed.append(item.__index__())
         else:
-            raise TypeError(
+            kind = IndexError if isinstance(item, (float, complex)) else TypeError
+            raise kind(
                 f"an index is made of integers, slices, ..., None and tensors of integers or bools; got {cls.__name__}"
             )
     _check(parsed, array)

@@ -78,29 +78,27 @@ def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     torch.Size([3, 2])
     """
     if not isinstance(tensors, (list, tuple)):
-        raise TypeError(
-            f"cat(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
-        )
+        raise TypeError(f"cat(): expected a sequence of tensors, got {type(tensors).__name__}")
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("cat(): at least one tensor is needed, got an empty sequence")
     tensor = NS["Tensor"]
     for i, t in enumerate(tensors):
         if not isinstance(t, tensor):
-            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+            raise TypeError(f"element {i} of the sequence must be a Tensor, got {type(t).__name__}")
         if not t._a.ndim:
-            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+            raise RuntimeError(f"cat(): tensor {i} has no dimensions, so it can't be put beside others; use stack")
     kept = [t for t in tensors if t._a.shape != (0,)] or list(tensors[:1])
     first = kept[0]._a
     d = wrap_dim(dim, first.ndim)
     for i, t in enumerate(kept[1:], 1):
         a = t._a
         if a.ndim != first.ndim:
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {first.ndim} and {a.ndim}")
+            raise RuntimeError(f"cat(): the tensors differ in their number of dimensions: {first.ndim} and {a.ndim}")
         for axis in range(a.ndim):
             if axis != d and a.shape[axis] != first.shape[axis]:
                 raise RuntimeError(
-                    f"Sizes of tensors must match except in dimension {d}. Expected size {first.shape[axis]} but got size "
-                    f"{a.shape[axis]} for tensor number {i} in the list."
+                    f"cat(): along dimension {d} the lengths may differ, elsewhere not; tensor 0 is "
+                    f"{list(first.shape)}, tensor {i} is {list(a.shape)}"
                 )
     return cat_op(list(kept), d, out=out)
 
@@ -122,18 +120,16 @@ def _(k, g, tensors_shape, dim, needs):
 def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """The tensors, all of one shape, joined along a new dimension `dim`."""
     if not isinstance(tensors, (list, tuple)):
-        raise TypeError(
-            f"stack(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
-        )
+        raise TypeError(f"stack(): expected a sequence of tensors, got {type(tensors).__name__}")
     if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
+        raise RuntimeError("stack(): at least one tensor is needed, got an empty sequence")
     first = tensors[0]._a.shape
     for i, t in enumerate(tensors):
         if not isinstance(t, NS["Tensor"]):
-            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+            raise TypeError(f"element {i} of the sequence must be a Tensor, got {type(t).__name__}")
         if t._a.shape != first:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t._a.shape)} at entry {i}"
+                f"stack(): the tensors must have one shape; tensor 0 is {list(first)}, tensor {i} is {list(t._a.shape)}"
             )
     return stack_op(list(tensors), wrap_dim(dim, len(first) + 1), out=out)
 
@@ -141,30 +137,26 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension, as views."""
     if not input._a.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise RuntimeError("a tensor without dimensions has no dimension to take apart")
     d = wrap_dim(dim, input._a.ndim)
     return parts_of(input, d, [(i, i + 1) for i in range(input._a.shape[d])], UnbindBackward0, drop=True)
 
 
 def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwargs: Any) -> tuple[Any, ...]:
     """Views of consecutive parts along `dim`: of a length each, or of the lengths listed."""
-    for name in ("split_size", "split_sizes"):
-        split_size_or_sections = kwargs.get(name, split_size_or_sections)
+    sections: Any = kwargs.get("split_size", kwargs.get("split_sizes", split_size_or_sections))
     if not tensor._a.ndim:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
+        raise RuntimeError("split(): a tensor without dimensions can't be split")
     d = wrap_dim(dim, tensor._a.ndim)
     n = tensor._a.shape[d]
-    if isinstance(split_size_or_sections, (list, tuple)):
-        sizes = [int(s) for s in split_size_or_sections]
+    if isinstance(sections, (list, tuple)):
+        sizes = [int(s) for s in sections]
         if sum(sizes) != n or min(sizes, default=0) < 0:
-            raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {d}), but got "
-                f"split_sizes={sizes}"
-            )
+            raise RuntimeError(f"split(): the sizes {sizes} add up to {sum(sizes)}, but dimension {d} has length {n}")
     else:
-        size = int(split_size_or_sections)
+        size = int(sections)
         if size < 0 or (size == 0 and n):
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+            raise RuntimeError(f"split(): the size of a part must not be negative, got {size}")
         sizes = [min(size, n - start) for start in range(0, n, size)] if n else [0]
     cuts, start = [], 0
     for size in sizes:
@@ -177,9 +169,9 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwarg
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """Views of at most `chunks` parts of equal length along `dim` (the last may be shorter)."""
     if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+        raise RuntimeError(f"chunk(): the number of parts must be positive, got {chunks}")
     if not input._a.ndim:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+        raise RuntimeError("chunk(): a tensor without dimensions can't be split")
     n = input._a.shape[wrap_dim(dim, input._a.ndim)]
     if n == 0:
         return split(input, [0] * chunks, dim)
@@ -189,17 +181,17 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Views split at indices, or into a number of parts whose lengths differ by at most one."""
     if not input._a.ndim:
-        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+        raise RuntimeError("tensor_split(): a tensor without dimensions can't be split")
     d = wrap_dim(dim, input._a.ndim)
     n = input._a.shape[d]
     if isinstance(indices_or_sections, NS["Tensor"]):
         indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
-        parts = indices_or_sections
-        if parts <= 0:
-            raise RuntimeError(f"number of sections must be larger than 0, got {parts}")
-        sizes = [n // parts + (i < n % parts) for i in range(parts)]
-        edges = [sum(sizes[: i + 1]) for i in range(parts - 1)]
+        count = indices_or_sections
+        if count <= 0:
+            raise RuntimeError(f"tensor_split(): the number of parts must be positive, got {count}")
+        sizes = [n // count + (i < n % count) for i in range(count)]
+        edges = [sum(sizes[: i + 1]) for i in range(count - 1)]
     else:
         edges = [int(i) for i in indices_or_sections]
     cuts = [0, *(max(0, min(n, e if e >= 0 else e + n)) for e in edges), n]
@@ -225,13 +217,10 @@ def dsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
 
 def _even_split(input: Any, parts: Any, dim: int, least: int, name: str) -> tuple[Any, ...]:
     if input._a.ndim < least:
-        raise RuntimeError(
-            f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input._a.ndim} dimensions!"
-        )
+        raise RuntimeError(f"{name}(): at least {least} dimensions are needed, got {describe(input)}")
     if isinstance(parts, int) and (parts <= 0 or input._a.shape[dim] % parts):
         raise RuntimeError(
-            f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension {input._a.shape[dim]} is not "
-            f"divisible by the split_size {parts}!"
+            f"{name}(): dimension {dim} of length {input._a.shape[dim]} is not divisible into {parts} equal parts"
         )
     return tensor_split(input, parts, dim)
 
@@ -240,9 +229,9 @@ def _even_split(input: Any, parts: Any, dim: int, least: int, name: str) -> tupl
 def repeat(k, input: Tensor, repeats):
     """Copies laid side by side, `repeats` times along each dimension."""
     if len(repeats) < input.ndim:
-        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+        raise RuntimeError(f"repeat(): a count per dimension is needed: {len(repeats)} came for {describe(input)}")
     if min(repeats, default=0) < 0:
-        raise RuntimeError(f"Trying to create tensor with negative dimension: repeat{tuple(repeats)}")
+        raise RuntimeError(f"repeat(): counts must not be negative, got {tuple(repeats)}")
     return k.tile(input, repeats)
 
 
@@ -269,16 +258,20 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, outpu
     if repeats is None:
         counts = input._a
         if counts.dtype.kind not in "iu" or counts.ndim != 1:
-            raise RuntimeError("repeats has to be Long or Int tensor of one dimension")
+            raise RuntimeError(
+                f"repeat_interleave(): repeats must be a vector of int64 or int32, got {describe(counts)}"
+            )
         return wrap(np.repeat(np.arange(counts.size), counts))
     if dim is None:
         input, dim = shape.flatten(input), 0
     d = wrap_dim(dim, input._a.ndim)
     counts = repeats._a if isinstance(repeats, tensor) else np.asarray(repeats)
     if counts.size and counts.min() < 0:
-        raise RuntimeError("repeats can not be negative")
+        raise RuntimeError("repeat_interleave(): repeats must not be negative")
     if counts.ndim and counts.size not in (1, input._a.shape[d]):
-        raise RuntimeError("repeats must have the same size as input along dim, but got " + describe(counts))
+        raise RuntimeError(
+            f"repeat_interleave(): repeats must have one value, or one per slice along dim; got {describe(counts)}"
+        )
     picked = np.repeat(np.arange(input._a.shape[d]), counts if counts.size > 1 else int(counts.reshape(-1)[0]))
     result = NS["OPS"].index(input, (slice(None),) * d + (picked,))
     return show_as(result, "IndexSelectBackward0" if isinstance(repeats, tensor) else "ViewBackward0")
@@ -300,7 +293,7 @@ def broadcast_shapes(*shapes: Any) -> Any:
         return Size(np.broadcast_shapes(*[(s,) if isinstance(s, int) else tuple(s) for s in shapes]))
     except ValueError:
         raise RuntimeError(
-            f"Shape mismatch: objects cannot be broadcast to a single shape: {[tuple(s) if not isinstance(s, int) else s for s in shapes]}"
+            f"the shapes {[tuple(s) if not isinstance(s, int) else s for s in shapes]} can't be broadcast together"
         ) from None
 
 
@@ -315,9 +308,9 @@ def unfold(k, input: Tensor, dimension, size, step):
     d = wrap_dim(dimension, input.ndim)
     n = input.shape[d] if input.ndim else 1
     if size > n:
-        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+        raise RuntimeError(f"unfold(): windows of {size} don't fit into dimension {d} of length {n}")
     if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
+        raise RuntimeError(f"unfold(): step must be positive, got {step}")
     return k.windows(input, d, size, step)
 
 
@@ -351,10 +344,13 @@ def _(k, g, input_shape, dim, size, step):
 def view_dtype(input: Any, dtype: Any) -> Any:
     """The same memory read as another dtype."""
     if not isinstance(dtype, dtypes.dtype):
-        raise TypeError(f"view(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+        raise TypeError(f"view(): dtype must be a torch.dtype, got {type(dtype).__name__}")
     array = input._a
     if dtype.itemsize != array.itemsize and (not array.ndim or (array.ndim and array.strides[-1] != array.itemsize)):
-        raise RuntimeError(f"self.stride(-1) must be 1 to view {input.dtype} as {dtype} (different element sizes)")
+        raise RuntimeError(
+            f"view(): {input.dtype} and {dtype} differ in size, so the last dimension must lie without gaps; call "
+            ".contiguous() first"
+        )
     try:
         result = NS["WRAP"](array.view(dtype.numpy))
     except ValueError as error:
@@ -367,7 +363,7 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
     """The `n`-th differences along `dim`."""
     d = wrap_dim(dim, input._a.ndim)
     if not input._a.ndim:
-        raise RuntimeError("diff expects input to be at least one-dimensional")
+        raise RuntimeError("diff(): a tensor without dimensions has no neighbours to subtract")
     parts = [p for p in (prepend, input, append) if p is not None]
     current = cat(parts, d) if len(parts) > 1 else input
     ops = NS["OPS"]
@@ -382,12 +378,12 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
 def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
     """Rotated by 90 degrees `k` times in the plane of two dimensions."""
     if input._a.ndim < 2:
-        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input._a.ndim}")
+        raise RuntimeError(f"rot90(): at least 2 dimensions are needed, got {input._a.ndim}")
     if len(dims) != 2:
-        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+        raise RuntimeError(f"rot90(): dims must name 2 dimensions, got {len(dims)}")
     a, b = wrap_dim(dims[0], input._a.ndim), wrap_dim(dims[1], input._a.ndim)
     if a == b:
-        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+        raise RuntimeError(f"rot90(): dims must name two different dimensions, got {dims[0]} and {dims[1]}")
     k %= 4
     if k == 0:
         return shape.clone(input)
@@ -403,14 +399,14 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
 def fliplr(input: Any) -> Any:
     """The order reversed along dimension 1."""
     if input._a.ndim < 2:
-        raise RuntimeError("Input must be >= 2-d.")
+        raise RuntimeError(f"fliplr(): at least 2 dimensions are needed, got {input._a.ndim}")
     return shape.flip(input, (1,))
 
 
 def flipud(input: Any) -> Any:
     """The order reversed along dimension 0."""
     if input._a.ndim < 1:
-        raise RuntimeError("Input must be >= 1-d.")
+        raise RuntimeError("flipud(): at least 1 dimension is needed, got 0")
     return shape.flip(input, (0,))
 
 
@@ -476,7 +472,10 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Any, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if indexing not in (None, "ij", "xy"):
-        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+        raise RuntimeError(f"meshgrid(): indexing must be 'xy' or 'ij', got {indexing!r}")
+    for i, t in enumerate(tensors):
+        if t._a.ndim > 1:
+            raise RuntimeError(f"meshgrid(): vectors and single numbers are expected, tensor {i} is {describe(t)}")
     items = list(tensors)
     swap = indexing == "xy" and len(items) >= 2
     if swap:

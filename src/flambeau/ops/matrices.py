@@ -13,6 +13,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.errors import need_tensor
 from flambeau.ops import joining, reduce, shape
 from flambeau.ops.arithmetic import div, mul, sub
 from flambeau.ops.compare import clamp
@@ -189,6 +190,8 @@ def _(k, g, input, dim):
 
 def kron(input: Any, other: Any, *, out: Any = None) -> Any:
     """The Kronecker product: each element of `input` times all of `other`."""
+    need_tensor("kron", input)
+    need_tensor("kron", other, "other")
     n = max(input._a.ndim, other._a.ndim)
     a = (1,) * (n - input._a.ndim) + input._a.shape
     b = (1,) * (n - other._a.ndim) + other._a.shape
@@ -203,6 +206,7 @@ def block_diag(*tensors: Any) -> Any:
         tensors = tuple(tensors[0])
     blocks = []
     for i, t in enumerate(tensors):
+        need_tensor("block_diag", t, f"operand {i}")
         if t._a.ndim > 2:
             raise RuntimeError(
                 f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t._a.ndim} dimensions"

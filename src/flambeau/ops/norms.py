@@ -27,8 +27,7 @@ def vector_norm_op(k, input: Tensor, ord, dim, keepdim):
     """The `ord`-norm over `dim` (None: all)."""
     dims = reduce_dims(dim, input.ndim)
     if ord == 2:
-        size = k.real(k.mul(input, k.conj(input))) if input.dtype.kind == "c" else k.mul(input, input)
-        return k.sqrt(k.sum(size, dims, keepdim))
+        return k.sqrt(k.sum_squares(input, dims, keepdim))
     size = k.abs(input)
     if ord == 1:
         return k.sum(size, dims, keepdim)
@@ -129,6 +128,8 @@ def matrix_norm(
         )
     if dtype is not None:
         A = A.to(dtype)
+    if len(tuple(dim)) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must name two dimensions, got {tuple(dim)}")
     rows, columns = wrap_dims(tuple(dim), A._a.ndim)
     if ord == "fro":
         return vector_norm(A, 2, (rows, columns), keepdim, out=out)
@@ -159,6 +160,8 @@ def linalg_norm(
     A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
 ) -> Any:
     """`vector_norm` over one dimension or (without `ord`) all, `matrix_norm` over two."""
+    if isinstance(dim, (tuple, list)) and len(dim) > 2:
+        raise RuntimeError(f"linalg.norm: dim must name one or two dimensions, got {tuple(dim)}")
     if ord is not None and (dim is None or not isinstance(dim, int)):
         count = A._a.ndim if dim is None else len(dim)
         if dim is None and count not in (1, 2):

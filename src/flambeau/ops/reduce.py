@@ -255,6 +255,8 @@ def max_all(k, input: Tensor):
         raise RuntimeError(
             f"max(): the tensor has no elements ({list(input.shape)}); name a dimension of nonzero length with dim="
         )
+    if input.dtype.kind == "c":
+        raise NotImplementedError("max(): complex numbers have no order; compare .abs() or .real")
     return k.amax(input, None, False)
 
 

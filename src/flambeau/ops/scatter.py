@@ -41,15 +41,15 @@ __all__ = [
 def _numbers(name: str, input: Any, src: Any) -> None:
     if input.dtype != src.dtype:
         raise RuntimeError(
-            f"{name}(): Expected self.dtype to be equal to src.dtype, but they are {input.dtype} and {src.dtype}; "
-            "convert one with .to(dtype)"
+            f"{name}(): input and src must have one dtype, got {input.dtype} and {src.dtype}; convert one with "
+            ".to(dtype)"
         )
 
 
 def _check(name: str, input: Any, dim: Any, index: Any, src: Any = None) -> None:
     """Refuses an index that does not fit `input`, or a source that is smaller than it or of another dtype."""
     if index.dtype != np.int64:
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}")
+        raise RuntimeError(f"{name}(): index must be int64, got {index.dtype}; convert it with .long()")
     check_gather(name, input, dim, index)
     if src is None:
         return
@@ -58,8 +58,7 @@ def _check(name: str, input: Any, dim: Any, index: Any, src: Any = None) -> None
         (src.ndim or 1) != (index.ndim or 1) or any(n > m for n, m in zip(index.shape, src.shape, strict=False))
     ):
         raise RuntimeError(
-            f"{name}(): Expected index {list(index.shape)} to be no larger than src {list(src.shape)} in every "
-            f"dimension"
+            f"{name}(): index {list(index.shape)} must not be larger than src {list(src.shape)} in any dimension"
         )
 
 
@@ -116,7 +115,7 @@ def scatter(
     if reduce is not None:
         how = {"add": "sum", "multiply": "prod"}.get(reduce)
         if how is None:
-            raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}")
+            raise RuntimeError(f"scatter(): reduce must be 'add' or 'multiply', got {reduce!r}")
         if not tensor:
             src = NS["WRAP"](np.full(index._a.shape, src, input._a.dtype))
         result = scatter_reduce(input, dim, index, src, how)
@@ -185,7 +184,7 @@ def scatter_reduce(
     Without `include_self` the values of `input` at those places do not take part.
     """
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
-        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+        raise RuntimeError(f"scatter_reduce(): reduce must be 'sum', 'prod', 'mean', 'amax' or 'amin', got {reduce!r}")
     base = input
     if not include_self:
         kind = input._a.dtype
@@ -221,10 +220,10 @@ def _rows(name: str, a: Any, dim: Any, index: Any) -> int:
     """`dim` counted from the front; refuses an index that is no vector of places along it."""
     d = wrap_dim(dim, a.ndim)
     if index.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}")
+        raise IndexError(f"{name}(): index must have one dimension, got {index.ndim}")
     if index.dtype not in (np.int64, np.int32):
         raise (RuntimeError if name == "index_select" else IndexError)(
-            f"{name}(): Expected dtype int32 or int64 for index, got {index.dtype}"
+            f"{name}(): index must be int64 or int32, got {index.dtype}"
         )
     n = a.shape[d] if a.ndim else 1
     if index.size and not (0 <= int(index.min()) and int(index.max()) < n):
@@ -275,7 +274,10 @@ def _fitting(name: str, input: Any, d: int, index: Any, source: Any) -> None:
 @op(any_dtype=True)
 def index_add(k, input: Tensor, dim, index: Index, source: Tensor, *, alpha=1):
     """`input` with `alpha` times the slices of `source` added at `index` along `dim`."""
-    d = _rows("index_add", input, dim, index)
+    try:
+        d = _rows("index_add", input, dim, index)
+    except IndexError as error:  # PyTorch's class here, unlike its other functions'
+        raise (RuntimeError(str(error)) if "index out of range" in str(error) else error) from None
     _fitting("index_add", input, d, index, source)
     added = k.put_rows(source, input.shape, d, index)
     if input.dtype.kind == "b":
@@ -330,7 +332,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
         return fill_rows(input, dim, index, value)
     if value._a.ndim:
         raise RuntimeError(
-            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._a.ndim} dimension(s)."
+            f"index_fill(): the value must be a number or a tensor without dimensions, got {value._a.ndim} of them"
         )
     marked = NS["K"].fill_rows(
         np.zeros(input._a.shape, bool), _rows("index_fill", input._a, dim, index._a), index._a, True
@@ -340,7 +342,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
 
 def _index(indices: Any, array: Any) -> Any:
     if isinstance(indices, NS["Tensor"]) or not isinstance(indices, (list, tuple)):
-        raise TypeError(f"index_put(): argument 'indices' must be tuple of Tensors, not {type(indices).__name__}")
+        raise TypeError(f"index_put(): indices must be a tuple of tensors, got {type(indices).__name__}")
     spelled = tuple(slice(None) if i is None else i for i in indices)
     return parse_index(spelled, array)[0]
 
@@ -354,7 +356,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 def masked_select(input: Any, mask: Any, *, out: Any = None) -> Any:
     """The elements where the bool `mask` is true, as a vector; both are broadcast together."""
     if mask._a.dtype != bool:
-        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
+        raise RuntimeError(f"masked_select(): the mask must be of bools, got {mask.dtype}; convert it with .bool()")
     full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
     picked = masked_select_op(joining.broadcast_to(input, full), np.broadcast_to(mask._a, full))
     return deliver("masked_select", out, picked)
@@ -377,7 +379,7 @@ def masked_scatter_op(k, input: Tensor, source: Tensor, mask):
     count = int(mask.sum())
     if source.size < count:
         raise RuntimeError(
-            f"masked_scatter: expected source to have at least {count} elements, one per true mask, got {source.size}"
+            f"masked_scatter(): source needs {count} elements, one per true element of the mask, got {source.size}"
         )
     return k.index_put(input, source.reshape(-1)[:count], (mask,), False)
 
@@ -399,7 +401,7 @@ def _(k, g, mask, source_shape):
 def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
     """`input` with elements of `source`, in their order, where the bool `mask` is true."""
     if mask._a.dtype != bool:
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+        raise RuntimeError(f"masked_scatter(): the mask must be of bools, got {mask.dtype}; convert it with .bool()")
     _numbers("masked_scatter", input._a, source._a)
     full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
     return masked_scatter_op(joining.broadcast_to(input, full), source, np.broadcast_to(mask._a, full))
@@ -407,7 +409,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
 
 def _flat_places(name: str, input: Any, index: Any) -> Any:
     if index._a.dtype != np.int64:
-        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
+        raise RuntimeError(f"{name}(): index must be int64, got {index.dtype}; convert it with .long()")
     n = input._a.size
     if index._a.size and not (-n <= int(index._a.min()) and int(index._a.max()) < n):
         raise IndexError(
@@ -430,8 +432,7 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     places = _flat_places("put", input, index)
     if source._a.size != places.size:
         raise RuntimeError(
-            f"put_(): Expected source and index to have the same number of elements, got "
-            f"{source._a.size} and {places.size}"
+            f"put_(): source and index need equally many elements, got {source._a.size} and {places.size}"
         )
     flat = shape.reshape(input, (-1,))
     written = NS["OPS"].index_put_op(flat, shape.reshape(source, places.shape), (places,), accumulate)
@@ -441,15 +442,14 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
 def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None) -> Any:
     """The elements at `indices` along `dim`, both broadcast elsewhere; without `dim` in the flattened tensor."""
     if indices._a.dtype != np.int64:
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype}")
+        raise RuntimeError(f"take_along_dim(): indices must be int64, got {indices.dtype}; convert them with .long()")
     if dim is None:
         picked = gather(shape.reshape(input, (-1,)), 0, shape.reshape(indices, (-1,)))
         return deliver("take_along_dim", out, picked)
     if input._a.ndim != indices._a.ndim:
         raise RuntimeError(
-            f"torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
-            f"{input._a.ndim} "
-            f"dimensions for input, and {indices._a.ndim} dimensions for indices"
+            f"take_along_dim(): input and indices need equally many dimensions, got {input._a.ndim} and "
+            f"{indices._a.ndim}"
         )
     d = wrap_dim(dim, input._a.ndim)
     full = joining.broadcast_shapes(
@@ -466,7 +466,7 @@ def _copied_into(part: Any) -> Any:
         view = part(result, *args, **kwargs)
         if tuple(view._a.shape) != tuple(src._a.shape):
             raise RuntimeError(
-                f"expected src to have a size equal to the part {list(view._a.shape)}, got {list(src._a.shape)}"
+                f"src must have the shape of the part that it replaces, {list(view._a.shape)}, got {list(src._a.shape)}"
             )
         view.copy_(src)
         return result

@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.errors import describe, need_tensor
 from flambeau.ops import reduce, results, shape
 from flambeau.ops.arithmetic import lerp, maximum, minimum
 from flambeau.ops.core import op
@@ -79,7 +80,7 @@ def _line(name: str, a: Any, dim: Any) -> tuple[Any, int]:
     if a.ndim == 0:
         return a.reshape(1), 0
     if a.shape[d] == 0:
-        raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+        raise IndexError(f"{name}(): dimension {d} has no elements")
     return a, d
 
 
@@ -166,7 +167,7 @@ def _place(k: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
     _real(name, input)
     if dim is None:
         if input.size == 0:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+            raise IndexError(f"{name}(): the tensor has no elements; name a dimension of nonzero length with dim=")
         place = getattr(k, name)(input.reshape(-1), 0)
         return np.reshape(place, (1,) * input.ndim) if keepdim else place
     a, d = _line(name, input, dim)
@@ -178,7 +179,7 @@ def _place(k: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
 
 @op(differentiable=False)
 def argmax(k, input: Index, dim=None, keepdim=False):
-    """The place of the largest element along `dim`, or in the flattened tensor; the first of several, NaN before all."""
+    """The place of the largest element along `dim`, or in the flattened tensor: the first of several, NaN first."""
     return _place(k, "argmax", input, dim, keepdim)
 
 
@@ -234,9 +235,7 @@ def topk_op(kernels, input: Tensor, k, dim, largest):
     _real("topk", input)
     d = wrap_dim(dim, input.ndim)
     if not 0 <= k <= (input.shape[d] if input.ndim else 1):
-        raise RuntimeError(
-            "selected index k out of range" + f": k is {k}, dimension {d} of {list(input.shape)} is shorter"
-        )
+        raise RuntimeError(f"topk(): k is {k}, but dimension {d} of {list(input.shape)} has no {k} elements")
     if input.ndim == 0:
         return np.array(input), np.zeros((), np.int64)
     return kernels.topk(input, k, d, largest)
@@ -258,10 +257,9 @@ def kthvalue_op(kernels, input: Tensor, k, dim, keepdim=False):
     _real("kthvalue", input)
     a, d = _line("kthvalue", input, dim)
     if not 1 <= k <= a.shape[d]:
-        raise RuntimeError(
-            f"kthvalue(): selected number k out of range for dimension {d}: k is {k}, there are {a.shape[d]}"
-        )
-    return _selected(input, *kernels.kth(a, k - 1, d), d, keepdim)
+        raise RuntimeError(f"kthvalue(): k must be from 1 to {a.shape[d]}, the length of dimension {d}, got {k}")
+    values, places = kernels.kth(a, k - 1, d)
+    return _selected(input, values, places, d, keepdim)
 
 
 @kthvalue_op.derivative("input")
@@ -279,7 +277,8 @@ def median_dim(k, input: Tensor, dim, keepdim, skip_nan):
     """The lower median along `dim` and its place."""
     _real("median", input)
     a, d = _line("median", input, dim)
-    return _selected(input, *k.median(a, d, skip_nan), d, keepdim)
+    values, places = k.median(a, d, skip_nan)
+    return _selected(input, values, places, d, keepdim)
 
 
 @median_dim.derivative("input")
@@ -319,7 +318,8 @@ def mode_op(k, input: Tensor, dim, keepdim=False):
     """The most frequent element along `dim` and its last place."""
     _real("mode", input)
     a, d = _line("mode", input, dim)
-    return _selected(input, *k.mode(a, d), d, keepdim)
+    values, places = k.mode(a, d)
+    return _selected(input, values, places, d, keepdim)
 
 
 @mode_op.derivative("input")
@@ -371,8 +371,8 @@ def quantile(
 ) -> Any:
     """The `q`-quantiles (a number or a vector in [0, 1]) along `dim` or of all; NaN where there is a NaN.
 
-    Between two elements it interpolates: 'linear', 'lower', 'higher', 'nearest' or 'midpoint'. A vector `q` adds a first
-    dimension.
+    Between two elements it interpolates: 'linear', 'lower', 'higher', 'nearest' or 'midpoint'. A vector `q` adds a
+    first dimension.
     """
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False, out)
 
@@ -388,20 +388,21 @@ def _quantile(
     name: str, input: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, out: Any
 ) -> Any:
     if input._a.dtype not in (np.float32, np.float64):
-        raise RuntimeError(f"{name}() input tensor must be either float or double dtype, got {input.dtype}")
+        raise RuntimeError(f"{name}(): input must be float32 or float64, got {input.dtype}")
     if interpolation not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise RuntimeError(
-            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, got {interpolation!r}"
+            f"{name}(): interpolation must be 'linear', 'lower', 'higher', 'midpoint' or 'nearest', got "
+            f"{interpolation!r}"
         )
     qs = q._a if isinstance(q, NS["Tensor"]) else np.asarray(q, input._a.dtype)
     if qs.ndim > 1:
-        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got {qs.ndim} dimensions")
+        raise RuntimeError(f"{name}(): q must be a number or a vector, got {qs.ndim} dimensions")
     if qs.dtype != input._a.dtype:
-        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor: {qs.dtype} and {input._a.dtype}")
+        raise RuntimeError(f"{name}(): q must have input's dtype {input._a.dtype}, got {qs.dtype}")
     if ((qs < 0) | (qs > 1)).any():
-        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+        raise RuntimeError(f"{name}(): every q must lie between 0 and 1")
     if input._a.size == 0:
-        raise RuntimeError(f"{name}() input tensor must be non-empty")
+        raise RuntimeError(f"{name}(): the tensor has no elements")
     ndim = input._a.ndim
     d = None if dim is None or ndim == 0 else wrap_dim(dim, ndim)
     flat = shape.reshape(input, (-1,)) if d is None else shape.movedim(input, d, -1)
@@ -449,17 +450,17 @@ def _answers(parts: tuple, inverse: bool, counts: bool) -> Any:
 
 def _unique_dim(a: Any, dim: Any) -> int:
     if a.ndim == 0:
-        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+        raise IndexError(f"dim {dim} is out of range: a tensor without dimensions has none")
     d = wrap_dim(dim, a.ndim)
     if 0 in a.shape[:d] + a.shape[d + 1 :]:
-        raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+        raise RuntimeError("unique(): dimensions besides dim must not be empty")
     return d
 
 
 def unique(
     input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None
 ) -> Any:
-    """The distinct elements, or slices along `dim`, in ascending order; besides, where each went and how many there are."""
+    """The distinct elements, or slices along `dim`, in ascending order; besides, where each went and how many of it."""
     k = NS["K"]
     d = None if dim is None else _unique_dim(input._a, dim)
     return _answers(k.unique(input._a, d), return_inverse, return_counts)
@@ -474,6 +475,7 @@ def unique_consecutive(input: Any, return_inverse: bool = False, return_counts: 
 
 def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
     """The indices of the elements that are not zero: a row each, or with `as_tuple` a vector per dimension."""
+    need_tensor("nonzero", input)
     found = NS["K"].nonzero(input._a)
     wrap = NS["WRAP"]
     if as_tuple:
@@ -490,18 +492,19 @@ def argwhere(input: Any) -> Any:
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, ... occurs in a vector of integers, or the sum of their weights."""
+    need_tensor("bincount", input)
     a = input._a
+    if a.dtype.kind == "f":
+        raise NotImplementedError(f"bincount(): expected integers, got {describe(a)}; convert with .long()")
     if a.ndim != 1 or (a.size and (a.dtype.kind not in "iu" or a.min() < 0)):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+        raise RuntimeError(f"bincount(): expected a vector of integers that are not negative, got {describe(a)}")
     if minlength < 0:
-        raise RuntimeError("minlength should be >= 0")
+        raise RuntimeError(f"bincount(): minlength must not be negative, got {minlength}")
     if weights is None:
         return NS["WRAP"](np.bincount(a.astype(np.int64), minlength=minlength))
     w = weights._a
     if w.shape != a.shape:
-        raise RuntimeError(
-            f"weights should be 1-d and have the same length as input, got {list(w.shape)} and {list(a.shape)}"
-        )
+        raise RuntimeError(f"bincount(): weights must be a vector of input's length {a.size}, got {list(w.shape)}")
     kind = np.float32 if w.dtype == np.float32 else np.float64
     return NS["WRAP"](np.bincount(a.astype(np.int64), w, minlength).astype(kind))
 
@@ -512,16 +515,16 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
     if a.dtype.kind not in "fV":
         raise NotImplementedError(f"histc is not implemented for {a.dtype}; convert it to a floating-point type")
     if bins <= 0:
-        raise RuntimeError("bins must be > 0")
+        raise RuntimeError(f"histc(): bins must be positive, got {bins}")
     low, high = float(min), float(max)
     if low == high and a.size:
         low, high = float(a.min()), float(a.max())
     if low == high:
         low, high = low - 1, high + 1
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise RuntimeError(f"range of [{low}, {high}] is not finite")
+        raise RuntimeError(f"histc(): the range from {low} to {high} is not finite")
     if low > high:
-        raise RuntimeError("max must be larger than min")
+        raise RuntimeError(f"histc(): max must not be below min, got min={low}, max={high}")
     result = NS["WRAP"](NS["K"].histogram(a, bins, low, high))
     return deliver("histc", out, result)
 
@@ -541,19 +544,20 @@ def searchsorted(
     `right` (or `side='right'`): after equal elements. Leading dimensions must agree unless the sequence is a vector.
     """
     if side not in (None, "left", "right"):
-        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+        raise RuntimeError(f"searchsorted(): side must be 'left' or 'right', got {side!r}")
     if side == "left" and right:
-        raise RuntimeError(
-            "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
-        )
+        raise RuntimeError("searchsorted(): right=True contradicts side='left'; give one of them")
+    need_tensor("searchsorted", sorted_sequence, "sorted_sequence")
+    if not isinstance(input, (bool, int, float)):
+        need_tensor("searchsorted", input)
     a = sorted_sequence._a
     values = input._a if isinstance(input, NS["Tensor"]) else np.asarray(input, a.dtype)
     if sorter is not None:
         a = np.take_along_axis(a, sorter._a, -1)
     if a.ndim > 1 and a.shape[:-1] != values.shape[:-1]:
         raise RuntimeError(
-            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
-            f"input value tensor must match, but we got boundaries tensor {list(a.shape)} and input value tensor {list(values.shape)}"
+            "searchsorted(): the sequences must be a vector, or agree with the values in all but the last "
+            f"dimension; got {list(a.shape)} and {list(values.shape)}"
         )
     found = np.asarray(NS["K"].searchsorted(a, values, right or side == "right"))
     result = NS["WRAP"](found.astype(np.int32 if out_int32 else np.int64))
@@ -563,7 +567,7 @@ def searchsorted(
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False, out: Any = None) -> Any:
     """The number of the bucket that each element falls into; `boundaries` is an ascending vector."""
     if boundaries._a.ndim != 1:
-        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries._a.ndim})")
+        raise RuntimeError(f"bucketize(): boundaries must be a vector, got {boundaries._a.ndim} dimensions")
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from flambeau.autograd.runtime import thread
 from flambeau.autograd.views import bump, check_writable
-from flambeau.ops import index as indexing
 from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, shape, sorting, special
+from flambeau.ops import index as indexing
 from flambeau.ops import scatter as places
 from flambeau.tensor.inplace import in_place, shadow
 
@@ -112,6 +112,8 @@ class Matrices:
     def fill_diagonal_(self, fill_value: Any, wrap: bool = False) -> Any:
         """Writes a number on the main diagonal (of a tall matrix again and again if `wrap`)."""
         a = self._a  # type: ignore[attr-defined]
+        if not isinstance(fill_value, (bool, int, float, complex)) and not hasattr(fill_value, "_a"):
+            raise TypeError(f"fill_diagonal_(): fill_value must be a number, got {type(fill_value).__name__}")
         if a.ndim < 2 or (a.ndim > 2 and len(set(a.shape)) > 1):
             raise RuntimeError(f"fill_diagonal_ needs a matrix, or equal dimensions, got shape {list(a.shape)}")
         if wrap and a.ndim == 2 and a.shape[0] > a.shape[1]:

@@ -53,10 +53,18 @@ def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
     if isinstance(data, str) or not hasattr(data, "__len__"):
         if hasattr(data, "__array__"):
             return np.array(data.__array__(), dtype=None if dtype is None else dtype.numpy)
-        raise TypeError(
-            f"new(): invalid data type '{type(data).__name__}'; pass numbers, sequences of numbers or arrays"
-        )
-    return _array_of_numbers(_plain(data), dtype)
+        raise _no_number(data, TypeError)
+    try:
+        return _array_of_numbers(_plain(data), dtype)
+    except ValueError:
+        if isinstance(data, (list, tuple)) and data and not isinstance(data[0], str) and str in map(type, data):
+            raise _no_number("", TypeError) from None
+        raise
+
+
+def _no_number(data: Any, for_text: type[Exception]) -> Exception:
+    kind = for_text if isinstance(data, str) else RuntimeError
+    return kind(f"no tensor can be made of {type(data).__name__}: pass numbers, sequences of numbers or arrays")
 
 
 def _plain(data: Any) -> Any:
@@ -69,11 +77,10 @@ def _plain(data: Any) -> Any:
         hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, np.ndarray, dict))
     ):
         return [item if item.__class__ in (float, int, bool) else _plain(item) for item in data]
-    if isinstance(data, (str, dict, set)) or data is None:
-        kind = type(data).__name__
-        raise (ValueError if isinstance(data, str) else TypeError)(
-            "too many dimensions 'str'" if isinstance(data, str) else f"must be real number, not {kind}"
-        )
+    if not isinstance(data, (bool, int, float, complex, np.generic, np.ndarray)):
+        if hasattr(data, "__array__"):
+            return data.__array__()
+        raise _no_number(data, ValueError)
     return data
 
 
@@ -85,10 +92,12 @@ def _array_of_numbers(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
             f"expected sequences of equal length at each dimension, got a ragged nested sequence: {str(data)[:80]}"
         ) from None
     except OverflowError:
-        raise RuntimeError("Overflow when unpacking long") from None
+        raise ValueError("an integer is too large for int64") from None
     if array.dtype.kind in "OUS":
         if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.reshape(-1)):
-            raise RuntimeError("Overflow when unpacking long: an integer does not fit into int64")
+            if dtype is not None and dtype.is_floating_point:
+                return array.astype(np.float64).astype(dtype.numpy)
+            raise ValueError("an integer is too large for int64")
         raise TypeError(
             f"new(): invalid data: can't make a tensor of {type(data).__name__} with elements like {str(array.reshape(-1)[:1])}"
         )
@@ -290,6 +299,8 @@ def full(
     shape = _size_from((size,), kwargs, "full")
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
+    if not isinstance(fill_value, (bool, int, float, complex, np.generic)):
+        raise TypeError(f"full(): fill_value must be a number, got {type(fill_value).__name__}")
     d = _numpy_type(dtype, dtypes.of_scalar(fill_value))
     return _give(out, _finish(np.full(shape, fill_value, d), device, requires_grad))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.tensor.tensor import Tensor
+from flambeau.devices import require
+from flambeau.tensor.tensor import Tensor, legacy_array
 
 
 class _Named:
@@ -62,7 +63,11 @@ class _TypedMeta(type(Tensor)):  # type: ignore[misc]
         return isinstance(instance, Tensor) and instance.dtype is cls._dtype
 
     def __call__(cls, *args: Any, device: Any = None) -> Any:
-        return Tensor(*args, dtype=cls._dtype, device=device)
+        if device is not None:
+            require(device)
+        made: Any = object.__new__(Tensor)
+        made._a = legacy_array(args, cls._dtype)
+        return made
 
     def __repr__(cls) -> str:
         return f"<class 'torch.{cls.__name__}'>"

@@ -245,6 +245,8 @@ def remainder(a: Any, b: Any) -> Any:
 
 def fmod_checked(a: Any, b: Any) -> Any:
     """The remainder with the dividend's sign."""
+    if a.dtype.kind == "b":
+        raise NotImplementedError("fmod(): not for bools; convert to an integer type first")
     _refuse_zero(a, b)
     return np.fmod(a, b)
 
