@@ -48,8 +48,8 @@ class autocast:
     def __enter__(self) -> autocast:
         return self
 
-    def __exit__(self, *exc: Any) -> bool:
-        return False
+    def __exit__(self, *exc: Any) -> None:
+        return None
 
     def __call__(self, func: Any) -> Any:
         @functools.wraps(func)

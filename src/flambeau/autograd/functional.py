@@ -37,10 +37,14 @@ def _check_connected(outputs: tuple, strict: bool, what: str) -> None:
     if strict:
         for i, out in enumerate(outputs):
             if not out.requires_grad:
-                raise RuntimeError(f"output {i} of {what} does not depend on the inputs, which strict=True does not allow")
+                raise RuntimeError(
+                    f"output {i} of {what} does not depend on the inputs, which strict=True does not allow"
+                )
 
 
-def _gradients(outputs: tuple, inputs: tuple, vectors: Any, create: bool, strict: bool, what: str, retain: Any = None) -> Any:
+def _gradients(
+    outputs: tuple, inputs: tuple, vectors: Any, create: bool, strict: bool, what: str, retain: Any = None
+) -> Any:
     """`grad` that gives zeros where nothing depends on an input."""
     pairs = [(o, v) for o, v in zip(outputs, vectors, strict=True) if o.requires_grad]
     found: Any = (None,) * len(inputs)
@@ -59,7 +63,9 @@ def _vectors(v: Any, like: tuple, what: str, of: str) -> tuple[Any, ...]:
     """The vectors of a product: given ones that fit, or 1 for a single number."""
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
-            raise RuntimeError(f"{of}: the vector v can only be None where the {what} is a single number; pass one per {what}")
+            raise RuntimeError(
+                f"{of}: the vector v can only be None where the {what} is a single number; pass one per {what}"
+            )
         return (NS["OPS"].ones_like(like[0].detach()),)
     _, items = _tuple(v, "vector v", of)
     if len(items) != len(like):
@@ -75,7 +81,9 @@ def _given_back(values: tuple, many: bool, create_graph: bool) -> Any:
     return results if many else results[0]
 
 
-def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def vjp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """`func(*inputs)`, and the product of `v` with the Jacobian: one backward pass.
 
     >>> import flambeau as torch
@@ -92,7 +100,9 @@ def vjp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _given_back(outputs, out_many, create_graph), _given_back(product, many, create_graph)
 
 
-def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def jvp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """`func(*inputs)`, and the product of the Jacobian with `v`: two backward passes.
 
     >>> import flambeau as torch
@@ -113,7 +123,9 @@ def jvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
 
 def _scalar(outputs: tuple, many: bool, of: str) -> Any:
     if many or outputs[0].numel() != 1:
-        raise RuntimeError(f"the function given to {of} must return a single number, got {[list(o.shape) for o in outputs]}")
+        raise RuntimeError(
+            f"the function given to {of} must return a single number, got {[list(o.shape) for o in outputs]}"
+        )
     return outputs[0]
 
 
@@ -129,7 +141,9 @@ def _first(func: Callable, inputs: Any, create_graph: bool, strict: bool, of: st
     return many, points, value, first
 
 
-def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def vhp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """`func(*inputs)`, a single number, and the product of `v` with its Hessian."""
     with enable_grad():
         many, points, value, first = _first(func, inputs, create_graph, strict, "vhp")
@@ -138,7 +152,9 @@ def vhp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, 
     return _given_back((value,), False, create_graph), _given_back(product, many, create_graph)
 
 
-def hvp(func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def hvp(
+    func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """`func(*inputs)`, a single number, and the product of its Hessian with `v`; `vhp` does the same in fewer passes."""
     with enable_grad():
         many, points, value, _ = _first(func, inputs, create_graph, strict, "hvp")
@@ -160,7 +176,9 @@ def _rows(out: Any, points: tuple, create_graph: bool, strict: bool) -> list[Any
         found = _gradients((flat[j],), points, (None,), create_graph, strict, "jacobian", retain=True)
         for column, g in zip(columns, found, strict=True):
             if strict and create_graph and not g.requires_grad:
-                raise RuntimeError("jacobian: it does not depend on the inputs, which strict=True does not allow with create_graph")
+                raise RuntimeError(
+                    "jacobian: it does not depend on the inputs, which strict=True does not allow with create_graph"
+                )
             column.append(g)
     shape = tuple(out.shape)
     return [

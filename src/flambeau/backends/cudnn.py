@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-enabled = True
-benchmark = False
-deterministic = False
-allow_tf32 = True
-benchmark_limit = 10
-fp32_precision = "none"
+enabled: Any = True
+benchmark: Any = False
+deterministic: Any = False
+allow_tf32: Any = True
+benchmark_limit: Any = 10
+fp32_precision: Any = "none"
 
 
 def is_available() -> bool:
@@ -38,11 +38,11 @@ def set_flags(
 ) -> tuple:
     """Set those flags that are not ``None``; return all of them as they were."""
     global enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision
-    before = (enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision)
+    before: tuple[Any, ...] = (enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision)
     given = (_enabled, _benchmark, _benchmark_limit, _deterministic, _allow_tf32, _fp32_precision)
     enabled, benchmark, benchmark_limit, deterministic, allow_tf32, fp32_precision = (
         old if new is None else new for old, new in zip(before, given)
-    )  # type: ignore[assignment]
+    )
     return before
 
 

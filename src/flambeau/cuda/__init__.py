@@ -174,8 +174,8 @@ class device:
         if self.index is None or self.index >= 0:
             _refuse("device", RuntimeError)
 
-    def __exit__(self, *exc: Any) -> bool:
-        return False
+    def __exit__(self, *exc: Any) -> None:
+        return None
 
 
 class device_of(device):
@@ -195,5 +195,5 @@ class stream:
         if self.stream is not None:
             _refuse("stream")
 
-    def __exit__(self, *exc: Any) -> bool:
-        return False
+    def __exit__(self, *exc: Any) -> None:
+        return None

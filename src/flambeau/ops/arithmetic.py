@@ -59,7 +59,7 @@ def _(k, g):
     return g
 
 
-@op(elementwise=True)
+@op(elementwise=True, no_bool=True)
 def sub(k, input: Tensor, other: Tensor):
     """`input - other`. Not for bool tensors."""
     return k.sub(input, other)
@@ -75,7 +75,7 @@ def _(k, g):
     return k.neg(g)
 
 
-@op(elementwise=True, shown_as=lambda node: f"RsubBackward{int(node.edges[1] is None)}")
+@op(elementwise=True, no_bool=True, shown_as=lambda node: f"RsubBackward{int(node.edges[1] is None)}")
 def rsub(k, input: Tensor, other: Tensor):
     """`other - input`."""
     return k.sub(other, input)
@@ -269,6 +269,8 @@ def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
 
     Integers to a negative integer power are refused with a RuntimeError.
     """
+    if exponent is True and isinstance(input, NS["Tensor"]) and input._a.dtype == bool:
+        return NS["OPS"].clone_op(input)
     if exponent.__class__ in (int, float) and isinstance(input, NS["Tensor"]):
         kind = input._a.dtype.kind
         if kind in "fcV":
@@ -322,7 +324,7 @@ def _winner(k, g, mine, theirs, wins):
     return k.where(wins(mine, theirs), k.zeros_like(half), half)
 
 
-@op(elementwise=True)
+@op(elementwise=True, no_complex=True)
 def maximum(k, input: Tensor, other: Tensor):
     """The larger of each pair; NaN wins."""
     return k.maximum(input, other)
@@ -338,7 +340,7 @@ def _(k, g, input, other):
     return _winner(k, g, other, input, k.lt)
 
 
-@op(elementwise=True)
+@op(elementwise=True, no_complex=True)
 def minimum(k, input: Tensor, other: Tensor):
     """The smaller of each pair; NaN wins."""
     return k.minimum(input, other)

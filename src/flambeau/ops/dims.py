@@ -11,13 +11,13 @@ def wrap_dim(dim: Any, ndim: int) -> int:
     n = ndim or 1
     if dim.__class__ is not int:
         if isinstance(dim, bool) or not hasattr(dim, "__index__"):
-            raise TypeError(f"argument 'dim' must be int, not {type(dim).__name__}")
+            raise TypeError(f"dim must be an int, got {type(dim).__name__}")
         dim = dim.__index__()
     if 0 <= dim < n:
         return dim
     if -n <= dim < 0:
         return dim + n
-    raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+    raise IndexError(f"dim {dim} is out of range: a tensor of {n} dimensions has {-n} to {n - 1}")
 
 
 def wrap_dims(dim: Any, ndim: int) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ def wrap_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     dims = tuple(wrap_dim(d, ndim) for d in dim)
     if len(set(dims)) != len(dims):
         twice = next(d for d in dims if dims.count(d) > 1)
-        raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
+        raise RuntimeError(f"dim {twice} is listed more than once")
     return dims
 
 

@@ -86,6 +86,8 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
     if out is not None:
         return write_out(op, args, out)
     make_node_classes(op, NS)
+    if op.no_bool:
+        _refuse_bool(op, args)
     values, dtype = _operands(op, args)
     arrays = _arrays(op, values, dtype)
     try:
@@ -115,6 +117,15 @@ def operator(op: Op, args: tuple, out: Any = None) -> Any:
 
 
 NS["OPERATOR"] = operator
+
+
+def _refuse_bool(op: Op, args: tuple) -> None:
+    for value in args:
+        if isinstance(value, bool) or (isinstance(value, NS["Tensor"]) and value._a.dtype == bool):
+            raise RuntimeError(
+                f"{op.name}(): bool operands can't be subtracted: use ~ to invert a mask, ^ for a difference of masks, or "
+                "convert with .int()"
+            )
 
 
 def _operands(op: Op, args: tuple) -> tuple[list[Any], dtypes.dtype | None]:
@@ -150,7 +161,7 @@ def _operands(op: Op, args: tuple) -> tuple[list[Any], dtypes.dtype | None]:
         return values, None
     dtype = _common_dtype(op, full, zero_dim, scalars, values)
     for i in numbers:
-        values[i] = constant(values[i], dtype.numpy)
+        values[i] = constant(values[i], compute_type(op, dtype) or dtype.numpy)
     return values, dtype
 
 
@@ -159,6 +170,8 @@ def _common_dtype(op: Op, full: list, zero_dim: list, scalars: list, values: lis
         dtype = dtypes.result_dtype(full, zero_dim, scalars)
         if op.elementwise == "float" and dtype.kind in "bui":
             dtype = dtypes.get_default_dtype()
+        if op.no_complex and dtype.is_complex:
+            raise RuntimeError(f"{op.name}(): complex numbers have no order; compare their .abs() or their parts")
         return dtype
     present = full + zero_dim
     if not op.any_dtype and any(d is not present[0] for d in present):

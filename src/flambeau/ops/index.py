@@ -184,7 +184,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
             parsed.append(_slice(item))
         elif isinstance(item, tensor_class):
             value = item._a
-            if value.dtype.kind in "iu" and value.dtype.itemsize > 1 or value.dtype == np.int8:
+            if value.dtype in (np.int64, np.int32):
                 if value.ndim == 0:
                     parsed.append(int(value))
                     continue

@@ -13,6 +13,8 @@ _INTEGRAL = (-9, 10)
 
 def _bounds(dtype: Any, low: float | None, high: float | None) -> tuple[float, float]:
     """The interval to draw from: what was asked for, cut to what the dtype holds."""
+    default: tuple[float, float]
+    limits: tuple[float, float]
     if dtype == flambeau.bool:
         default, limits = (0, 2), (0, 2)
     elif dtype.is_floating_point or dtype.is_complex:

@@ -86,7 +86,8 @@ def qr(a: Any, mode: str) -> tuple[Any, Any]:
     """Orthonormal columns and an upper triangular factor; without columns in mode 'r'."""
     if mode == "r":
         return np.zeros((0,), a.dtype), np.linalg.qr(a, "r")
-    q, r = np.linalg.qr(a, mode)
+    factors: Any = np.linalg.qr
+    q, r = factors(a, mode)
     return q, r
 
 

@@ -15,7 +15,7 @@ import numpy as np
 #: PyTorch cuts larger sums into pieces for its threads; from there on the order is not reproduced.
 LIMIT = 32768
 
-_add = np.add.reduce
+_add: Any = np.add.reduce
 _run = np.add.accumulate
 
 

@@ -8,7 +8,13 @@ import numpy as np
 
 from flambeau.engines.numpy.ordered import ordered
 
-_sum = np.add.reduce
+# NumPy's overloads know these with keywords only, which cost more
+_sum: Any = np.add.reduce
+_prod: Any = np.multiply.reduce
+_max: Any = np.maximum.reduce
+_min: Any = np.minimum.reduce
+_any: Any = np.logical_or.reduce
+_all: Any = np.logical_and.reduce
 
 
 def sum(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
@@ -37,17 +43,17 @@ def mean(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> A
 
 def prod(a: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
     """Product over `dim` (None: all)."""
-    return np.multiply.reduce(a, dim, dtype, None, keepdim)
+    return _prod(a, dim, dtype, None, keepdim)
 
 
 def amax(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Largest element over `dim` (None: all); NaN wins."""
-    return np.maximum.reduce(a, dim, None, None, keepdim)
+    return _max(a, dim, None, None, keepdim)
 
 
 def amin(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Smallest element over `dim` (None: all); NaN wins."""
-    return np.minimum.reduce(a, dim, None, None, keepdim)
+    return _min(a, dim, None, None, keepdim)
 
 
 def cumsum(a: Any, dim: int, dtype: Any = None) -> Any:
@@ -62,12 +68,12 @@ def cumprod(a: Any, dim: int, dtype: Any = None) -> Any:
 
 def any(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether some element over `dim` is true."""
-    return np.logical_or.reduce(a, dim, None, None, keepdim)
+    return _any(a, dim, None, None, keepdim)
 
 
 def all(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """Whether every element over `dim` is true."""
-    return np.logical_and.reduce(a, dim, None, None, keepdim)
+    return _all(a, dim, None, None, keepdim)
 
 
 def sum_to_shape(a: Any, shape: tuple[int, ...]) -> Any:
@@ -106,6 +112,20 @@ def var(a: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
     if left > 0:
         return np.true_divide(total, left)
     return np.true_divide(total, 0.0 if n else np.nan)
+
+
+def sum_squares(a: Any, dims: Any, keepdim: bool) -> Any:
+    """The sum of squared sizes over `dims` (None: all)."""
+    if a.dtype.kind == "c":
+        return _sum(a.real * a.real + a.imag * a.imag, dims, None, None, keepdim)
+    if dims is None and a.flags.c_contiguous:
+        flat = a.reshape(-1)
+        total = flat.dot(flat)
+        return np.reshape(total, (1,) * a.ndim) if keepdim else total
+    if dims == (a.ndim - 1,):
+        total = np.vecdot(a, a)
+        return total[..., None] if keepdim else total
+    return _sum(a * a, dims, None, None, keepdim)
 
 
 def logcumsumexp_kernel(a: Any, dim: int) -> Any:
