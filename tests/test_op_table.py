@@ -9,6 +9,10 @@ from flambeau.ops.core import REGISTRY
 from tests.op_rows.tools import Call, convert, flat, operands, replaced
 from tests.op_table import COVERED, ROWS
 
+# Finite differences run the op once per element: larger samples are compared with PyTorch only.
+MOST_ELEMENTS = 600
+# Draws depend on the generator's state; test_random compares them bit for bit.
+DRAWN = ("flambeau.ops.random_ops", "flambeau.ops.dropout")
 DIFFERENTIABLE = [row for row in ROWS if row.orders]
 
 
@@ -30,7 +34,7 @@ def test_derivatives(row):
     tried = 0
     for sample in row.calls():
         inputs = [convert(a, flambeau).requires_grad_() for a in operands(sample)]
-        if not inputs:
+        if not inputs or sum(t.numel() for t in inputs) > MOST_ELEMENTS:
             continue
         run = checked(row, sample)
         with warnings.catch_warnings():
@@ -45,7 +49,8 @@ def test_derivatives(row):
 
 
 def test_every_op_with_a_derivative_is_in_the_table():
-    missing = sorted(name for name, op in REGISTRY.items() if op.rules and name not in COVERED)
+    ruled = (name for name, op in REGISTRY.items() if op.rules and op.compute.__module__ not in DRAWN)
+    missing = sorted(name for name in ruled if name not in COVERED)
     assert not missing, f"{len(missing)} ops with derivatives but without a row: {', '.join(missing)}"
 
 
