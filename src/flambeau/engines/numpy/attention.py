@@ -17,6 +17,7 @@ from .parallel import get_num_threads, run_tasks, scratch
 __all__ = ["attention", "attention_backward"]
 
 _SCORES = 131072  # scores that a block works on at a time
+_CAUSAL = 64  # rows of a block that need not see all columns: the fewer, the less is computed in vain
 _SMALL = 16384  # up to so many scores in all, one thread is quicker
 
 
@@ -44,12 +45,14 @@ def _bias(mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return _heads(mask)
 
 
-def _tasks(batch: int, heads: int, rows: int, columns: int) -> list[tuple]:
+def _tasks(batch: int, heads: int, rows: int, columns: int, causal: bool) -> list[tuple]:
     """(batch slice, head slice, row ranges): what one task computes."""
     height = min(rows, max(16, _SCORES // max(columns, 1)))
+    if causal:
+        height = min(height, _CAUSAL)
     together = max(1, _SCORES // max(height * columns, 1))
     if batch * heads * rows * columns > _SMALL:
-        together = min(together, max(1, -(-batch * heads // get_num_threads())))
+        together = min(together, max(1, -(-batch * heads // (2 * get_num_threads()))))
     ranges = [(start, min(start + height, rows)) for start in range(0, rows, height)]
     if together >= heads:
         step = together // heads
@@ -187,7 +190,7 @@ def attention(query, key, value, mask=None, causal=False, scale=1.0):
             np.matmul(s, values[b, h, :width], out=o)
             np.divide(o, total, o)
 
-    _run(task, _tasks(batch, heads, rows, columns), batch * heads * rows * columns)
+    _run(task, _tasks(batch, heads, rows, columns, causal), batch * heads * rows * columns)
     result = out.reshape(*query.shape[:-1], value.shape[-1])
     return (result if kind == dtype else result.astype(kind)), stats
 
@@ -239,6 +242,6 @@ def attention_backward(g, query, key, value, out, stats, mask=None, causal=False
                 gk[b, h, :width] += np.matmul(d, block.q[:, :, r])
         gq[b, h] *= factor
 
-    _run(task, _tasks(batch, heads, rows, columns), batch * heads * rows * columns)
+    _run(task, _tasks(batch, heads, rows, columns, causal), batch * heads * rows * columns)
     results = gq.reshape(query.shape), gk.reshape(key.shape), gv.reshape(value.shape)
     return results if kind == dtype else tuple(r.astype(kind) for r in results)
