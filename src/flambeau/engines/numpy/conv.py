@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import conv_plain
+from . import conv_depthwise, conv_plain
 from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
 from .conv_blocks import Geometry, Operand, blocks, images_of
 from .parallel import get_num_threads, run_tasks, scratch
@@ -190,6 +190,11 @@ def conv(
     out = np.empty((geo.n, w.shape[0], *geo.out), x.dtype)
     if bias is not None:
         bias = bias.reshape(-1, 1, 1, 1)
+    if conv_depthwise.suits(geo, groups, w.shape[0]) and out.size and x.dtype.kind in "fc":
+        conv_depthwise.forward(xs, ws, geo, out)
+        if bias is not None:
+            np.add(out, bias, out=out)
+        return out.reshape(_drop(out.shape, nd))
     if not _blas_suits(x.dtype, groups, ws.shape[1], out.size * w.size == 0):
         conv_plain.forward(xs, ws, bias, geo, groups, out)
         return out.reshape(_drop(out.shape, nd))
@@ -234,7 +239,10 @@ def conv_input(
             _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
     else:
         geo.c = shape[1]
-        conv_plain.backward_input(gs, ws, geo, groups, result)
+        if conv_depthwise.suits(geo, groups, w.shape[0]) and result.size * g.size and g.dtype.kind in "fc":
+            conv_depthwise.input_gradient(gs, ws, geo, result)
+        else:
+            conv_plain.backward_input(gs, ws, geo, groups, result)
     if bias is not None:
         np.add(result, bias.reshape(-1, 1, 1, 1), out=result)
     return result.reshape(x_shape)
@@ -311,6 +319,10 @@ def conv_weight(
     geo.out = gs.shape[2:]
     result = np.empty(shape, g.dtype)
     co, ci = shape[0] // groups, shape[1]
+    depthwise = Geometry(geo.n, xs.shape[1], geo.size, geo.kernel, geo.stride, geo.pad, geo.dilation, geo.out)
+    if conv_depthwise.suits(depthwise, groups, shape[0]) and g.size and g.dtype.kind in "fc":
+        conv_depthwise.weight_gradient(gs, xs, depthwise, result)
+        return result.reshape(w_shape)
     if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * x.size * result.size == 0):
         conv_plain.backward_weight(gs, xs, geo, groups, result)
         return result.reshape(w_shape)
@@ -364,7 +376,7 @@ def _weight_part(g: np.ndarray, x: np.ndarray, geo: Geometry, first: int, last: 
     """The weight's gradient from the images `first` to `last`."""
     size, co, columns = g.itemsize, g.shape[1], geo.columns
     group = _group_of(geo, 1)
-    full = _full_layout(geo, co) or (group > 1 and co * 2 > geo.n * columns)
+    full = _full_layout(geo, co) or geo.c * geo.kernel[2] < 48 or (group > 1 and co * 2 > geo.n * columns)
     together = 1 if group > 1 else images_of(geo, size, full)
     taps = 1 if full else geo.kernel[0] * geo.kernel[1]
     # patches · gᵀ is the faster of the two forms, but leaves a transposed sum: not for large weights
