@@ -150,7 +150,7 @@ from flambeau.ops.norm import (
 )
 from flambeau.ops.softmax import log_softmax, logsumexp, softmax
 from flambeau.ops.conv import *
-from flambeau.ops.embedding import embedding, embedding_bag
+from flambeau.ops.embedding import table_embedding as embedding
 from flambeau.ops.ctc import ctc_loss
 from flambeau.ops.loss import binary_cross_entropy_with_logits, hinge_embedding_loss, kl_div, margin_ranking_loss, poisson_nll_loss
 from flambeau.ops.loss_class import cosine_embedding_loss, triplet_margin_loss
@@ -163,7 +163,8 @@ globals().update(_dropouts)
 
 # functions that write into their first operand are the tensor's own methods
 for _name in (
-    "abs acos acosh asin asinh atan atanh arccos arccosh arcsin arcsinh arctan arctanh ceil clamp clamp_max clamp_min clip "
+    "abs acos acosh asin asinh atan atanh arccos arccosh arcsin arcsinh arctan arctanh ceil clamp clamp_max "
+    "clamp_min clip "
     "conj_physical cos cosh deg2rad exp exp2 expm1 fix floor frac log log10 log1p log2 nan_to_num neg negative rad2deg "
     "reciprocal round rsqrt sigmoid sin sinh sqrt square tan tanh trunc xlogy zero addmv"
 ).split():

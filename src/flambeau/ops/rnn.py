@@ -36,7 +36,7 @@ __all__ = [
 # --- one layer, one direction ---------------------------------------------------------------------------------------
 
 
-@op(name="lstm_layer", outputs=4, hidden=1)
+@op(name="lstm_layer", outputs=4, hidden=1, grad_name="MkldnnRnnLayerBackward0")
 def lstm_layer(
     k,
     input: Tensor,
@@ -78,7 +78,7 @@ def lstm_rule(k, g0, g1, g2, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, y, tap
     return gradients(formula, (input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr), (g0, g1, g2), needs)
 
 
-@op(name="gru_layer", outputs=3, hidden=1)
+@op(name="gru_layer", outputs=3, hidden=1, grad_name="StackBackward0")
 def gru_layer(
     k, input: Tensor, h0: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor = None, b_hh: Tensor = None, lengths=None
 ):
@@ -110,7 +110,7 @@ def gru_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, tape, lengths, nee
     return gradients(formula, (input, h0, w_ih, w_hh, b_ih, b_hh), (g0, g1), needs)
 
 
-@op(name="rnn_layer", outputs=2)
+@op(name="rnn_layer", outputs=2, grad_name="StackBackward0")
 def rnn_layer(
     k,
     input: Tensor,
@@ -279,7 +279,7 @@ def _stack(
         data = outputs[0] if directions == 1 else cat(outputs, outputs[0].dim() - 1)
         if p and train and level < num_layers - 1:
             data = dropout(data, p, True)
-    return data, [s[0].unsqueeze(0) if len(s) == 1 else stack(s) for s in finals]
+    return data, [stack(s) for s in finals]
 
 
 def _rows_of(state: Any, count: int) -> Sequence[Any]:
