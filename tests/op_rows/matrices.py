@@ -112,10 +112,11 @@ row(
     "cdist",
     lambda s: [
         call(s.real(3, 2), s.real(2, 2)),
+        call(s.real(2, 2), s.real(2, 2, 2), 2.0, "use_mm_for_euclid_dist"),
         call(s.real(2, 2, 3), s.real(2, 1, 3), 1.0),
         call(s.real(2, 3), s.real(3, 3), INF),
     ],
-    ops="linalg_vector_norm",
+    ops="linalg_vector_norm cdist_euclidean",
     grad_fn=False,
     rtol=1e-7,
 )

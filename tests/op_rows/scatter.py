@@ -117,8 +117,8 @@ row(
 row(
     "diagonal_scatter",
     lambda s: [call(s.real(3, 4), s.real(3)), call(s.real(3, 4), s.real(3), 1)],
-    ops="copies",
+    ops="clone_op",
     grad_fn=False,
 )
-row("select_scatter", lambda s: [call(s.real(3, 4), s.real(4), 0, 1)], ops="copies", grad_fn=False)
-row("slice_scatter", lambda s: [call(s.real(3, 4), s.real(3, 2), 1, 1, 3)], ops="copies", grad_fn=False)
+row("select_scatter", lambda s: [call(s.real(3, 4), s.real(4), 0, 1)], ops="clone_op", grad_fn=False)
+row("slice_scatter", lambda s: [call(s.real(3, 4), s.real(3, 2), 1, 1, 3)], ops="clone_op", grad_fn=False)

@@ -161,8 +161,8 @@ def assigning(name, index, shape, ops, **options):
     )
 
 
-assigning("slice", (slice(1, 3),), (2, 4), "copies")
-assigning("int", (1,), (4,), "copies")
+assigning("slice", (slice(1, 3),), (2, 4), "clone_op")
+assigning("int", (1,), (4,), "clone_op")
 assigning("rows", ([0, 2],), (2, 4), "index_put_op index_clear")
 assigning("mask", ([True, False, True],), (4,), "index_put_op")
 row(

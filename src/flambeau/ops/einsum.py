@@ -16,7 +16,8 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def einsum(*args: Any) -> Any:
-    """The sum of products that `equation` names: a label per dimension, repeated labels multiplied, left-out ones summed.
+    """The sum of products that `equation` names: a label per dimension, repeated labels multiplied, left-out ones
+    summed.
 
     `einsum("ij,jk->ik", a, b)`, or with lists of numbers for labels: `einsum(a, [0, 1], b, [1, 2], [0, 2])`. A label
     twice in one operand takes its diagonal; `...` stands for any dimensions, which broadcast. Without `->` the labels
@@ -84,7 +85,8 @@ def _label(inputs: list[list[Any]], output: list[Any] | None, operands: list[Any
         extra = t._a.ndim - (len(labels) - labels.count(Ellipsis))
         if extra < 0 or (extra and Ellipsis not in labels):
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(labels) - labels.count(Ellipsis)}) does not match the "
+                f"einsum(): the number of subscripts in the equation ({len(labels) - labels.count(Ellipsis)}) does "
+                f"not match the "
                 f"number of dimensions ({t._a.ndim}) for operand {i}"
                 + ("" if Ellipsis in labels else " and no ellipsis was given")
             )
@@ -148,7 +150,8 @@ def _sizes(terms: list[tuple[Any, list[Any]]]) -> dict[Any, int]:
                 sizes[label] = n
             elif n not in (1, known):
                 raise RuntimeError(
-                    f"einsum(): operands do not broadcast: dimension {label!r} has size {n} in operand {i}, but {known} before"
+                    f"einsum(): operands do not broadcast: dimension {label!r} has size {n} in operand {i}, but "
+                    f"{known} before"
                 )
     return sizes
 
@@ -208,12 +211,18 @@ def _pair(a: Any, la: list[Any], b: Any, lb: list[Any], needed: set[Any]) -> tup
     size_a, size_b = dict(zip(la, a._a.shape, strict=True)), dict(zip(lb, b._a.shape, strict=True))
     n_batch, n_left, n_inner = (_count(size_a, part) for part in (batch, left, inner))
     n_right = _count(size_b, right)
-    a, b = _ordered(a, la, batch + left + inner), _ordered(b, lb, batch + inner + right)
-    if batch:
-        product = bmm(_folded(a, (n_batch, n_left, n_inner)), _folded(b, (n_batch, n_inner, n_right)))
-    else:
-        product = mm(_folded(a, (n_left, n_inner)), _folded(b, (n_inner, n_right)))
+    lead = (n_batch,) if batch else ()
+    first = _matrices(a, la, batch, left, inner, (*lead, n_left, n_inner))
+    second = _matrices(b, lb, batch, inner, right, (*lead, n_inner, n_right))
+    product = (bmm if batch else mm)(first, second)
     return _folded(product, tuple((size_a | size_b)[x] for x in labels)), labels
+
+
+def _matrices(t: Any, have: list[Any], batch: list[Any], rows: list[Any], columns: list[Any], full: tuple[int, ...]) -> Any:
+    """The operand as matrices; one that lies in memory the other way round as a transposed view."""
+    if have == batch + columns + rows:
+        return shape.transpose(_folded(t, (*full[:-2], full[-1], full[-2])), -2, -1)
+    return _folded(_ordered(t, have, batch + rows + columns), full)
 
 
 def _count(sizes: dict[Any, int], labels: list[Any]) -> int:

@@ -106,17 +106,6 @@ def _(k, g, index):
     return k.index_clear(g, index)
 
 
-@op(any_dtype=True, grad_name="CopyBackwards")
-def copies(k, input: Tensor):
-    """The value that a copy in place wrote."""
-    return k.alias(input)
-
-
-@copies.derivative("input")
-def _(k, g):
-    return g
-
-
 @op(any_dtype=True)
 def gather(k, input: Tensor, dim, index: Index, *, sparse_grad=False):
     """Values picked along `dim`: `out[i][j] = input[index[i][j]][j]` for dim 0."""
@@ -168,11 +157,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
     """A program's index as NumPy takes it, and whether it is basic (a view)."""
     items = index if index.__class__ is tuple else (index,)
     if isinstance(index, list):
-        items = (
-            (_list_index(index),)
-            if not any(isinstance(i, (slice, type(None), type(Ellipsis))) for i in index)
-            else tuple(index)
-        )
+        items = tuple(index) if _is_really_a_tuple(index) else (_list_index(index),)
     tensor_class = NS["Tensor"]
     parsed: list[Any] = []
     basic = True
@@ -214,6 +199,14 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
             )
     _check(parsed, array)
     return tuple(parsed), basic
+
+
+def _is_really_a_tuple(index: list[Any]) -> bool:
+    """Whether a list stands for a tuple of indices: short ones that hold sequences, tensors, slices or None do."""
+    if len(index) >= 32:
+        return False
+    kinds = (list, tuple, slice, range, str, np.ndarray, type(None), type(Ellipsis), NS["Tensor"])
+    return any(isinstance(item, kinds) for item in index)
 
 
 def _list_index(items: list[Any]) -> Any:
@@ -283,6 +276,27 @@ def _check(parsed: list[Any], array: Any) -> None:
         dim += 1
 
 
+def split_index(parsed: tuple, ndim: int) -> tuple[tuple | None, tuple]:
+    """A mixed index as a basic one and one by arrays on its result: ints are applied first, as PyTorch does.
+
+    NumPy takes ints among arrays for arrays too, which may move dimensions.
+    """
+    if not any(p.__class__ is int for p in parsed):
+        return None, parsed
+    first: list[Any] = []
+    rest: list[Any] = []
+    for item in parsed:
+        if item.__class__ is int:
+            first.append(item)
+        elif isinstance(item, np.ndarray):
+            first += [slice(None)] * (item.ndim if item.dtype == bool else 1)
+            rest.append(item)
+        else:
+            first.append(item)
+            rest.append(item if item is Ellipsis else slice(None))
+    return tuple(first), tuple(rest)
+
+
 def last_effect(parsed: tuple, shape: tuple[int, ...]) -> Any:
     """The last item of a basic index that does something, or Ellipsis: whole slices do nothing."""
     found: Any = Ellipsis
@@ -308,7 +322,10 @@ def getitem(self: Any, index: Any) -> Any:
             return index_select_at(self, index)
     parsed, basic = parse_index(index, self._a)
     if not basic:
-        return NS["OPS"].index(self, parsed)
+        first, rest = split_index(parsed, self._a.ndim)
+        return NS["OPS"].index(self if first is None else getitem(self, first), rest)
+    if index.__class__ is slice:
+        return index_slice(self, parsed)
     last = last_effect(parsed, self._a.shape)
     if last is None:
         return index_unsqueeze(self, parsed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,25 @@ def fill_rows(a: Any, dim: int, index: Any, value: Any) -> Any:
     return result
 
 
+@functools.lru_cache(maxsize=16)
+def _lower(rows: int, columns: int, diagonal: int) -> Any:
+    """Where a lower triangle is."""
+    return np.tri(rows, columns, diagonal, dtype=bool)
+
+
 def tril(a: Any, diagonal: int) -> Any:
     """Zeros above a diagonal."""
-    return np.tril(a, diagonal)
+    if a.shape[-1] * a.shape[-2] > 1 << 22:
+        return np.tril(a, diagonal)
+    result = np.zeros(a.shape, a.dtype)
+    np.copyto(result, a, where=_lower(*a.shape[-2:], diagonal))
+    return result
 
 
 def triu(a: Any, diagonal: int) -> Any:
     """Zeros below a diagonal."""
-    return np.triu(a, diagonal)
+    if a.shape[-1] * a.shape[-2] > 1 << 22:
+        return np.triu(a, diagonal)
+    result = np.array(a, order="C")
+    np.copyto(result, np.zeros((), a.dtype), where=_lower(*a.shape[-2:], diagonal - 1))
+    return result

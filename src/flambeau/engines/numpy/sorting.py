@@ -157,7 +157,7 @@ def nonzero(a: Any) -> Any:
     """The indices of elements that are not 0, a row each."""
     if a.ndim == 0:
         return np.zeros((int(a != 0), 0), np.int64)
-    return np.argwhere(a).astype(np.int64, copy=False)
+    return np.stack(np.nonzero(a if a.dtype == bool else a != 0)).T
 
 
 def searchsorted(a: Any, values: Any, right: bool) -> Any:

@@ -23,7 +23,8 @@ def _scipy(name: str) -> Callable:
     return kernel
 
 
-erfc, erfcx, erfinv = _scipy("erfc"), _scipy("erfcx"), _scipy("erfinv")
+erfc, erfcx = _scipy("erfc"), _scipy("erfcx")
+_erfinv = _scipy("erfinv")
 lgamma = _scipy("gammaln")
 i0, i0e, i1, i1e = _scipy("i0"), _scipy("i0e"), _scipy("i1"), _scipy("i1e")
 ndtr, ndtri, log_ndtr = _scipy("ndtr"), _scipy("ndtri"), _scipy("log_ndtr")
@@ -33,6 +34,14 @@ bessel_j0, bessel_j1, bessel_y0, bessel_y1 = _scipy("j0"), _scipy("j1"), _scipy(
 modified_bessel_k0, modified_bessel_k1 = _scipy("k0"), _scipy("k1")
 scaled_modified_bessel_k0, scaled_modified_bessel_k1 = _scipy("k0e"), _scipy("k1e")
 _psi = _scipy("psi")
+
+
+def erfinv(a: Any) -> Any:
+    """The inverse of erf; what lies outside is NaN at once, since scipy is slow there."""
+    outside = np.abs(a) > 1
+    if not outside.any():
+        return _erfinv(a)
+    return np.where(outside, np.array(np.nan, a.dtype), _erfinv(np.where(outside, np.zeros((), a.dtype), a)))
 
 
 def digamma(a: Any) -> Any:
