@@ -122,7 +122,7 @@ def hardtanh_backward(k, g, a, min_val, max_val):
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """Elements limited to `[min_val, max_val]`. ValueError if the limits are the wrong way round."""
     if min_val > max_val:
-        raise ValueError(f"hardtanh(): min_val cannot be greater than max_val, got {min_val} and {max_val}")
+        raise ValueError(f"hardtanh(): min_val must not exceed max_val, got {min_val} and {max_val}")
     return write_into(hardtanh_op, input, min_val, max_val) if inplace else hardtanh_op(input, min_val, max_val)
 
 
@@ -464,7 +464,7 @@ def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float =
     With `hard` the value is one-hot, while the gradient is that of the soft sample. Jang et al. 2016, arXiv:1611.01144.
     """
     if eps != 1e-10:
-        warnings.warn("`eps` is deprecated and has no effect", UserWarning, stacklevel=2)
+        warnings.warn("softsign(): eps is outdated and does nothing", UserWarning, stacklevel=2)
     noise = logits.detach().clone().exponential_().log().neg()
     soft = NS["OPS"].softmax((logits + noise) / tau, wrap_dim(dim, logits.ndim))
     if not hard:

@@ -63,7 +63,7 @@ def solve(A: Any, B: Any, *, left: bool = True, out: Any = None) -> Any:
     linalg.square("linalg.solve", A._a)
     if A._a.dtype != B._a.dtype:
         raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype} and B of type {B.dtype} instead"
+            f"linalg.solve: A and B must have one dtype, got {A.dtype} and {B.dtype}; convert one with .to(dtype)"
         )
     vector = B._a.ndim == 1 or (A._a.ndim - 1 == B._a.ndim and B._a.shape == A._a.shape[:-1])
     right = shape.unsqueeze(B, -1) if vector else B
@@ -72,7 +72,7 @@ def solve(A: Any, B: Any, *, left: bool = True, out: Any = None) -> Any:
         return deliver("solve", out, X)
     if A._a.shape[-1] != right._a.shape[-2]:
         raise RuntimeError(
-            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(A._a.shape)} and {list(B._a.shape)}"
+            f"linalg.solve: A {list(A._a.shape)} and B {list(B._a.shape)} don't go together; B needs a row per row of A"
         )
     X = linalg.solve_matrix(A, right)
     return deliver("solve", out, shape.squeeze(X, -1) if vector else X)
@@ -103,7 +103,9 @@ def triangular_solve(
 
 
 def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
-    """The triangular factor L of symmetric (Hermitian) positive definite A = L L^H (or the upper one); else a LinAlgError."""
+    """The triangular factor L of symmetric (Hermitian) positive definite A = L L^H (or the upper one); else a
+    LinAlgError.
+    """
     L = linalg.cholesky_lower(A)
     return deliver("cholesky", out, _h(L) if upper else L)
 
@@ -227,7 +229,9 @@ def matrix_rank(
 
 
 def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
-    """The condition number of each matrix in the norm `p` (2 by default): how much solving with it may magnify errors."""
+    """The condition number of each matrix in the norm `p` (2 by default): how much solving with it may magnify
+    errors.
+    """
     linalg.matrices("linalg.cond", A._a)
     if p in (None, 2, -2):
         values = linalg.svdvals(A)
@@ -270,7 +274,7 @@ def multi_dot(tensors: Any, *, out: Any = None) -> Any:
     """The product of several matrices (the first and last may be vectors), in the order with the least work."""
     items = list(tensors)
     if len(items) < 2:
-        raise RuntimeError("multi_dot(): expected at least 2 tensors but got " + str(len(items)))
+        raise RuntimeError(f"multi_dot(): at least 2 tensors are needed, got {len(items)}")
     first, last = items[0]._a.ndim == 1, items[-1]._a.ndim == 1
     if first:
         items[0] = shape.unsqueeze(items[0], 0)
@@ -278,11 +282,12 @@ def multi_dot(tensors: Any, *, out: Any = None) -> Any:
         items[-1] = shape.unsqueeze(items[-1], 1)
     for i, t in enumerate(items):
         if t._a.ndim != 2:
-            raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t._a.ndim}D")
+            raise RuntimeError(f"multi_dot(): tensor {i} must be a matrix, got {t._a.ndim} dimensions")
     for i, (a, b) in enumerate(zip(items, items[1:], strict=False)):
         if a._a.shape[1] != b._a.shape[0]:
             raise RuntimeError(
-                f"multi_dot(): tensors {i} and {i + 1} with shapes {list(a._a.shape)} and {list(b._a.shape)} cannot be multiplied"
+                f"multi_dot(): tensor {i}, {list(a._a.shape)}, can't be multiplied by tensor {i + 1}, "
+                f"{list(b._a.shape)}"
             )
     result = _product(items, _cheapest([t._a.shape[0] for t in items] + [items[-1]._a.shape[1]]), 0, len(items) - 1)
     if first:
@@ -314,18 +319,16 @@ def _product(items: list[Any], split: dict, i: int, j: int) -> Any:
 
 
 def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> Any:
-    """The X of least |A X - B|: `solution`, `residuals` (of full rank, more rows, not 'gelsy'), `rank`, `singular_values`."""
+    """The X of least |A X - B|: `solution`, `residuals` (of full rank, more rows, not 'gelsy'), `rank`,
+    `singular_values`.
+    """
     linalg.matrices("linalg.lstsq", A._a)
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
-        raise RuntimeError(
-            f"torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), got {driver}"
-        )
+        raise RuntimeError(f"linalg.lstsq: driver must be 'gels', 'gelsy', 'gelsd' or 'gelss', got {driver!r}")
     vector = A._a.ndim - B._a.ndim == 1 and B._a.shape == A._a.shape[:-1]
     right = shape.unsqueeze(B, -1) if vector else B
     if right._a.shape[-2:-1] != A._a.shape[-2:-1]:
-        raise RuntimeError(
-            f"torch.linalg.lstsq: input.size(-2) should match other.size(-2), got {list(A._a.shape)} and {list(B._a.shape)}"
-        )
+        raise RuntimeError(f"linalg.lstsq: A {list(A._a.shape)} and B {list(B._a.shape)} must have equally many rows")
     m, n = A._a.shape[-2:]
     solution = matmul(pinv(A, rtol=rcond), right)
     rank = matrix_rank(A, rtol=rcond)
@@ -344,7 +347,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> An
 def lu_factor(A: Any, *, pivot: bool = True, out: Any = None) -> Any:
     """The factors of P L U packed into one matrix, and the row exchanges (from 1): `LU`, `pivots`."""
     if not pivot:
-        raise RuntimeError("linalg.lu_factor: LU without pivoting is not implemented on the CPU")
+        raise RuntimeError("linalg.lu_factor: pivot=False is not available on the CPU")
     return results.linalg_lu_factor(linalg.lu_factor(A, out=out))
 
 
@@ -387,7 +390,7 @@ def legacy_lu_solve(b: Any, LU_data: Any, LU_pivots: Any, *, out: Any = None) ->
 def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
     """The inverse of `tensordot` with A over its first `ind` dimensions."""
     if ind <= 0:
-        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+        raise RuntimeError(f"tensorinv(): ind must be a positive integer, got {ind}")
     rows, columns = A._a.shape[:ind], A._a.shape[ind:]
     flat = shape.reshape(A, (math.prod(rows), math.prod(columns)))
     return deliver("tensorinv", out, shape.reshape(linalg.inv(flat), (*columns, *rows)))
@@ -422,7 +425,8 @@ def householder_product(A: Any, tau: Any, *, out: Any = None) -> Any:
     m, n = A._a.shape[-2:]
     if m < n or tau._a.shape[-1] > n:
         raise RuntimeError(
-            f"torch.linalg.householder_product: A must have at least as many rows as columns and as tau has elements, got {list(A._a.shape)} and {list(tau._a.shape)}"
+            f"linalg.householder_product: A {list(A._a.shape)} needs at least as many rows as columns, and as "
+            f"many columns as tau {list(tau._a.shape)} has elements"
         )
     q = NS["WRAP"](np.broadcast_to(np.eye(m, n, dtype=A._a.dtype), A._a.shape).copy())
     low = matrices.tril(A, -1)

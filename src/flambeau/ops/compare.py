@@ -220,7 +220,9 @@ offer("clamp", clamp)
 def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
     """`input` where `condition` (bool), elsewhere `other`; with `condition` alone, where it is nonzero."""
     if input is None and other is None:
-        return NS["OPS"].nonzero(condition, as_tuple=True)
+        from flambeau.ops.sorting import nonzero
+
+        return nonzero(condition, as_tuple=True)
     tensor = NS["Tensor"]
     if not isinstance(condition, tensor):
         raise TypeError(f"where(): condition must be a Tensor, got {type(condition).__name__}")

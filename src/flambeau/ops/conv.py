@@ -127,12 +127,12 @@ def ints(name: str, argument: str, value: Any, count: int) -> tuple[int, ...]:
             if len(values) == count:
                 return values
             raise RuntimeError(
-                f"{name}(): expected {argument} to be a single integer value or a list of {count} values to match the "
-                f"spatial dimensions, but got {argument}={list(values)}"
+                f"{name}(): {argument} must be one int or {count} of them, one per spatial dimension; got "
+                f"{argument}={list(values)}"
             )
     elif hasattr(value, "__index__") and not isinstance(value, bool):
         return (value.__index__(),) * count
-    raise TypeError(f"{name}(): argument '{argument}' must be an int or a tuple of ints, not {_type(value)}")
+    raise TypeError(f"{name}(): {argument} must be an int or a tuple of ints, got {_type(value)}")
 
 
 def _type(value: Any) -> str:
@@ -144,7 +144,7 @@ def _type(value: Any) -> str:
 def check_tensor(name: str, argument: str, value: Any) -> None:
     """TypeError unless `value` is a tensor."""
     if not isinstance(value, NS["Tensor"]):
-        raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type(value).__name__}")
+        raise TypeError(f"{name}(): {argument} must be a Tensor, got {type(value).__name__}")
 
 
 def _check_operands(name: str, nd: int, input: Any, weight: Any, bias: Any, groups: Any, transposed: bool) -> None:
@@ -153,7 +153,7 @@ def _check_operands(name: str, nd: int, input: Any, weight: Any, bias: Any, grou
     if len(w) != nd + 2:
         raise RuntimeError(f"{name}(): expected a weight of {nd + 2} dimensions, got {describe(weight)}")
     if groups.__class__ is not int and not hasattr(groups, "__index__"):
-        raise TypeError(f"{name}(): argument 'groups' must be int, not {type(groups).__name__}")
+        raise TypeError(f"{name}(): groups must be an int, got {type(groups).__name__}")
     if groups <= 0:
         raise RuntimeError(f"{name}(): groups must be positive, got {groups}")
     if w[0] % groups or w[0] < groups:
@@ -163,21 +163,20 @@ def _check_operands(name: str, nd: int, input: Any, weight: Any, bias: Any, grou
     channels = w[0] if transposed else w[1] * groups
     if x[1] != channels:
         raise RuntimeError(
-            f"{name}(): given groups={groups} and a weight of size {list(w)}, expected the input {list(x)} to have "
-            f"{channels} channels, but it has {x[1]}"
+            f"{name}(): with groups={groups} a weight {list(w)} takes an input with {channels} channels, but the "
+            f"input {list(x)} has {x[1]}"
         )
     features = w[1] * groups if transposed else w[0]
     if bias is not None and tuple(bias.shape) != (features,):
         raise RuntimeError(
-            f"{name}(): expected a bias of one dimension with {features} elements for a weight of size {list(w)}, "
-            f"but got one of size {list(bias.shape)}"
+            f"{name}(): a weight {list(w)} takes a bias of {features} elements, got one of size {list(bias.shape)}"
         )
     dtype = input.dtype
     if weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype):
         operands = [describe(t) for t in (input, weight, bias) if t is not None]
         raise RuntimeError(
-            f"{name}(): input, weight and bias should have the same dtype, got {', '.join(operands)}; "
-            f"convert one with .to(dtype)"
+            f"{name}(): input, weight and bias must have one dtype, got {', '.join(operands)}; convert one with "
+            ".to(dtype)"
         )
     if input._a.dtype.kind == "b":
         raise NotImplementedError(f"{name}(): not implemented for bool; convert to a floating-point dtype")
@@ -197,8 +196,7 @@ def _batched(name: str, nd: int, input: Any) -> bool:
     if input.ndim == nd + 1:
         return False
     raise RuntimeError(
-        f"Expected {nd + 1}D (unbatched) or {nd + 2}D (batched) input to {name}, but got input of size: "
-        f"{list(input.shape)}"
+        f"{name}(): an input of {nd + 1} (unbatched) or {nd + 2} dimensions is needed, got size {list(input.shape)}"
     )
 
 
@@ -243,9 +241,9 @@ def _named_padding(name: str, padding: str, input: Any, kernel: Any, stride: Any
     if padding == "valid":
         return input, (0,) * nd
     if padding != "same":
-        raise RuntimeError(f"{name}(): invalid padding string '{padding}'; it can be 'valid' or 'same'")
+        raise RuntimeError(f"{name}(): padding as text must be 'valid' or 'same', got '{padding}'")
     if any(s != 1 for s in stride):
-        raise RuntimeError(f"{name}(): padding='same' is not supported with strides, got stride={list(stride)}")
+        raise RuntimeError(f"{name}(): padding='same' needs stride 1, got stride={list(stride)}")
     total = [d * (k - 1) for d, k in zip(dilation, kernel)]
     if any(t % 2 for t in total):
         warnings.warn(
@@ -317,13 +315,13 @@ def _convolve_transposed(
     for n, k, s, p, o, d in zip(input.shape[2:], weight.shape[2:], stride, padding, output_padding, dilation):
         if o >= s and o >= d and input.shape[0]:
             raise RuntimeError(
-                f"{name}(): output padding must be smaller than either stride or dilation, but got output_padding="
-                f"{list(output_padding)}, stride={list(stride)}, dilation={list(dilation)}"
+                f"{name}(): each output_padding must be below its stride or its dilation, got "
+                f"output_padding={list(output_padding)}, stride={list(stride)}, dilation={list(dilation)}"
             )
         size.append((n - 1) * s - 2 * p + d * (k - 1) + o + 1)
     if min(size) < (1 if input.shape[0] else 0):
         raise RuntimeError(
-            f"{name}(): an input of {list(input.shape[2:])} per channel gives an output of {size}, which is too small"
+            f"{name}(): an input of {list(input.shape[2:])} per channel would give an output of {size}: nothing is left"
         )
     shape = (input.shape[0], weight.shape[1] * groups, *size)
     out = conv_input_op(input, weight, bias, shape, stride, padding, dilation, groups)
@@ -398,4 +396,3 @@ def conv_tbc(input: Any, weight: Any, bias: Any, pad: int = 0) -> Any:
         )
     out = _convolve("conv_tbc", 1, input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, int(pad), 1, 1)
     return out.permute(2, 0, 1)
-

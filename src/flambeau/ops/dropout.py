@@ -55,9 +55,7 @@ def _noise(input: Any, keep: float, channels: bool) -> np.ndarray:
     array = input._a
     if channels:
         if array.ndim < 2:
-            raise RuntimeError(
-                f"feature dropout requires at least 2 dimensions in the input, but got {describe(input)}"
-            )
+            raise RuntimeError(f"feature dropout needs at least 2 dimensions, got {describe(input)}")
         shape = array.shape[:2] + (1,) * (array.ndim - 2)
         return draws.bernoulli(random.default_generator, shape[0] * shape[1], keep).reshape(shape)
     return arranged(draws.bernoulli(random.default_generator, array.size, keep), array)
@@ -65,9 +63,9 @@ def _noise(input: Any, keep: float, channels: bool) -> np.ndarray:
 
 def _check(name: str, input: Any, p: Any, error: type[Exception]) -> float:
     if not isinstance(input, NS["Tensor"]):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"{name}(): input must be a Tensor, got {type(input).__name__}")
     if not 0 <= p <= 1:
-        raise error(f"{name}(): the dropout probability has to be between 0 and 1, but got {p}")
+        raise error(f"{name}(): the probability p must lie between 0 and 1, got {p}")
     return float(p)
 
 

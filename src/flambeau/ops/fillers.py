@@ -42,7 +42,7 @@ def generator_of(generator: Any) -> random.Generator:
     if generator is None:
         return random.default_generator
     if not isinstance(generator, random.Generator):
-        raise TypeError(f"argument 'generator' must be a torch.Generator or None, not {type(generator).__name__}")
+        raise TypeError(f"generator must be a torch.Generator or None, got {type(generator).__name__}")
     return generator
 
 
@@ -151,7 +151,7 @@ def _refuse(name: str, array: np.ndarray, kinds: str = "f", error: type[Exceptio
 def check_normal(std: float) -> None:
     """Raise RuntimeError for a negative standard deviation."""
     if not std >= 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        raise RuntimeError(f"normal_(): std must not be negative, got {std}")
 
 
 def normal_(self: Any, mean: float = 0, std: float = 1, *, generator: Any = None) -> Any:
@@ -191,11 +191,13 @@ def _check_uniform(low: float, high: float, found: Any) -> None:
     largest = dtypes.finfo(found).max  # type: ignore[attr-defined]
     for label, value in (("from", low), ("to", high)):
         if not -largest <= value <= largest:
-            raise RuntimeError(f"uniform_: '{label}' is {value}, out of bounds for {found}")
+            raise RuntimeError(f"uniform_(): {label} is {value}, which {found} can't hold")
     if low > high:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
+        raise RuntimeError(f"uniform_(): to must not be below from, got from={low} and to={high}")
     if high - low > largest:
-        raise RuntimeError(f"uniform_ expects to - from <= {largest}, the largest {found}, but found {low} to {high}")
+        raise RuntimeError(
+            f"uniform_(): to - from must be at most {largest}, the largest {found}; got from={low} and to={high}"
+        )
 
 
 def _bounds(name: str, given: tuple, named: dict, low: Any, high: Any) -> tuple[Any, Any]:
@@ -238,7 +240,7 @@ def integer_draw(storage: np.dtype, low: int, high: int | None, source: random.G
         raise RuntimeError(f"random integers can't be {found}; expected an integer, floating-point or bool dtype")
     for label, value in (("from", low), ("to", high)):
         if value is not None and (isinstance(value, float) or not hasattr(value, "__index__")):
-            raise TypeError(f"random_(): argument '{label}' must be int, not {type(value).__name__}")
+            raise TypeError(f"random_(): {label} must be an int, got {type(value).__name__}")
     low = int(low)
     if high is None:
         if low == _INT64_MIN:
@@ -253,17 +255,15 @@ def integer_draw(storage: np.dtype, low: int, high: int | None, source: random.G
         else:
             last = 1 if found.kind == "b" else min(int(np.iinfo(storage).max), 2**63 - 1)
         if low > last:
-            raise RuntimeError(f"random_ expects 'from' to be at most {last} for {found}, but got from={low}")
+            raise RuntimeError(f"random_(): from must be at most {last} for {found}, got from={low}")
     else:
         high = int(high)
         if low >= high:
-            raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+            raise RuntimeError(f"random_(): from must be below to, got from={low} and to={high}")
         if found.kind == "f":
             low, high = _representable_low(low, storage), _representable_high(high, storage)
             if low >= high:
-                raise RuntimeError(
-                    f"random_ expects 'from' to be less than 'to' in {found} too, but there from={low} >= to={high}"
-                )
+                raise RuntimeError(f"random_(): from must be below to in {found} too, where they are {low} and {high}")
         last = high - 1
     _check_range(low, last, found)
     span = last - low + 1
@@ -316,7 +316,7 @@ def exponential_(self: Any, lambd: float = 1, *, generator: Any = None) -> Any:
     """Fill with exponential numbers of rate `lambd`. Returns self. Raises RuntimeError unless lambd > 0."""
     _writable(self, "exponential_")
     if not lambd > 0:
-        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+        raise RuntimeError(f"exponential_(): lambd must be positive, got {lambd}")
     _refuse("exponential_", self._a, "f", RuntimeError)
     source = generator_of(generator)
     return _fill(self, "ExponentialBackward0", lambda a: draws.exponential(source, a.size, a.dtype, float(lambd)))
@@ -326,7 +326,7 @@ def cauchy_(self: Any, median: float = 0, sigma: float = 1, *, generator: Any = 
     """Fill with Cauchy numbers. Returns self. Raises RuntimeError unless sigma > 0."""
     _writable(self, "cauchy_")
     if not sigma > 0:
-        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+        raise RuntimeError(f"cauchy_(): sigma must be positive, got {sigma}")
     _refuse("cauchy_", self._a, "f", RuntimeError)
     source = generator_of(generator)
     return _fill(self, "CauchyBackward0", lambda a: draws.cauchy(source, a.size, a.dtype, float(median), float(sigma)))
@@ -336,7 +336,7 @@ def log_normal_(self: Any, mean: float = 1, std: float = 2, *, generator: Any = 
     """Fill with numbers whose logarithms are normal. Returns self. Raises RuntimeError unless std > 0."""
     _writable(self, "log_normal_")
     if not std > 0:
-        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+        raise RuntimeError(f"log_normal_(): std must be positive, got {std}")
     _refuse("log_normal_", self._a)
     source = generator_of(generator)
     return _fill(
@@ -351,7 +351,7 @@ def geometric_(self: Any, p: float, *, generator: Any = None) -> Any:
     """
     _writable(self, "geometric_")
     if not 0 < p < 1:
-        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+        raise RuntimeError(f"geometric_(): p must lie strictly between 0 and 1, got {p}")
     _refuse("geometric_", self._a, "fi")
     source = generator_of(generator)
     return _fill(self, "GeometricBackward0", lambda a: draws.geometric(source, a.size, a.dtype, float(p)))
@@ -378,7 +378,7 @@ def bernoulli_(self: Any, p: Any = 0.5, *, generator: Any = None) -> Any:
 
         return _fill(self, "BernoulliBackward1", draw)
     if not 0 <= p <= 1:
-        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+        raise RuntimeError(f"bernoulli_(): p must lie between 0 and 1, got {p}")
     return _fill(self, "BernoulliBackward2", lambda a: draws.bernoulli(source, a.size, float(p)))
 
 
@@ -389,4 +389,4 @@ def check_probabilities(name: str, p: np.ndarray) -> None:
             f"{name}() is not implemented for probabilities of {dtypes.of_numpy(p.dtype)}; use a floating-point dtype"
         )
     if not np.all((p >= 0) & (p <= 1)):
-        raise RuntimeError(f"{name} expects all probabilities to be in [0, 1], but some of the given ones are not")
+        raise RuntimeError(f"{name}(): every probability must lie between 0 and 1")

@@ -14,17 +14,15 @@ def square(name: str, a: Any) -> None:
     """Refuses what is no batch of square matrices of floating-point numbers."""
     matrices(name, a)
     if a.shape[-1] != a.shape[-2]:
-        raise RuntimeError(
-            f"{name}: A must be batches of square matrices, but they are {a.shape[-2]} by {a.shape[-1]} matrices"
-        )
+        raise RuntimeError(f"{name}: square matrices are needed, got {a.shape[-2]} by {a.shape[-1]}")
 
 
 def matrices(name: str, a: Any) -> None:
     """Refuses what is no batch of matrices of floating-point numbers."""
     if a.dtype.kind not in "fc":
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {a.dtype}")
+        raise RuntimeError(f"{name}: a floating-point or complex tensor is needed, got {a.dtype}")
     if a.ndim < 2:
-        raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions, got shape {list(a.shape)}")
+        raise RuntimeError(f"{name}: at least 2 dimensions are needed, got shape {list(a.shape)}")
 
 
 def _t(k: Any, a: Any) -> Any:
@@ -144,9 +142,7 @@ def qr(k, A: Tensor, mode="reduced"):
     """Q with orthonormal columns and upper triangular R with A = Q R: mode 'reduced', 'complete' or 'r' (R only)."""
     matrices("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
-        raise RuntimeError(
-            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
-        )
+        raise RuntimeError(f"qr(): mode must be 'reduced', 'r' or 'complete', got {mode!r}")
     return k.qr(A, mode)
 
 
@@ -154,9 +150,11 @@ def qr(k, A: Tensor, mode="reduced"):
 def _(k, g0, g1, A, A_shape, out0, out1, mode):
     m, n = A_shape[-2:]
     if mode == "r":
-        raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'")
+        raise RuntimeError("linalg.qr: mode='r' computes no Q, which the derivative needs; use mode='reduced'")
     if mode == "complete" and m > n:
-        raise RuntimeError("The QR decomposition is not differentiable when mode='complete' and nrows > ncols")
+        raise RuntimeError(
+            "linalg.qr: mode='complete' has no derivative for more rows than columns; use mode='reduced'"
+        )
     if m >= n:
         return _qr_tall(k, g0, g1, out0, out1)
     left, right = _cut(k, out1, -1, 0, m), _cut(k, A, -1, m, n)
@@ -249,7 +247,7 @@ def eigh(k, A: Tensor, UPLO="L"):
     """Ascending eigenvalues and orthonormal eigenvectors of symmetric (Hermitian) matrices, from one triangle."""
     square("linalg.eigh", A)
     if UPLO.upper() not in ("L", "U"):
-        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+        raise RuntimeError(f"UPLO must be 'L' or 'U', got {UPLO!r}")
     return k.eigh(A, UPLO.upper())
 
 

@@ -187,7 +187,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 def _in_unit(name: str, what: str, a: Any) -> None:
     # written so that NaN is refused, as PyTorch does
     if a.size and not ((a >= 0) & (a <= 1)).all():
-        raise RuntimeError(f"{name}(): all elements of {what} should be between 0 and 1, got {a.min()} to {a.max()}")
+        raise RuntimeError(f"{name}(): every element of {what} must lie between 0 and 1, got {a.min()} to {a.max()}")
 
 
 @op(name="binary_cross_entropy")
@@ -333,7 +333,7 @@ def kl_div(
     ops = NS["OPS"]
     for what, t in (("input", input), ("target", target)):
         if not isinstance(t, NS["Tensor"]):
-            raise TypeError(f"kl_div(): argument '{what}' must be Tensor, not {type(t).__name__}")
+            raise TypeError(f"kl_div(): {what} must be a Tensor, got {type(t).__name__}")
         if t._a.dtype.kind in "biu":
             raise RuntimeError(f"kl_div(): expected floating-point {what}, got {describe(t)}")
     if log_target:
@@ -362,7 +362,7 @@ def poisson_nll_loss(
     reduction = reduction_of(reduction, size_average, reduce)
     for what, t in (("input", input), ("target", target)):
         if not isinstance(t, NS["Tensor"]):
-            raise TypeError(f"poisson_nll_loss(): argument '{what}' must be Tensor, not {type(t).__name__}")
+            raise TypeError(f"poisson_nll_loss(): {what} must be a Tensor, got {type(t).__name__}")
     terms = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
@@ -374,19 +374,19 @@ def _variance(input: Any, var: Any) -> Any:
     """`var` as a tensor that broadcasts to `input`; ValueError if it can't or has a negative entry."""
     if isinstance(var, (int, float)):
         if var < 0:
-            raise ValueError(f"gaussian_nll_loss(): var has a negative entry: {var}")
+            raise ValueError(f"gaussian_nll_loss(): var must not be negative, got {var}")
         return NS["WRAP"](np.full(input._a.shape, var, input._a.dtype))
     have, want = var._a.shape, input._a.shape
     apart = [h for h, w in zip(have, want) if h != w]
     if have != want and not (len(have) == len(want) and apart == [1]):  # one dimension of length 1 may broadcast
         if have != want[:-1]:
             raise ValueError(
-                f"gaussian_nll_loss(): var is of incorrect size: expected {list(want)}, that with one length 1, or "
+                f"gaussian_nll_loss(): var must be of size {list(want)}, that with one length 1, or "
                 f"{list(want[:-1])}, got {list(have)}"
             )
         var = var.unsqueeze(-1)
     if (var._a < 0).any():
-        raise ValueError(f"gaussian_nll_loss(): var has a negative entry: {var._a.min()}")
+        raise ValueError(f"gaussian_nll_loss(): var must not be negative, its least element is {var._a.min()}")
     return var
 
 
@@ -439,9 +439,7 @@ def soft_margin_loss(
     """`log(1 + exp(-t * x))` for scores `x` and targets `t` of 1 or -1."""
     reduction = reduction_of(reduction, size_average, reduce)
     if not isinstance(target, NS["Tensor"]):
-        raise TypeError(
-            f"soft_margin_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}"
-        )
+        raise TypeError(f"soft_margin_loss(): target must be a Tensor, got {type(target).__name__}")
     if input._a.dtype.kind in "biu":
         raise RuntimeError(f"soft_margin_loss(): expected floating-point input, got {describe(input)}")
     if target._a.dtype != input._a.dtype:

@@ -18,7 +18,7 @@ def reduction_of(reduction: str, size_average: bool | None = None, reduce: bool 
         else:
             reduction = "sum" if size_average is False else "mean"
         warnings.warn(
-            f"size_average and reduce are deprecated: use reduction='{reduction}' instead", UserWarning, stacklevel=3
+            f"size_average and reduce are outdated; reduction='{reduction}' says the same", UserWarning, stacklevel=3
         )
     if reduction not in REDUCTIONS and reduction != also:
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")

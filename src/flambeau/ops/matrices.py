@@ -54,7 +54,7 @@ __all__ = [
 
 def _matrices(name: str, a: Any) -> None:
     if a.ndim < 2:
-        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got shape {list(a.shape)}")
+        raise RuntimeError(f"{name}: at least 2 dimensions are needed, got shape {list(a.shape)}")
 
 
 @op(any_dtype=True)
@@ -83,7 +83,7 @@ def _(k, g, diagonal):
 
 def _triangle(row: int, col: int, offset: int, dtype: Any, lower: bool) -> Any:
     if row < 0 or col < 0:
-        raise RuntimeError(f"row and col must be non-negative, got {row} and {col}")
+        raise RuntimeError(f"row and col must not be negative, got {row} and {col}")
     places = (np.tril_indices if lower else np.triu_indices)(row, offset, col)
     return NS["WRAP"](np.stack(places).astype((dtype or dtypes.int64).numpy))
 
@@ -113,7 +113,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> A
     ndim = input._a.ndim + 1
     d1, d2 = wrap_dim(dim1, ndim), wrap_dim(dim2, ndim)
     if d1 == d2:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+        raise RuntimeError(f"diag_embed(): two different dimensions are needed, got {dim1} and {dim2}")
     n = input._a.shape[-1] + abs(offset)
     full = list(input._a.shape[:-1])
     for d in sorted((d1, d2)):
@@ -125,7 +125,7 @@ def diag(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     """A square matrix with a vector on its diagonal, or a copy of a matrix's diagonal."""
     n = input._a.ndim
     if n not in (1, 2):
-        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {n}D")
+        raise RuntimeError(f"diag(): a vector or a matrix is needed, got {n} dimensions")
     if n == 1:
         return deliver("diag", out, diag_embed(input, diagonal))
     return diagonal_copy(input, diagonal, out=out)
@@ -140,7 +140,7 @@ def diagflat(input: Any, offset: int = 0) -> Any:
 def trace(k, input: Tensor):
     """The sum of a matrix's diagonal."""
     if input.ndim != 2:
-        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+        raise RuntimeError(f"trace(): a matrix is needed, got {input.ndim} dimensions")
     return k.sum(k.diagonal(input, 0, 0, 1), None, False, np.int64 if input.dtype.kind in "biu" else None)
 
 
@@ -156,16 +156,16 @@ def cross(input: Any, other: Any, dim: Any = None, *, out: Any = None) -> Any:
     if dim is None:
         threes = [i for i, n in enumerate(input._a.shape) if n == 3]
         if not threes:
-            raise RuntimeError("no dimension of size 3 in input")
+            raise RuntimeError("cross(): no dimension of the input has length 3")
         dim = threes[0] - input._a.ndim
     if input._a.ndim != other._a.ndim:
         raise RuntimeError(
-            f"linalg.cross: inputs must have the same number of dimensions, got {input._a.ndim} and {other._a.ndim}"
+            f"linalg.cross: both inputs need equally many dimensions, got {input._a.ndim} and {other._a.ndim}"
         )
     d = wrap_dim(dim, len(full))
     if input._a.shape[d] != 3 or other._a.shape[d] != 3:
         raise RuntimeError(
-            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input._a.shape[d]} and {other._a.shape[d]}"
+            f"linalg.cross: dimension {dim} must be of length 3, got {input._a.shape[d]} and {other._a.shape[d]}"
         )
     return linalg_cross(input, other, d, out=out)
 
@@ -208,9 +208,7 @@ def block_diag(*tensors: Any) -> Any:
     for i, t in enumerate(tensors):
         need_tensor("block_diag", t, f"operand {i}")
         if t._a.ndim > 2:
-            raise RuntimeError(
-                f"torch.block_diag: Input tensors must have 2 or fewer dimensions. Input {i} has {t._a.ndim} dimensions"
-            )
+            raise RuntimeError(f"block_diag(): at most 2 dimensions each, but tensor {i} has {t._a.ndim}")
         blocks.append(shape.reshape(t, (1,) * (2 - t._a.ndim) + t._a.shape))
     width = sum(b._a.shape[1] for b in blocks)
     rows, start = [], 0
@@ -227,7 +225,7 @@ def cartesian_prod(*tensors: Any) -> Any:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
     if any(t._a.ndim != 1 for t in tensors):
-        raise RuntimeError("Expect a 1D vector, but got shape " + str([list(t._a.shape) for t in tensors]))
+        raise RuntimeError(f"cartesian_prod(): vectors are needed, got shapes {[list(t._a.shape) for t in tensors]}")
     if len(tensors) == 1:
         return tensors[0]
     grids = joining.meshgrid(*tensors, indexing="ij")
@@ -237,9 +235,9 @@ def cartesian_prod(*tensors: Any) -> Any:
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
     """All combinations of `r` elements of a vector, a row each, in order."""
     if input._a.ndim != 1:
-        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input._a.shape)}")
+        raise RuntimeError(f"combinations(): a vector is needed, got shape {list(input._a.shape)}")
     if r < 0:
-        raise RuntimeError(f"Expect a non-negative number, but got {r}")
+        raise RuntimeError(f"combinations(): r must not be negative, got {r}")
     if r == 0:
         return NS["WRAP"](np.zeros((0,), input._a.dtype))
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
@@ -250,10 +248,10 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     """The matrix of powers of a vector, 0 to `N` - 1 (as many as elements), the highest first unless `increasing`."""
     if x._a.ndim != 1:
-        raise RuntimeError("x must be a one-dimensional tensor.")
+        raise RuntimeError(f"vander(): a vector is needed, got shape {list(x._a.shape)}")
     n = x._a.size if N is None else N
     if n < 0:
-        raise RuntimeError("N must be non-negative.")
+        raise RuntimeError(f"vander(): N must not be negative, got {N}")
     powers = linalg_vander(x, N=n)
     return powers if increasing else shape.flip(powers, (-1,))
 
@@ -273,9 +271,7 @@ def linalg_vander(x: Any, *, N: int | None = None) -> Any:
 def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Any:
     """The covariances of the rows of `input` (variables) over its columns (observations), maybe weighted."""
     if input._a.ndim > 2:
-        raise RuntimeError(
-            f"cov(): expected input to have two or fewer dimensions but got an input with {input._a.ndim} dimensions"
-        )
+        raise RuntimeError(f"cov(): at most 2 dimensions are needed, got {input._a.ndim}")
     x = input if input._a.ndim == 2 else shape.reshape(input, (1, -1))
     if x._a.dtype.kind in "biu":
         x = shape.to_numpy_dtype(x, dtypes.get_default_dtype().numpy)
@@ -356,12 +352,12 @@ def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int =
     steps = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
     if len(steps) != len(dims):
         raise RuntimeError(
-            f"torch.gradient expected spacing to be one number or one per dimension, got {len(steps)} for {len(dims)}"
+            f"gradient(): spacing must be one number or one per dimension, got {len(steps)} for {len(dims)}"
         )
     results = []
     for d, h in zip(dims, steps, strict=True):
         if input._a.shape[d] < edge_order + 1:
-            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+            raise RuntimeError("gradient(): each dimension needs at least edge_order + 1 elements")
         results.append(_slopes(input, d, h, edge_order))
     return results
 
@@ -400,7 +396,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
     a = indices._a
     if a.dtype.kind not in "iu":
-        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+        raise TypeError(f"unravel_index(): indices must be integers, got {indices.dtype}")
     if a.size and (int(a.min()) < 0 or int(a.max()) >= int(np.prod(sizes))):
         raise ValueError(
             f"unravel_index: the indices reach from {a.min()} to {a.max()}, outside a tensor of shape {sizes}"
@@ -412,7 +408,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
 def view_as_real(k, input: Tensor):
     """A view of complex numbers as pairs of their parts, in a new last dimension."""
     if input.dtype.kind != "c":
-        raise RuntimeError(f"view_as_real is only supported for complex tensors, got {input.dtype}")
+        raise RuntimeError(f"view_as_real(): a complex tensor is needed, got {input.dtype}")
     return (
         np.ascontiguousarray(input).view(input.real.dtype).reshape(*input.shape, 2)
         if _gapped(input)
@@ -438,11 +434,12 @@ def _(k, g):
 def view_as_complex(k, input: Tensor):
     """A view of pairs of real numbers, the last dimension, as complex numbers."""
     if input.dtype not in (np.float32, np.float64):
-        raise RuntimeError(
-            f"view_as_complex is only supported for floating point tensors, but got a tensor of scalar type: {input.dtype}"
-        )
+        raise RuntimeError(f"view_as_complex(): float32 or float64 (or float16) is needed, got {input.dtype}")
     if input.ndim == 0 or input.shape[-1] != 2:
-        raise RuntimeError(f"Tensor must have a last dimension of size 2, got shape {list(input.shape)}")
+        raise RuntimeError(
+            "view_as_complex(): the last dimension must be of length 2 (real and imaginary parts), got shape "
+            f"{list(input.shape)}"
+        )
     whole = np.ascontiguousarray(input)
     return whole.view(np.complex64 if input.dtype == np.float32 else np.complex128).reshape(input.shape[:-1])
 

@@ -78,7 +78,7 @@ def _check_shape(name: str, input: Any, normalized_shape: tuple[int, ...], *para
     if input.shape[-n:] != normalized_shape:
         want = ", ".join(map(str, normalized_shape))
         raise RuntimeError(
-            f"{name}(): given normalized_shape=[{want}], expected input with shape [*, {want}], got {list(input.shape)}"
+            f"{name}(): with normalized_shape=[{want}] the input must end in these lengths, got {list(input.shape)}"
         )
     for what, p in zip(("weight", "bias"), params, strict=False):
         if p is not None and p.shape != normalized_shape:
@@ -91,7 +91,7 @@ def _shape_of(name: str, normalized_shape: Any) -> tuple[int, ...]:
     if isinstance(normalized_shape, (list, tuple)):
         return tuple(normalized_shape)
     kind = type(normalized_shape).__name__
-    raise TypeError(f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not {kind}")
+    raise TypeError(f"{name}(): normalized_shape must be a tuple of ints, got {kind}")
 
 
 def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -205,7 +205,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     channels = a.shape[1]
     if num_groups > 0 and channels % num_groups or num_groups < 0:
         raise RuntimeError(
-            f"group_norm(): expected channels that divide into num_groups={num_groups} groups, got {describe(input)}"
+            f"group_norm(): the channels must divide into num_groups={num_groups} groups, got {describe(input)}"
         )
     for what, p in (("weight", weight), ("bias", bias)):
         if p is not None and p._a.shape != (channels,):
@@ -297,15 +297,15 @@ def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: A
     if a.dtype.kind in "biu":
         _floating("batch_norm", a)
     if (running_mean is None) != (running_var is None):
-        raise ValueError("batch_norm(): running_mean and running_var must either both be given, or neither")
+        raise ValueError("batch_norm(): running_mean and running_var come together or not at all")
     if eps < 0:
         raise ValueError(f"batch_norm(): eps must not be negative, got {eps}")
     params = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
     for what, p in params:
         if p is not None and a.ndim > 1 and p._a.size != a.shape[1]:
             raise RuntimeError(
-                f"batch_norm(): {what} should contain {a.shape[1]} elements, one per channel of {describe(input)}, "
-                f"not {p._a.size}"
+                f"batch_norm(): {what} needs {a.shape[1]} elements, one per channel of {describe(input)}, got "
+                f"{p._a.size}"
             )
     for what, p in params:
         if p is not None and p._a.dtype != a.dtype and not _mixed(input, p):

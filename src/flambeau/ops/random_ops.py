@@ -87,11 +87,9 @@ def _size(name: str, sizes: tuple, size: Any = None) -> tuple[int, ...]:
         try:
             shape.append(n.__index__())
         except (AttributeError, TypeError):
-            raise TypeError(
-                f"{name}(): argument 'size' must be ints or a tuple of ints, not {type(n).__name__}"
-            ) from None
+            raise TypeError(f"{name}(): size must be ints or a tuple of ints, got {type(n).__name__}") from None
     if any(n < 0 for n in shape):
-        raise RuntimeError(f"{name}(): trying to create a tensor with a negative dimension: {shape}")
+        raise RuntimeError(f"{name}(): a size can't be negative, got {shape}")
     return tuple(shape)
 
 
@@ -100,7 +98,7 @@ def _dtype(name: str, dtype: Any, default: Any = None) -> dtypes.dtype:
         return default or dtypes.get_default_dtype()
     dtype = _PYTHON_TYPES.get(dtype, dtype)
     if not isinstance(dtype, dtypes.dtype):
-        raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+        raise TypeError(f"{name}(): dtype must be a torch.dtype, got {type(dtype).__name__}")
     return dtype
 
 
@@ -129,7 +127,7 @@ def _give(name: str, array: np.ndarray, out: Any, device: Any, requires_grad: bo
 
 def _tensor(name: str, value: Any, label: str = "input") -> Any:
     if not isinstance(value, NS["Tensor"]):
-        raise TypeError(f"{name}(): argument '{label}' must be Tensor, not {type(value).__name__}")
+        raise TypeError(f"{name}(): {label} must be a Tensor, got {type(value).__name__}")
     return value
 
 
@@ -241,7 +239,7 @@ def _randint_arguments(name: str, given: tuple, low: Any, high: Any, size: Any) 
         )
     for label, value in (("low", low), ("high", high)):
         if value is not None and (isinstance(value, float) or not hasattr(value, "__index__")):
-            raise TypeError(f"{name}(): argument '{label}' must be int, not {type(value).__name__}")
+            raise TypeError(f"{name}(): {label} must be an int, got {type(value).__name__}")
     return 0 if low is None else low.__index__(), high.__index__(), size
 
 
@@ -261,16 +259,18 @@ def randperm(
     RuntimeError for a negative `n`, and one whose numbers the dtype can't hold.
     """
     if isinstance(n, float) or not hasattr(n, "__index__"):
-        raise TypeError(f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}")
+        raise TypeError(f"randperm(): n must be an int, got {type(n).__name__}")
     n = n.__index__()
     if n < 0:
-        raise RuntimeError(f"randperm(): n must be non-negative, but got {n}")
+        raise RuntimeError(f"randperm(): n must not be negative, got {n}")
     found = out.dtype if out is not None and dtype is None else _dtype("randperm", dtype, dtypes.int64)
     if found.kind not in "uif":
         raise NotImplementedError(f"randperm() is not implemented for {found}")
     largest = 2 ** draws.DIGITS[found.name] if found.kind == "f" else int(np.iinfo(found.numpy).max)
     if n > largest + 1:
-        raise RuntimeError(f"randperm(): n cannot be greater than {largest + 1} for {found}, but got {n}")
+        raise RuntimeError(
+            f"randperm(): {found} holds integers up to {largest}, so n can be at most {largest + 1}, got {n}"
+        )
     array = draws.permutation(generator_of(generator), n).astype(found.numpy, copy=False)
     return _give("randperm", array, out, device, requires_grad)
 
@@ -381,7 +381,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None, out: Any = No
     if p is None:
         check_probabilities("bernoulli", input._a)
     elif not 0 <= p <= 1:
-        raise RuntimeError(f"bernoulli expects p to be in [0, 1], but got p={p}")
+        raise RuntimeError(f"bernoulli(): p must lie between 0 and 1, got {p}")
     return _bernoulli(input, None if p is None else float(p), generator_of(generator), out=out)
 
 
@@ -401,7 +401,7 @@ def poisson(input: Any, generator: Any = None) -> Any:
     _tensor("poisson", input)
     _continuous("poisson", input.dtype, None)
     if not np.all(input._a >= 0):
-        raise RuntimeError("poisson(): invalid Poisson rate, expected all rates to be non-negative")
+        raise RuntimeError("poisson(): rates must not be negative")
     return _poisson(input, generator_of(generator))
 
 
@@ -448,19 +448,22 @@ def multinomial(
     if not 0 < weights.ndim <= 2:
         raise RuntimeError(f"multinomial(): the weights must have 1 or 2 dimensions, but are {describe(input)}")
     if not input.is_floating_point():
-        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype}")
+        raise RuntimeError(f"multinomial(): weights must be floating-point, got {input.dtype}")
     if num_samples <= 0:
-        raise RuntimeError(f"cannot sample n_sample <= 0 samples, but num_samples is {num_samples}")
+        raise RuntimeError(f"multinomial(): num_samples must be positive, got {num_samples}")
     if not replacement and num_samples > weights.shape[-1]:
-        raise RuntimeError(f"cannot sample {num_samples} from {weights.shape[-1]} categories without replacement")
+        raise RuntimeError(
+            f"multinomial(): {num_samples} different samples can't come from {weights.shape[-1]} categories; pass "
+            "replacement=True or ask for fewer"
+        )
     if weights.shape[-1] > 2**24:
-        raise RuntimeError(f"number of categories cannot exceed 2^24, but is {weights.shape[-1]}")
+        raise RuntimeError(f"multinomial(): at most 2**24 categories, got {weights.shape[-1]}")
     rows = weights.reshape(-1, weights.shape[-1])
     if rows.size:
         if not np.all(np.isfinite(rows) & (rows >= 0)):
             raise RuntimeError("multinomial(): the weights contain inf, nan or a negative number")
         if not np.all(np.any(rows > 0, axis=1)):
-            raise RuntimeError("invalid multinomial distribution: the weights of a row sum to 0")
+            raise RuntimeError("multinomial(): the weights of a row are all 0")
         found = draws.multinomial(generator_of(generator), rows, num_samples, replacement)
     else:
         found = np.empty((rows.shape[0], num_samples), np.int64)
@@ -530,9 +533,9 @@ def _normal_of_tensors(mean: Any, std: Any, source: random.Generator, storage: n
     tensor_class = NS["Tensor"]
     if isinstance(std, tensor_class):
         if std._a.dtype.kind == "c":
-            raise RuntimeError("normal expects standard deviation to be non-complex")
+            raise RuntimeError("normal(): std must be real")
         if not np.all(std._a >= 0):
-            raise RuntimeError("normal expects all elements of std >= 0.0")
+            raise RuntimeError("normal(): std must not be negative")
     else:
         check_normal(std)
     shapes = [t._a.shape for t in (mean, std) if isinstance(t, tensor_class)]

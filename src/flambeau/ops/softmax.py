@@ -86,7 +86,7 @@ def log_softmax(input: Any, dim: int, dtype: Any = None, *, out: Any = None) -> 
 def _implicit(name: str, input: Any, stacklevel: int) -> int:
     """The dimension that PyTorch once chose when none was given."""
     warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. Say which one you mean with dim=",
+        f"{name}(): without dim a dimension is guessed, which is outdated; name it with dim=",
         UserWarning,
         stacklevel=stacklevel,
     )

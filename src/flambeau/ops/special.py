@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops import results
@@ -108,7 +107,7 @@ def _(k, g, order, input):
 def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
     """The `n`-th derivative of digamma at each element."""
     if n < 0:
-        raise RuntimeError(f"polygamma(n, x) does not support negative n, got {n}.")
+        raise RuntimeError(f"polygamma(): n must not be negative, got {n}")
     return polygamma_op(n, input, out=out)
 
 
@@ -232,7 +231,7 @@ def zeta(k, input: Tensor, other: Tensor):
 @zeta.derivative("input", "other")
 def _(k, g, input, other, needs):
     if needs[0]:
-        raise NotImplementedError("the derivative for 'self' of zeta is not known in closed form: detach `input`")
+        raise NotImplementedError("zeta(): the derivative for x is known, that for input is not: detach input")
     return None, k.mul(k.mul(g, k.neg(input)), k.zeta(k.add(input, 1), other))
 
 
@@ -289,7 +288,7 @@ def _(k, g, input, other, needs):
 
 def _needs_no_shape(name: str, needs: tuple[bool, ...]) -> None:
     if needs[0]:
-        raise NotImplementedError(f"the derivative for 'self' of {name} is not known in closed form: detach `input`")
+        raise NotImplementedError(f"{name}(): there is no formula for the derivative by the degree: detach it")
 
 
 def _gamma_density(k: Any, a: Any, x: Any) -> Any:
@@ -299,7 +298,7 @@ def _gamma_density(k: Any, a: Any, x: Any) -> Any:
 def mvlgamma(input: Any, p: int, *, out: Any = None) -> Any:
     """The logarithm of the multivariate gamma function of dimension `p`, for elements above (p - 1) / 2."""
     if p < 1:
-        raise RuntimeError(f"p has to be greater than or equal to 1, got {p}")
+        raise RuntimeError(f"mvlgamma(): p must be at least 1, got {p}")
     ops = NS["OPS"]
     total = ops.lgamma(input)
     for j in range(1, p):
@@ -331,7 +330,7 @@ airy_ai = _plain("airy_ai", "Airy's function Ai")
 
 def _integers(name: str, a: Any) -> None:
     if a.dtype.kind not in "iu":
-        raise NotImplementedError(f"{name} is not implemented for {a.dtype}; it takes integers")
+        raise NotImplementedError(f"{name}() is not implemented for {a.dtype}; it takes integers")
 
 
 @op(elementwise=True, differentiable=False)
@@ -369,14 +368,14 @@ def nextafter(k, input: Tensor, other: Tensor):
 
 @nextafter.derivative("input", "other")
 def _(k, g, needs):
-    raise RuntimeError("the derivative for 'self' of nextafter is not implemented: it has none")
+    raise RuntimeError("nextafter(): it has no derivative; detach its input")
 
 
 @op(outputs=2, nondiff=(1,), grad_name="FrexpBackward0")
 def frexp_op(k, input: Tensor):
     """Mantissas and exponents."""
     if input.dtype.kind != "f":
-        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
+        raise RuntimeError(f"frexp(): a floating-point tensor is needed, got {input.dtype}")
     return k.frexp(input)
 
 
