@@ -106,14 +106,36 @@ def _grouped(images: np.ndarray, group: int, key: str = "conv_in") -> np.ndarray
     return result
 
 
+def _products(weight: np.ndarray, trans: bool, operand: Any, out: np.ndarray, n: int, count: int) -> None:
+    """Fill `out[n:]` by the products of `operand.steps`, for the operand's images or for a group of `count`."""
+    gemm: Any = gemm_of(out.dtype)
+    result = out[n] if count == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
+    size, m, width = out.itemsize, out.shape[1], result[0].size
+    turn, a, a_step = TRANS if trans else NO_TRANS, _address(weight), weight[0].nbytes
+    b, c = _address(operand.buffer), _address(result)
+    for i in range(operand.images):
+        for c_at, columns, taps in operand.steps:
+            beta = 0.0
+            for tap, b_at in taps:
+                gemm(
+                    ROW_MAJOR, turn, NO_TRANS, m, columns, operand.k, 1.0, a + tap * a_step, weight.shape[2],
+                    b + b_at * size, operand.ld, beta, c + c_at * size, width,
+                )  # fmt: skip
+                beta = 1.0
+            if not taps:  # the whole window lies in the padding
+                part = out[n + i] if count == 1 else result
+                part.reshape(m, -1)[:, c_at : c_at + columns] = 0
+        b += operand.buffer.strides[0]
+        c += out.strides[0]
+    if count > 1:
+        np.copyto(out[n : n + count].reshape(count, -1), result.reshape(-1, count).T)
+
+
 def _correlate(
     x: np.ndarray, geo: Geometry, weight: np.ndarray, trans: bool, out: np.ndarray, bias: Any, full: bool, flip: bool
 ) -> None:
     """out[n] = weight · patches(x[n]) + bias. `weight` is `[taps, M, K]`, or `[taps, K, M]` with `trans`."""
-    gemm: Any = gemm_of(out.dtype)
     size, columns, m = out.itemsize, geo.columns, out.shape[1]
-    lda, a_trans = weight.shape[2], TRANS if trans else NO_TRANS
-    a_base, a_step = _address(weight), weight.shape[1] * weight.shape[2] * size
     matrix = weight[0].T if trans else weight[0]
     group = _group_of(geo, get_num_threads())
     together = 1 if group > 1 else images_of(geo, size, full)
@@ -121,26 +143,6 @@ def _correlate(
     whole = [(0, geo.out[0], 0, geo.out[1])]
     cuts = whole if group > 1 or plain or together > 1 else blocks(geo, size, full)
     split = _split_of(geo, m) if full and group == 1 and not plain and cuts == whole else 1
-
-    def products(n: int, count: int, operand: Operand) -> None:
-        result = out[n] if group == 1 else scratch("conv_out", (*out.shape[1:], count), out.dtype)
-        b, c, width = _address(operand.buffer), _address(result), columns * (count if group > 1 else 1)
-        for i in range(operand.images):
-            for c_at, n_columns, taps in operand.steps:
-                beta = 0.0
-                for tap, b_at in taps:
-                    gemm(
-                        ROW_MAJOR, a_trans, NO_TRANS, m, n_columns, operand.k, 1.0, a_base + tap * a_step, lda,
-                        b + b_at * size, operand.ld, beta, c + c_at * size, width,
-                    )  # fmt: skip
-                    beta = 1.0
-                if not taps:  # the whole window lies in the padding
-                    part = out[n + i] if group == 1 else result
-                    part.reshape(m, -1)[:, c_at : c_at + n_columns] = 0
-            b += operand.buffer.strides[0]
-            c += out.strides[0]
-        if group > 1:
-            np.copyto(out[n : n + count].reshape(count, -1), result.reshape(-1, count).T)
 
     def images(first: int, last: int, cut: Any) -> None:
         operand, held, chunk = None, 0, max(group, together)
@@ -158,7 +160,7 @@ def _correlate(
                 part = part.reshape(count, m, split, -1).transpose(0, 2, 1, 3)
                 np.matmul(matrix, patches, out=part)
             else:
-                products(n, count, operand)  # type: ignore[arg-type]
+                _products(weight, trans, operand, out, n, count if group > 1 else 1)
             if bias is not None:
                 d0, d1, h0, h1 = cut
                 part = out[n : n + count, :, d0:d1, h0:h1]
@@ -239,8 +241,14 @@ def conv_input(
             _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
     else:
         geo.c = shape[1]
+        back = _mirrored(geo)
         if conv_depthwise.suits(geo, groups, w.shape[0]) and result.size * g.size and g.dtype.kind in "fc":
             conv_depthwise.input_gradient(gs, ws, geo, result)
+        elif back and groups > 1 and result.size * g.size * w.size:
+            mirror = Geometry(geo.n, g.shape[1], geo.out, geo.kernel, geo.stride, back, geo.dilation, geo.size)
+            turned = ws.reshape(groups, co, *ws.shape[1:]).swapaxes(1, 2)[..., ::-1, ::-1, ::-1]
+            turned = np.ascontiguousarray(turned).reshape(-1, *turned.shape[2:])
+            conv_plain.forward(gs, turned, None, mirror, groups, result)
         else:
             conv_plain.backward_input(gs, ws, geo, groups, result)
     if bias is not None:
@@ -248,11 +256,16 @@ def conv_input(
     return result.reshape(x_shape)
 
 
-def _input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarray) -> None:
+def _mirrored(geo: Geometry) -> Sizes:
+    """The padding of the convolution that is this one's gradient for its input; () where there is none."""
     back = tuple(d * (k - 1) - p for d, k, p in zip(geo.dilation, geo.kernel, geo.pad, strict=True))
-    if geo.stride == (1, 1, 1) and min(back) >= 0:
-        mirror = Geometry(geo.n, w.shape[0], geo.out, geo.kernel, geo.stride, back, geo.dilation)
-        mirror.out = geo.size
+    return back if geo.stride == (1, 1, 1) and min(back) >= 0 else ()
+
+
+def _input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarray) -> None:
+    back = _mirrored(geo)
+    if back:
+        mirror = Geometry(geo.n, w.shape[0], geo.out, geo.kernel, geo.stride, back, geo.dilation, geo.size)
         full = _full_layout(mirror, geo.c)
         if not (full and geo.taps > 1 and w.size > (1 << 18)):
             order = (0, 2, 3, 4, 1) if full else (2, 3, 0, 4, 1)

@@ -94,7 +94,7 @@ def _load(runs: _Runs, x: np.ndarray) -> np.ndarray:
     for number, put, get in runs.windows():
         if any(s.stop - s.start < size for s, size in zip(put, runs.sizes, strict=True)):
             planes[number] = 0
-        planes[(number, slice(None), *put)] = x[(slice(None), *get)]
+        planes[number][:, put[0], put[1], put[2]] = x[:, get[0], get[1], get[2]]
     return wide
 
 
@@ -156,7 +156,7 @@ def input_gradient(g: np.ndarray, w: np.ndarray, geo: Geometry, out: np.ndarray)
             result = out[n, c0:c1]
             result[...] = 0
             for number, put, get in runs.windows():
-                result[(slice(None), *get)] = planes[(number, slice(None), *put)]
+                result[:, get[0], get[1], get[2]] = planes[number][:, put[0], put[1], put[2]]
 
     _over_channels(runs, channels)
 
