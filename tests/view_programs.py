@@ -10,7 +10,11 @@ SHAPES = [(2, 3), (4,), (3, 2, 2), (1, 4), (6,), (2, 1, 3), (), (3, 3)]
 
 
 # a view whose base was written has another node in each library, which leads to the same
-VIEWS = {f"{name}Backward0": "view" for name in "AsStrided Select Slice View ReshapeAlias Alias Permute Transpose T Squeeze Unsqueeze Expand Unfold Diagonal Split Unbind".split()}
+VIEWS = {
+    f"{name}Backward0": "view"
+    for name in "AsStrided Select Slice View ReshapeAlias Alias Permute Transpose T "
+    "Squeeze Unsqueeze Expand Unfold Diagonal Split Unbind".split()
+}
 VIEWS |= dict.fromkeys(("SqueezeBackward1", "SqueezeBackward2"), "view")
 
 
@@ -21,7 +25,22 @@ def _view(rng, shape):
     count = int(np.prod(shape))
     choices = ["detach", "view_as_self", "ellipsis", "unsqueeze", "expand", "flatten", "reshape", "squeeze"]
     if n:
-        choices += ["select", "slice", "narrow", "transpose", "permute", "split", "unbind", "unfold", "int", "view", "step", "none", "movedim", "chunk"] * 2
+        choices += [
+            "select",
+            "slice",
+            "narrow",
+            "transpose",
+            "permute",
+            "split",
+            "unbind",
+            "unfold",
+            "int",
+            "view",
+            "step",
+            "none",
+            "movedim",
+            "chunk",
+        ] * 2
     if n == 2:
         choices += ["t", "T", "diagonal"]
     name = choices[rng.integers(len(choices))]
@@ -29,7 +48,7 @@ def _view(rng, shape):
     if name == "unsqueeze":
         return "unsqueeze", (int(rng.integers(-n - 1, n + 1)),)
     if name == "expand":
-        return "expand", (tuple([2, *[-1] * n]),)
+        return "expand", ((2, *[-1] * n),)
     if name in ("reshape", "view"):
         target = [(-1,), (count,), (1, -1), tuple(reversed(shape)), (2, -1), (-1, 3)][rng.integers(6)]
         return name, (target,)
@@ -58,7 +77,12 @@ def _view(rng, shape):
     if name in ("slice", "step", "int", "none"):
         start = int(rng.integers(-length, length + 1))
         step = int(rng.integers(1, 3))
-        index = {"slice": slice(start, None), "step": slice(None, None, step), "int": int(rng.integers(0, max(length, 1))), "none": None}[name]
+        index = {
+            "slice": slice(start, None),
+            "step": slice(None, None, step),
+            "int": int(rng.integers(0, max(length, 1))),
+            "none": None,
+        }[name]
         rest = (..., slice(0, 1)) if n > 1 and rng.integers(3) == 0 and name != "none" else ()
         return "getitem", ((index, *rest),)
     return name, ()
@@ -66,7 +90,27 @@ def _view(rng, shape):
 
 def _write(rng, shape, others):
     """A write in place: (name, arguments); ('tensor', i) stands for another tensor."""
-    names = ["add_", "mul_", "copy_", "sub_", "set", "set_mask", "set_index", "zero_", "fill_", "exp_", "relu_", "neg_", "clamp_", "iadd", "imul", "div_", "set_tensor", "sigmoid_", "masked_fill_"]
+    names = [
+        "add_",
+        "mul_",
+        "copy_",
+        "sub_",
+        "set",
+        "set_mask",
+        "set_index",
+        "zero_",
+        "fill_",
+        "exp_",
+        "relu_",
+        "neg_",
+        "clamp_",
+        "iadd",
+        "imul",
+        "div_",
+        "set_tensor",
+        "sigmoid_",
+        "masked_fill_",
+    ]
     name = names[rng.integers(len(names))]
     other = ("tensor", int(rng.integers(others)))
     number = float(rng.integers(-3, 4)) / 2 + 0.25
@@ -113,11 +157,21 @@ def choose(step, tensors):
     if kind == 8:
         name = ["exp", "clone", "contiguous", "sin", "neg"][rng.integers(5)]
         return ("op", i, name, (), quiet)
-    return ("op", i, ["mul", "add"][rng.integers(2)], ((("tensor", int(rng.integers(len(tensors)))) if rng.integers(2) else 2.0),), quiet)
+    return (
+        "op",
+        i,
+        ["mul", "add"][rng.integers(2)],
+        ((("tensor", int(rng.integers(len(tensors)))) if rng.integers(2) else 2.0),),
+        quiet,
+    )
 
 
 def _getitem(t, index):
     return t[index]
+
+
+def _memory(t):
+    return t.untyped_storage().data_ptr()
 
 
 def _set(t, index, value):
@@ -173,7 +227,7 @@ def state(torch, tensors):
     """All that a program can see of its tensors."""
     rows = []
     starts = [t.data_ptr() for t in tensors]
-    for t, start in zip(tensors, starts):
+    for t, _ in zip(tensors, starts):
         node = t.grad_fn
         rows.append({
             "values": t.detach().reshape(-1).tolist(),
@@ -187,7 +241,9 @@ def state(torch, tensors):
             "version": t._version,
             "view": t._is_view(),
             "grad_fn": None if node is None else VIEWS.get(type(node).__name__, type(node).__name__),
-            "aliases": [j for j, other in enumerate(tensors) if t.numel() and other.numel() and t.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()],
+            "aliases": [
+                j for j, other in enumerate(tensors) if t.numel() and other.numel() and _memory(t) == _memory(other)
+            ],
         })  # fmt: skip
     return rows
 

@@ -6,6 +6,11 @@
 from __future__ import annotations
 
 from flambeau import autograd as autograd
+from flambeau import fft as fft
+from flambeau import linalg as linalg
+from flambeau import random as random
+from flambeau import special as special
+from flambeau.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from flambeau.autograd.runtime import (
     enable_grad,
     inference_mode,
@@ -52,76 +57,6 @@ from flambeau.dtypes import (
 from flambeau.dtypes import bool_ as bool
 from flambeau.dtypes import float_ as float
 from flambeau.dtypes import int_ as int
-from flambeau.tensor.creation import (
-    arange,
-    as_tensor,
-    asarray,
-    complex_tensor as complex,
-    empty,
-    empty_like,
-    empty_strided,
-    eye,
-    from_dlpack,
-    from_numpy,
-    frombuffer,
-    full,
-    full_like,
-    linspace,
-    logspace,
-    ones,
-    ones_like,
-    polar,
-    range_tensor as range,
-    scalar_tensor,
-    tensor,
-    zeros,
-    zeros_like,
-)
-from flambeau.tensor.size import Size
-from flambeau.tensor.tensor import Tensor
-from flambeau.tensor.formats import *
-from flambeau.tensor.printing import get_printoptions, set_printoptions
-from flambeau.ops.elementwise import *
-from flambeau.ops.arithmetic import *
-from flambeau.ops.arithmetic import scaled_add as add, scaled_sub as sub, divide as div
-from flambeau.ops.compare import *
-from flambeau.ops.reduce import *
-from flambeau.ops.shape import *
-from flambeau.ops.joining import *
-from flambeau.ops.products import *
-from flambeau.ops.sorting import *
-from flambeau.ops.index import gather
-from flambeau.ops.scatter import *
-from flambeau.ops.matrices import *
-from flambeau.ops.norms import *
-from flambeau.ops.special import *
-from flambeau.ops.einsum import einsum
-from flambeau.ops.algebra import (
-    cholesky_inverse,
-    cholesky_solve,
-    inv as inverse,
-    legacy_cholesky as cholesky,
-    legacy_lu_solve as lu_solve,
-    legacy_qr as qr,
-    legacy_slogdet as slogdet,
-    legacy_svd as svd,
-    logdet,
-    lu_unpack,
-    matrix_exp,
-    matrix_power,
-    pinverse,
-    triangular_solve,
-)
-from flambeau.ops.linalg import det
-from flambeau import fft as fft, linalg as linalg, special as special
-from flambeau.settings import *
-from flambeau.tensor.queries import *
-from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction
-from flambeau.tensor.subclass import DisableTorchFunctionSubclass as _DisableTorchFunctionSubclass
-from flambeau.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled
-from flambeau.serialization import load, save
-from flambeau import random as random
-from flambeau.ops.random_ops import *
 from flambeau.ops.activation import (
     celu,
     celu_,
@@ -136,9 +71,59 @@ from flambeau.ops.activation import (
     threshold,
     threshold_,
 )
+from flambeau.ops.adaptive import adaptive_avg_pool1d, adaptive_max_pool1d
+from flambeau.ops.algebra import (
+    cholesky_inverse,
+    cholesky_solve,
+    logdet,
+    lu_unpack,
+    matrix_exp,
+    matrix_power,
+    pinverse,
+    triangular_solve,
+)
+from flambeau.ops.algebra import (
+    inv as inverse,
+)
+from flambeau.ops.algebra import (
+    legacy_cholesky as cholesky,
+)
+from flambeau.ops.algebra import (
+    legacy_lu_solve as lu_solve,
+)
+from flambeau.ops.algebra import (
+    legacy_qr as qr,
+)
+from flambeau.ops.algebra import (
+    legacy_slogdet as slogdet,
+)
+from flambeau.ops.algebra import (
+    legacy_svd as svd,
+)
+from flambeau.ops.arithmetic import *
+from flambeau.ops.arithmetic import divide as div
+from flambeau.ops.arithmetic import scaled_add as add
+from flambeau.ops.arithmetic import scaled_sub as sub
+from flambeau.ops.compare import *
+from flambeau.ops.conv import *
+from flambeau.ops.ctc import ctc_loss
 from flambeau.ops.distance import bilinear, cosine_similarity, pairwise_distance, pdist
-from flambeau.ops.pad import constant_pad_nd
-from flambeau.ops.vision import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from flambeau.ops.dropout import NAMESPACE as _dropouts
+from flambeau.ops.einsum import einsum
+from flambeau.ops.elementwise import *
+from flambeau.ops.embedding import table_embedding as embedding
+from flambeau.ops.index import gather
+from flambeau.ops.joining import *
+from flambeau.ops.linalg import det
+from flambeau.ops.loss import (
+    binary_cross_entropy_with_logits,
+    hinge_embedding_loss,
+    kl_div,
+    margin_ranking_loss,
+    poisson_nll_loss,
+)
+from flambeau.ops.loss_class import cosine_embedding_loss, triplet_margin_loss
+from flambeau.ops.matrices import *
 from flambeau.ops.norm import (
     batch_norm,
     group_norm,
@@ -148,16 +133,57 @@ from flambeau.ops.norm import (
     native_layer_norm,
     rms_norm,
 )
-from flambeau.ops.softmax import log_softmax, logsumexp, softmax
-from flambeau.ops.conv import *
-from flambeau.ops.embedding import table_embedding as embedding
-from flambeau.ops.ctc import ctc_loss
-from flambeau.ops.loss import binary_cross_entropy_with_logits, hinge_embedding_loss, kl_div, margin_ranking_loss, poisson_nll_loss
-from flambeau.ops.loss_class import cosine_embedding_loss, triplet_margin_loss
-from flambeau.ops.adaptive import adaptive_avg_pool1d, adaptive_max_pool1d
+from flambeau.ops.norms import *
+from flambeau.ops.pad import constant_pad_nd
 from flambeau.ops.pool import avg_pool1d, max_pool1d, max_pool2d, max_pool3d
+from flambeau.ops.products import *
+from flambeau.ops.random_ops import *
+from flambeau.ops.reduce import *
 from flambeau.ops.rnn import *
-from flambeau.ops.dropout import NAMESPACE as _dropouts
+from flambeau.ops.scatter import *
+from flambeau.ops.shape import *
+from flambeau.ops.softmax import log_softmax, logsumexp, softmax
+from flambeau.ops.sorting import *
+from flambeau.ops.special import *
+from flambeau.ops.vision import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from flambeau.serialization import load, save
+from flambeau.settings import *
+from flambeau.tensor.creation import (
+    arange,
+    as_tensor,
+    asarray,
+    empty,
+    empty_like,
+    empty_strided,
+    eye,
+    from_dlpack,
+    from_numpy,
+    frombuffer,
+    full,
+    full_like,
+    linspace,
+    logspace,
+    ones,
+    ones_like,
+    polar,
+    scalar_tensor,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from flambeau.tensor.creation import (
+    complex_tensor as complex,
+)
+from flambeau.tensor.creation import (
+    range_tensor as range,
+)
+from flambeau.tensor.formats import *
+from flambeau.tensor.printing import get_printoptions, set_printoptions
+from flambeau.tensor.queries import *
+from flambeau.tensor.size import Size
+from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction
+from flambeau.tensor.subclass import DisableTorchFunctionSubclass as _DisableTorchFunctionSubclass
+from flambeau.tensor.tensor import Tensor
 
 globals().update(_dropouts)
 

@@ -35,7 +35,8 @@ def need_tensor(function: str, value: Any, name: str = "input") -> None:
 
 def describe_all(names: Iterable[str], values: Iterable[object]) -> str:
     """`name type[shape]` for each of an operation's operands."""
-    return ", ".join(f"{name} {describe(value)}" for name, value in zip(names, values, strict=False) if value is not None)
+    pairs = zip(names, values, strict=False)
+    return ", ".join(f"{name} {describe(value)}" for name, value in pairs if value is not None)
 
 
 class LinAlgError(RuntimeError):

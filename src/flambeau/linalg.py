@@ -1,4 +1,6 @@
-"""Linear algebra (`torch.linalg`): every function works on the matrices in the last two dimensions, batches broadcast."""
+"""Linear algebra (`torch.linalg`): every function works on the matrices in the last two dimensions, batches
+broadcast.
+"""
 
 from flambeau.errors import LinAlgError
 from flambeau.ops.algebra import (

@@ -2,5 +2,4 @@
 
 from flambeau.ops.results import CLASSES as _CLASSES
 
-globals().update(_CLASSES)
-__all__ = sorted(_CLASSES)
+globals().update(_CLASSES, __all__=sorted(_CLASSES))

@@ -193,7 +193,9 @@ def run_script(path: str, arguments: list[str]) -> int:
 
 
 def run_module(name: str, arguments: list[str]) -> int:
-    """Run the module ``name`` as ``python -m name arguments...`` would, as ``run_script`` does; return its exit code."""
+    """Run the module ``name`` as ``python -m name arguments...`` would, as ``run_script`` does; return its exit
+    code.
+    """
     _search_first(os.getcwd())
     sys.argv = ["-m", *arguments]
     install_as_torch()
@@ -212,4 +214,5 @@ def run_module(name: str, arguments: list[str]) -> int:
         print(f"flambeau run: No module named {name}", file=sys.stderr)
         return 1
     sys.argv[0] = spec.origin or name
-    return _execute(code, _fresh_main(__file__=spec.origin, __package__=spec.parent, __spec__=spec, __loader__=spec.loader))
+    main = _fresh_main(__file__=spec.origin, __package__=spec.parent, __spec__=spec, __loader__=spec.loader)
+    return _execute(code, main)

@@ -384,7 +384,11 @@ def case_leaf_modified_between(torch, see):
 
 def case_variable_and_data(torch, see):
     from_variable = torch.autograd.Variable(torch.ones(2), requires_grad=True)
-    see(from_variable, isinstance(from_variable, torch.autograd.Variable), isinstance(torch.ones(1), torch.autograd.Variable))
+    see(
+        from_variable,
+        isinstance(from_variable, torch.autograd.Variable),
+        isinstance(torch.ones(1), torch.autograd.Variable),
+    )
     x = leaf(torch)
     d = x.data
     see(d, d.data_ptr() == x.data_ptr(), x.data is d)

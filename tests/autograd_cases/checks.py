@@ -19,7 +19,10 @@ def case_gradcheck_passes(torch, see):
     x, w = _double(torch, 3, 2), _double(torch, 2, 4)
     see(torch.autograd.gradcheck(lambda a, b: (a @ b).tanh(), (x, w)))
     see(torch.autograd.gradcheck(torch.sin, x), torch.autograd.gradcheck(lambda a: (a * 2, a.exp()), [x]))
-    see(torch.autograd.gradgradcheck(lambda a: a**3, x), torch.autograd.gradgradcheck(lambda a, b: (a @ b).sigmoid(), (x, w)))
+    see(
+        torch.autograd.gradgradcheck(lambda a: a**3, x),
+        torch.autograd.gradgradcheck(lambda a, b: (a @ b).sigmoid(), (x, w)),
+    )
     see(torch.autograd.gradcheck(lambda a: a * 2, (x,), fast_mode=True, eps=1e-6, atol=1e-4, rtol=1e-3))
     see(torch.autograd.gradcheck(lambda a, n: a * n, (x, 3.0)))
 

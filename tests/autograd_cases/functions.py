@@ -21,7 +21,13 @@ def case_plain(torch, see):
 
     x = leaf(torch)
     y = Cube.apply(x)
-    see(y, y.grad_fn.name(), type(y.grad_fn).__name__, str(y), isinstance(y.grad_fn, torch.autograd.function.FunctionCtx))
+    see(
+        y,
+        y.grad_fn.name(),
+        type(y.grad_fn).__name__,
+        str(y),
+        isinstance(y.grad_fn, torch.autograd.function.FunctionCtx),
+    )
     y.sum().backward()
     see(x.grad)
     with torch.no_grad():

@@ -346,7 +346,9 @@ def case_saved_tensors_hooks_and_a_function(torch, see):
             return 2 * x * g
 
     x = leaf(torch)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (seen.append("pack"), t)[1], lambda t: (seen.append("unpack"), t)[1]):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: (seen.append("pack"), t)[1], lambda t: (seen.append("unpack"), t)[1]
+    ):
         y = Square.apply(x)
     see(seen)
     y.sum().backward()

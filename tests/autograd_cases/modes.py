@@ -62,7 +62,14 @@ def case_decorators(torch, see):
     def n(v):
         return v * 2
 
-    see(f(x).requires_grad, g(x).requires_grad, h(x).requires_grad, k(x).requires_grad, m(x).requires_grad, n(x).is_inference())
+    see(
+        f(x).requires_grad,
+        g(x).requires_grad,
+        h(x).requires_grad,
+        k(x).requires_grad,
+        m(x).requires_grad,
+        n(x).is_inference(),
+    )
     see(torch.is_grad_enabled(), f.__name__, f.__doc__)
     with torch.no_grad():
         see(h(x).requires_grad)
@@ -260,7 +267,10 @@ def case_profiler_is_importable(torch, see):
     with torch.autograd.profiler.profile() as prof:
         (x * 2).sum().backward()
     see(isinstance(prof.key_averages().table(sort_by="cpu_time_total"), str))
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as prof, torch.profiler.record_function("f"):
+    with (
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as prof,
+        torch.profiler.record_function("f"),
+    ):
         x * 2
         prof.step()
     see(isinstance(prof.key_averages().table(), str))

@@ -218,7 +218,9 @@ def _pair(a: Any, la: list[Any], b: Any, lb: list[Any], needed: set[Any]) -> tup
     return _folded(product, tuple((size_a | size_b)[x] for x in labels)), labels
 
 
-def _matrices(t: Any, have: list[Any], batch: list[Any], rows: list[Any], columns: list[Any], full: tuple[int, ...]) -> Any:
+def _matrices(
+    t: Any, have: list[Any], batch: list[Any], rows: list[Any], columns: list[Any], full: tuple[int, ...]
+) -> Any:
     """The operand as matrices; one that lies in memory the other way round as a transposed view."""
     if have == batch + columns + rows:
         return shape.transpose(_folded(t, (*full[:-2], full[-1], full[-2])), -2, -1)

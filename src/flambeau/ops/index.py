@@ -308,7 +308,8 @@ def last_effect(parsed: tuple, shape: tuple[int, ...]) -> Any:
         if item is None:
             found = None
             continue
-        if item.__class__ is not slice or item.start or item.step not in (None, 1) or item.stop not in (None, shape[dim]):
+        whole = item.__class__ is slice and not item.start and item.step in (None, 1)
+        if not whole or item.stop not in (None, shape[dim]):
             found = item
         dim += 1
     return found

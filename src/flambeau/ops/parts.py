@@ -59,11 +59,14 @@ class UnbindBackward0(SplitBackward0):
     """`unbind`."""
 
 
-def parts_of(input: Any, dim: int, cuts: list[tuple[int, int]], node_class: type, drop: bool = False) -> tuple[Any, ...]:
+def parts_of(
+    input: Any, dim: int, cuts: list[tuple[int, int]], node_class: type, drop: bool = False
+) -> tuple[Any, ...]:
     """The parts `start:stop` of one dimension as views; with `drop`, without that dimension."""
     array = input._a
     lead = (slice(None),) * dim
-    node = node_class(input, dim, cuts, drop) if input._node is not None and thread.grad and not thread.inference else None
+    recorded = input._node is not None and thread.grad and not thread.inference
+    node = node_class(input, dim, cuts, drop) if recorded else None
     views = []
     for start, stop in cuts:
         view = wrap(array[(*lead, start, ...) if drop else (*lead, slice(start, stop))])

@@ -30,7 +30,9 @@ class ProfilerAction(enum.Enum):
 
 
 def schedule(*, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0, **kwargs: Any) -> Callable:
-    """A schedule: `skip_first` steps, then cycles of `wait`, `warmup` and `active` steps, `repeat` times (0: for ever)."""
+    """A schedule: `skip_first` steps, then cycles of `wait`, `warmup` and `active` steps, `repeat` times (0: for
+    ever).
+    """
     if min(wait, warmup, repeat, skip_first) < 0 or active <= 0:
         raise AssertionError("a schedule takes counts that are not negative, and active above 0")
     cycle = wait + warmup + active
@@ -65,7 +67,8 @@ class profile(_blocks.profile):
     """Inside, blocks marked with `record_function` are timed; `step()` marks the end of a training step."""
 
     def __init__(
-        self, *, activities: Iterable | None = None, schedule: Callable | None = None, on_trace_ready: Callable | None = None,
+        self, *, activities: Iterable | None = None, schedule: Callable | None = None,
+        on_trace_ready: Callable | None = None,
         **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -75,7 +78,8 @@ class profile(_blocks.profile):
 
     def step(self) -> None:
         """The end of a step."""
-        if self.schedule is not None and self.schedule(self.step_num) is ProfilerAction.RECORD_AND_SAVE and self.on_trace_ready:
+        due = self.schedule is not None and self.schedule(self.step_num) is ProfilerAction.RECORD_AND_SAVE
+        if due and self.on_trace_ready:
             self.on_trace_ready(self)
         self.step_num += 1
 
@@ -96,6 +100,9 @@ class profile(_blocks.profile):
         """Writes the blocks' totals as a trace that Chrome shows."""
         import json
 
-        events = [{"name": e.key, "ph": "X", "ts": 0, "dur": e.cpu_time_total, "pid": 0, "tid": 0} for e in self.key_averages()]
+        events = [
+            {"name": e.key, "ph": "X", "ts": 0, "dur": e.cpu_time_total, "pid": 0, "tid": 0}
+            for e in self.key_averages()
+        ]
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"traceEvents": events}, file)

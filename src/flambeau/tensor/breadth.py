@@ -115,7 +115,9 @@ class Matrices:
         if not isinstance(fill_value, (bool, int, float, complex)) and not hasattr(fill_value, "_a"):
             raise TypeError(f"fill_diagonal_(): fill_value must be a number, got {type(fill_value).__name__}")
         if a.ndim < 2 or (a.ndim > 2 and len(set(a.shape)) > 1):
-            raise RuntimeError(f"fill_diagonal_ needs a matrix, or equal dimensions, got shape {list(a.shape)}")
+            raise RuntimeError(
+                f"fill_diagonal_(): a matrix is needed, or equal lengths in all dimensions, got shape {list(a.shape)}"
+            )
         if wrap and a.ndim == 2 and a.shape[0] > a.shape[1]:
             rows = [i for i in range(a.shape[0]) if i % (a.shape[1] + 1) < a.shape[1]]
             self[rows, [i % (a.shape[1] + 1) for i in rows]] = fill_value  # type: ignore[index]
@@ -155,7 +157,9 @@ class Special:
         """`float_power`, written into this tensor, which must be of the type it computes in."""
         kind = self._a.dtype  # type: ignore[attr-defined]
         if str(kind) not in ("float64", "complex128"):
-            raise RuntimeError(f"float_power_ computes in float64 or complex128 and can't write into {kind}: convert it first")
+            raise RuntimeError(
+                f"float_power_ computes in float64 or complex128 and can't write into {kind}: convert it first"
+            )
         return in_place(arithmetic.float_power)(self, exponent)
 
     def polygamma(self, n: int) -> Any:
@@ -163,5 +167,8 @@ class Special:
         return special.polygamma(n, self)
 
 
-for _name in "erfc erfinv lgamma digamma i0 sinc logit mvlgamma igamma igammac gcd lcm ldexp heaviside nextafter polygamma".split():
+_WRITTEN = (
+    "erfc erfinv lgamma digamma i0 sinc logit mvlgamma igamma igammac gcd lcm ldexp heaviside nextafter polygamma"
+)
+for _name in _WRITTEN.split():
     setattr(Special, _name + "_", in_place(getattr(Special, _name)))

@@ -74,7 +74,8 @@ class _Comparison:
         at, rel_at = (np.unravel_index(int(np.argmax(x)), x.shape) for x in (gap, relative))
         return (
             f"{count} of {wrong.size} elements differ ({100 * count / wrong.size:.1f}%). The greatest absolute "
-            f"difference is {gap[at]} at {tuple(map(int, at))} (up to {atol} allowed), the greatest relative difference "
+            f"difference is {gap[at]} at {tuple(map(int, at))} (up to {atol} allowed), the greatest relative "
+            f"difference "
             f"is {relative[rel_at]} at {tuple(map(int, rel_at))} (up to {rtol} allowed)."
         )
 
@@ -90,12 +91,12 @@ def _pairs(actual: Any, expected: Any, where: str, subclasses: bool) -> Iterator
     if isinstance(actual, Mapping) and isinstance(expected, Mapping):
         if set(actual) != set(expected):
             odd = sorted(set(actual) ^ set(expected), key=repr)
-            raise AssertionError(f"The keys of the mappings do not match{where}: {odd} are in one of them only.")
+            raise AssertionError(f"the keys of the mappings differ{where}: {odd} are in one of them only")
         for key in actual:
             yield from _pairs(actual[key], expected[key], f"{where}[{key!r}]", subclasses)
     elif all(isinstance(x, Sequence) and not isinstance(x, str) for x in (actual, expected)):
         if len(actual) != len(expected):
-            raise AssertionError(f"The lengths of the sequences do not match{where}: {len(actual)} != {len(expected)}.")
+            raise AssertionError(f"the lengths of the sequences differ{where}: {len(actual)} and {len(expected)}")
         for i, (a, e) in enumerate(zip(actual, expected)):
             yield from _pairs(a, e, f"{where}[{i}]", subclasses)
     elif actual is not None or expected is not None:
@@ -115,7 +116,7 @@ def _leaves(actual: Any, expected: Any, subclasses: bool) -> tuple[Any, Any]:
     if all(isinstance(x, (int, float, complex)) for x in (actual, expected)):
         a, e = (flambeau.tensor(x, dtype=_NUMBERS.get(type(x).__name__, flambeau.float64)) for x in (actual, expected))
         return a, e
-    raise TypeError(f"No comparison is known for {type(actual).__name__} with {type(expected).__name__}.")
+    raise TypeError(f"{type(actual).__name__} can't be compared with {type(expected).__name__}")
 
 
 _NUMBERS = {"bool": flambeau.bool, "int": flambeau.int64, "complex": flambeau.complex128}
