@@ -71,6 +71,8 @@ def _usable_cores() -> int:
 
 
 _threads = _usable_cores()
+if "FLAMBEAU_NUM_THREADS" in os.environ:
+    blas.set_threads(_threads)
 
 
 def get_num_threads() -> int:
