@@ -53,6 +53,8 @@ class Op:
         self.any_dtype: bool = options.get("any_dtype", self.view)
         self.grad_name: str = options.get("grad_name") or _camel(self.name.removesuffix("_op")) + "Backward0"
         self.shown_as: Any = options.get("shown_as")
+        self.no_bool: bool = options.get("no_bool", False)
+        self.no_complex: bool = options.get("no_complex", False)
         self.upcast: bool = options.get("upcast", not self.any_dtype)
         self.differentiable: bool = options.get("differentiable", True)
         signature = inspect.signature(compute)

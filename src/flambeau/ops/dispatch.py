@@ -123,7 +123,8 @@ def _refuse_bool(op: Op, args: tuple) -> None:
     for value in args:
         if isinstance(value, bool) or (isinstance(value, NS["Tensor"]) and value._a.dtype == bool):
             raise RuntimeError(
-                f"{op.name}(): bool operands can't be subtracted: use ~ to invert a mask, ^ for a difference of masks, or "
+                f"{op.name}(): bool operands can't be subtracted: use ~ to invert a mask, ^ for a difference of "
+                f"masks, or "
                 "convert with .int()"
             )
 

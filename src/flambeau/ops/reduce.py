@@ -70,7 +70,8 @@ def mean(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
     """The mean over `dim` (an int or tuple; None: all), for floating-point tensors; NaN of nothing."""
     if dtype is None and input.dtype.kind not in "fcV":
         raise RuntimeError(
-            f"mean(): a floating-point or complex tensor is needed, got {input.dtype}; pass dtype= or convert it with .float()"
+            f"mean(): a floating-point or complex tensor is needed, got {input.dtype}; pass dtype= or convert it "
+            f"with .float()"
         )
     if dim is not None:
         dim = reduce_dims(dim, input.ndim)
@@ -283,13 +284,18 @@ def _(k, g, input, out):
 @op(differentiable=False)
 def any(k, input: Index, dim=None, keepdim=False):
     """Whether some element over `dim` is nonzero."""
-    return k.any(input, None if dim is None else reduce_dims(dim, input.ndim), keepdim)
+    return _truth(k.any(input, None if dim is None else reduce_dims(dim, input.ndim), keepdim), input)
 
 
 @op(differentiable=False)
 def all(k, input: Index, dim=None, keepdim=False):
     """Whether every element over `dim` is nonzero."""
-    return k.all(input, None if dim is None else reduce_dims(dim, input.ndim), keepdim)
+    return _truth(k.all(input, None if dim is None else reduce_dims(dim, input.ndim), keepdim), input)
+
+
+def _truth(found: Any, input: Any) -> Any:
+    """Truths of uint8, from when there was no bool, stay uint8."""
+    return np.asarray(found).astype(np.uint8) if input.dtype == np.uint8 else found
 
 
 def _dims_or_all(dim: Any, ndim: int) -> tuple[int, ...]:

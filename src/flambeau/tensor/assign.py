@@ -6,25 +6,29 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops.dispatch import wrap
-from flambeau.ops.index import getitem, last_effect, parse_index
+from flambeau.ops.index import getitem, last_effect, parse_index, split_index
 from flambeau.tensor.inplace import copy_, shadow, store
 
 
 def setitem(self: Any, index: Any, value: Any) -> None:
     """Writes `value`, a number or a tensor that broadcasts, where `index` points to."""
-    tensor = NS["Tensor"]
     parsed, basic = parse_index(index, self._a)
-    if not isinstance(value, tensor):
-        if not isinstance(value, (int, float, bool, complex, np.generic)):
-            if isinstance(value, (str, bytes)) or value is None:
-                raise TypeError(f"can't assign a {type(value).__name__} to a {self.dtype} tensor")
-            value = np.asarray(value)
-            if value.ndim and not isinstance(value, np.ndarray):
-                raise TypeError(f"can't assign a {type(value).__name__} to a {self.dtype} tensor")
-        value = wrap(np.asarray(value, dtype=self._a.dtype) if self._a.dtype.kind in "fc" else np.asarray(value))
+    number = not isinstance(value, NS["Tensor"])
+    if number:
+        value = _number(self, value)
+    elif not basic and value._a.dtype != self._a.dtype and (value._a.ndim or not _only_a_mask(parsed)):
+        raise RuntimeError(
+            f"setitem: a {value.dtype} tensor can't be written by indices into a {self.dtype} tensor: convert it with "
+            f".to({self.dtype})"
+        )
+    if not basic:
+        first, parsed = split_index(parsed, self._a.ndim)
+        if first is not None:
+            self = getitem(self, first)
     recorded = thread.grad and (self._node is not None or value._node is not None)
     if basic and not self._a.flags.writeable:
         view = getitem(self, index)
@@ -36,9 +40,34 @@ def setitem(self: Any, index: Any, value: Any) -> None:
         bump(self)
         return
     if basic:
-        view = getitem(self, index) if last_effect(parsed, self._a.shape) is not Ellipsis else self
+        whole = last_effect(parsed, self._a.shape) is Ellipsis
+        view = self if whole else getitem(self, index)
         copy_(view, _fit(value, view._a.ndim))
+        if whole and number:
+            show_as(self, "FillBackward3")
         return
+    _write_recorded(self, parsed, value)
+
+
+def _number(self: Any, value: Any) -> Any:
+    """A number as a zero-dim tensor that can be written into `self`."""
+    if not isinstance(value, (int, float, bool, complex, np.generic)):
+        raise TypeError(
+            f"a {type(value).__name__} can't be written into a tensor of {self.dtype}; assign a number or a Tensor"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind == "c" and self._a.dtype.kind != "c":
+        raise RuntimeError(f"can't write the complex number {value} into a {self.dtype} tensor")
+    return wrap(array.astype(self._a.dtype))
+
+
+def _only_a_mask(parsed: tuple) -> bool:
+    arrays = [p for p in parsed if isinstance(p, np.ndarray)]
+    return len(arrays) == 1 and arrays[0].dtype == bool
+
+
+def _write_recorded(self: Any, parsed: tuple, value: Any) -> None:
+    """A write by arrays of indices or masks that gradients flow through."""
     ops = NS["OPS"]
     if value._a.dtype != self._a.dtype:
         value = ops.to_numpy_dtype(value, self._a.dtype)
@@ -47,7 +76,10 @@ def setitem(self: Any, index: Any, value: Any) -> None:
         result = ops.index_put_op(source, _fit(value, 1), parsed)
     except (ValueError, TypeError) as error:
         raise RuntimeError(f"shape mismatch: {error}") from None
+    basic = tuple(p if p is None or p.__class__ in (int, slice) else slice(None) for p in parsed if p is not Ellipsis)
     store(self, result, "index_put_")
+    if len(basic) <= self._a.ndim and last_effect(basic, self._a.shape) is not Ellipsis:
+        show_as(self, "CopySlices")  # PyTorch writes into the view by the ints and slices first
 
 
 def _fit(value: Any, ndim: int) -> Any:

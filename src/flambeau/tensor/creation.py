@@ -34,7 +34,7 @@ def _numpy_type(dtype: Any, fallback: dtypes.dtype | None = None) -> np.dtype:
     if not isinstance(dtype, dtypes.dtype):
         found = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_, complex: dtypes.complex128}.get(dtype)
         if found is None:
-            raise TypeError(f"dtype must be a torch.dtype, not {dtype!r} ({type(dtype).__name__})")
+            raise TypeError(f"dtype must be a torch.dtype, got {dtype!r} ({type(dtype).__name__})")
         dtype = found
     return dtype.numpy
 
@@ -89,7 +89,7 @@ def _array_of_numbers(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
         array = np.array(data)
     except ValueError:
         raise ValueError(
-            f"expected sequences of equal length at each dimension, got a ragged nested sequence: {str(data)[:80]}"
+            f"tensor(): the nested sequences differ in length, so they are no array: {str(data)[:80]}"
         ) from None
     except OverflowError:
         raise ValueError("an integer is too large for int64") from None
@@ -99,44 +99,46 @@ def _array_of_numbers(data: Any, dtype: dtypes.dtype | None) -> np.ndarray:
                 return array.astype(np.float64).astype(dtype.numpy)
             raise ValueError("an integer is too large for int64")
         raise TypeError(
-            f"new(): invalid data: can't make a tensor of {type(data).__name__} with elements like {str(array.reshape(-1)[:1])}"
+            f"tensor(): no tensor can be made of a {type(data).__name__} with elements like "
+            f"{str(array.reshape(-1)[:1])}"
         )
     if dtype is None:
         dtype = _inferred(data, array)
     if dtype.kind in "ui" and array.size and array.dtype.kind in "iu":
         limits = np.iinfo(dtype.numpy)
         if int(array.min()) < limits.min or int(array.max()) > limits.max:
-            raise RuntimeError(f"value cannot be converted to type {dtype} without overflow")
+            raise RuntimeError(f"tensor(): a value does not fit into {dtype}")
     if array.dtype.kind == "c" and dtype.kind != "c":
-        raise TypeError("can't convert complex to float")
+        raise TypeError("tensor(): a complex number can't become a real one; take .real first")
     return array.astype(dtype.numpy)
 
 
 def _inferred(data: Any, array: np.ndarray) -> dtypes.dtype:
+    """The dtype of nested numbers: Python's have one per kind, NumPy's scalars and arrays their own."""
     if array.size == 0:
         return dtypes.get_default_dtype()
-    if array.dtype.kind == "b":
-        return dtypes.bool_
-    if array.dtype.kind in "iu":
-        return dtypes.int64 if not _holds_arrays(data) else dtypes.of_numpy(array.dtype)
-    if array.dtype.kind == "c":
-        return dtypes.get_default_dtype().to_complex()
-    first = data
-    while isinstance(first, list) and first:
-        first = first[0]
-    if isinstance(first, np.ndarray) and first.dtype.kind == "f":
-        return dtypes.of_numpy(array.dtype)
-    if isinstance(first, np.floating) and not isinstance(first, float):
-        return dtypes.of_numpy(array.dtype)
-    if type(first) is np.float64:
-        return dtypes.float64
-    return dtypes.get_default_dtype()
+    found: dtypes.dtype | None = None
+    for cls, example in _classes(data).items():
+        if issubclass(cls, (np.generic, np.ndarray)):
+            mine = dtypes.of_numpy(example.dtype)
+        else:
+            mine = dtypes.of_scalar(example)
+        found = mine if found is None else dtypes.promote_types(found, mine)
+    assert found is not None
+    return found
 
 
-def _holds_arrays(data: Any) -> bool:
-    while isinstance(data, list) and data:
-        data = data[0]
-    return isinstance(data, (np.ndarray, np.generic))
+def _classes(data: Any) -> dict[type, Any]:
+    """The classes of the numbers in nested lists, each with a number of that class."""
+    if not isinstance(data, list):
+        return {type(data): data}
+    kinds: dict[type, Any] = dict(zip(map(type, data), data, strict=True))
+    if list not in kinds:
+        return kinds
+    found: dict[type, Any] = {}
+    for row in data:
+        found.update(_classes(row))
+    return found
 
 
 def tensor(
@@ -155,8 +157,8 @@ def tensor(
         import warnings
 
         warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            "tensor(): copying a tensor: source.detach().clone() says so plainly, with .requires_grad_() where "
+            "gradients are wanted",
             UserWarning,
             stacklevel=2,
         )
@@ -164,25 +166,28 @@ def tensor(
     return _finish(array_of(data, d), device, requires_grad)
 
 
-scalar_tensor = tensor
+def scalar_tensor(
+    s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
+    """A zero-dim tensor of a number, in the default dtype unless another is given."""
+    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
 def from_numpy(ndarray: Any) -> Any:
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+        raise TypeError(f"from_numpy(): a NumPy array is needed, got {type(ndarray).__name__}")
     dtypes.of_numpy(ndarray.dtype)
     if any(s < 0 for s in ndarray.strides) and ndarray.size:
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
-            "supported. (You can probably work around this by making a copy of your array with array.copy().)"
+            "from_numpy(): an array with a negative stride can't be shared with a tensor; pass array.copy()"
         )
     if not ndarray.flags.writeable:
         import warnings
 
         warnings.warn(
-            "The given NumPy array is not writable: writing to the tensor would write to memory that is marked as read-only. "
-            "Copy the array to protect its data or make it writable first.",
+            "from_numpy(): the array is read-only, but writes to the tensor would reach its memory; pass "
+            "array.copy(), or make it writable",
             UserWarning,
             stacklevel=2,
         )
@@ -213,7 +218,7 @@ def asarray(
         t._a, obj._a if isinstance(obj, Tensor) else obj
     )
     if copy is False and not shares:
-        raise ValueError("can't alias tensor with this dtype or of this object: a copy is needed")
+        raise ValueError("asarray(): copy=False, but this object can't share memory with a tensor of that dtype")
     if copy and shares:
         t = t.clone()
     if requires_grad and not t.requires_grad:
@@ -229,14 +234,14 @@ def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Any:
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Any:
     """A one-dimensional tensor that shares the memory of an object with the buffer protocol."""
     if len(memoryview(buffer)) == 0:
-        raise ValueError("both buffer length (0) and count (-1) must not be 0")
+        raise ValueError("frombuffer(): the buffer is empty; pass one with at least one element")
     return _finish(np.frombuffer(buffer, dtype=dtype.numpy, count=count, offset=offset), None, requires_grad)
 
 
 def _shape(size: tuple, name: str) -> tuple[int, ...]:
     shape = size_of(size)
     if min(shape, default=0) < 0:
-        raise RuntimeError(f"{name}(): Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+        raise RuntimeError(f"{name}(): a size can't be negative, got {list(shape)}")
     return shape
 
 
@@ -248,9 +253,7 @@ def _size_from(size: tuple, kwargs: dict, name: str) -> tuple[int, ...]:
     if kwargs:
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
     if not size:
-        raise TypeError(
-            f"{name}() received an invalid combination of arguments: it takes a size, ints or a tuple of ints"
-        )
+        raise TypeError(f"{name}() takes a size: ints, or a tuple of ints")
     return _shape(size, name)
 
 
@@ -318,7 +321,7 @@ def empty_strided(
 
 def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -> Any:
     if not isinstance(input, Tensor):
-        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
     return _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
 
 
@@ -372,7 +375,7 @@ def _number(value: Any) -> Any:
 
 
 def arange(
-    start: Any,
+    start: Any = None,
     end: Any = None,
     step: Any = 1,
     *,
@@ -389,15 +392,19 @@ def arange(
     >>> torch.arange(1, 2.5, 0.5)
     tensor([1.0000, 1.5000, 2.0000])
     """
+    if start is None and end is None:
+        raise TypeError("arange() takes an end, or a start and an end; it got neither")
     if end is None:
         start, end = 0, start
+    elif start is None:
+        start = 0
     start, end, step = _number(start), _number(end), _number(step)
     if step == 0:
-        raise RuntimeError("step must be nonzero")
+        raise RuntimeError("arange(): step must not be 0")
     if any(isinstance(v, float) and not math.isfinite(v) for v in (start, end)):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
+        raise RuntimeError(f"arange(): start and end must be finite, got {start} and {end}")
     if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+        raise RuntimeError(f"arange(): step leads away from end, got start={start}, end={end}, step={step}")
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = _numpy_type(dtype, dtypes.int64 if whole else None)
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
@@ -430,7 +437,7 @@ def linspace(
 ) -> Any:
     """`steps` numbers at equal distance from `start` to `end`, both included."""
     if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
+        raise RuntimeError(f"steps must not be negative, got {steps}")
     start, end = _number(start), _number(end)
     d = _numpy_type(
         dtype,
@@ -475,7 +482,7 @@ def logspace(
 ) -> Any:
     """`steps` numbers `base ** x` for x at equal distance from `start` to `end`."""
     if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
+        raise RuntimeError(f"steps must not be negative, got {steps}")
     d = _numpy_type(dtype)
     values = np.power(
         float(base), _evenly(float(_number(start)), float(_number(end)), int(steps), np.dtype(np.float64))
@@ -496,20 +503,16 @@ def eye(
 ) -> Any:
     """A matrix with ones on the diagonal."""
     if n < 0 or (m is not None and m < 0):
-        raise RuntimeError(f"n must be greater or equal to 0, got {n if n < 0 else m}")
+        raise RuntimeError(f"eye(): sizes must not be negative, got {n if n < 0 else m}")
     return _give(out, _finish(np.eye(n, m, dtype=_numpy_type(dtype)), device, requires_grad))
 
 
 def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
     """A complex tensor from real and imaginary parts of one floating-point dtype."""
     if real._a.dtype != imag._a.dtype:
-        raise RuntimeError(
-            f"Expected object of scalar type {real.dtype} but got scalar type {imag.dtype} for second argument"
-        )
+        raise RuntimeError(f"complex(): real and imag must have one dtype, got {real.dtype} and {imag.dtype}")
     if real._a.dtype.kind != "f":
-        raise RuntimeError(
-            "Expected both inputs to be Half, Float or Double tensors but got " + f"{real.dtype} and {imag.dtype}"
-        )
+        raise RuntimeError(f"both parts must be float16, float32 or float64, got {real.dtype} and {imag.dtype}")
     from flambeau.ops.arithmetic import complex_op
 
     return complex_op(real, imag, out=out)

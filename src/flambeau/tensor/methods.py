@@ -183,14 +183,14 @@ class Shapes:
     def mT(self) -> Any:
         """The last two dimensions swapped."""
         if self._a.ndim < 2:  # type: ignore[attr-defined]
-            raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.")
+            raise RuntimeError(".mT: a matrix or a batch of matrices is needed, got 1 dimension")
         return shape.transpose(self, -2, -1)
 
     @property
     def H(self) -> Any:
         """The conjugate transpose of a matrix."""
         if self._a.ndim not in (0, 2):  # type: ignore[attr-defined]
-            raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self._a.ndim}-D tensor.")  # type: ignore[attr-defined]
+            raise RuntimeError(f".H: a matrix is needed, got {self._a.ndim} dimensions")  # type: ignore[attr-defined]
         return self.conj().T  # type: ignore[attr-defined]
 
     @property
@@ -365,7 +365,11 @@ class Conversions:
 
     def new(self, *args: Any, **kwargs: Any) -> Any:
         """`Tensor(...)` in this tensor's dtype."""
-        return NS["Tensor"](*args, dtype=self.dtype, **kwargs)  # type: ignore[attr-defined]
+        from flambeau.tensor.tensor import legacy_array
+
+        if kwargs.get("device") is not None:
+            require(kwargs["device"])
+        return NS["WRAP"](legacy_array(args, self.dtype))  # type: ignore[attr-defined]
 
     def _new(self, name: str, size: tuple, dtype: Any, kwargs: dict) -> Any:
         from flambeau.tensor import creation
@@ -395,10 +399,11 @@ def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:
         else:
             rest.append(a)
     unknown = set(kwargs) - {"dtype", "device", "other", "non_blocking", "copy", "memory_format"}
-    if unknown or any(not isinstance(a, bool) and a is not None for a in rest) or (d is not None and not isinstance(d, dtypes.dtype)):
+    odd = any(not isinstance(a, bool) and a is not None for a in rest)
+    if unknown or odd or (d is not None and not isinstance(d, dtypes.dtype)):
         raise TypeError(
-            f"to() received an invalid combination of arguments: got {tuple(type(a).__name__ for a in args)} and "
-            f"{sorted(kwargs)}; it takes a dtype, a device or another tensor"
+            f"to() takes a dtype, a device or another tensor, got {tuple(type(a).__name__ for a in args)} and "
+            f"{sorted(kwargs)}"
         )
     if len(rest) > 1:
         copy = rest[1]
@@ -471,7 +476,12 @@ class Functions:
     relu, relu_, prelu, hardshrink = activation.relu, activation.relu_, activation.prelu, activation.hardshrink
     softmax, log_softmax, logsumexp = softmaxes.softmax, softmaxes.log_softmax, softmaxes.logsumexp
     matmul, mm, bmm, dot, vdot, mv = (
-        products.matmul, products.mm, products.bmm, products.dot, products.vdot, products.mv,
+        products.matmul,
+        products.mm,
+        products.bmm,
+        products.dot,
+        products.vdot,
+        products.mv,
     )
     inner = products.inner
     outer = ger = products.outer
@@ -499,17 +509,21 @@ class Functions:
         return elementwise.imag(self)
 
 
-class Methods(Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matrices, Special, Conversions, Functions, Writes):
+class Methods(
+    Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matrices, Special, Conversions, Functions, Writes
+):
     """All of them."""
 
 
 for _name in (
-    "abs neg sqrt rsqrt reciprocal square exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh "
+    "abs neg sqrt rsqrt reciprocal square exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh "
+    "tanh "
     "asinh acosh atanh sigmoid erf sign sgn floor ceil round frac trunc nan_to_num deg2rad rad2deg add sub mul div "
     "floor_divide remainder fmod pow atan2 hypot copysign xlogy lerp addcmul addcdiv clamp clip clamp_min "
     "clamp_max eq ne lt le gt ge logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor "
     "bitwise_not bitwise_left_shift bitwise_right_shift masked_fill addmm addmv addr baddbmm addbmm cumsum cumprod "
-    "absolute negative true_divide multiply subtract divide arcsin arccos arctan arcsinh arccosh arctanh fix conj_physical"
+    "absolute negative true_divide multiply subtract divide arcsin arccos arctan arcsinh arccosh arctanh fix "
+    "conj_physical"
 ).split():
     _ufunc = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}.get(_name)
     setattr(Methods, _name + "_", in_place(getattr(Methods, _name), _ufunc))
