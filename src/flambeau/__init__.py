@@ -110,6 +110,7 @@ from flambeau.ops.ctc import ctc_loss
 from flambeau.ops.distance import bilinear, cosine_similarity, pairwise_distance, pdist
 from flambeau.ops.dropout import NAMESPACE as _dropouts
 from flambeau.ops.einsum import einsum
+from flambeau.ops.windows import *
 from flambeau.ops.elementwise import *
 from flambeau.ops.embedding import table_embedding as embedding
 from flambeau.ops.index import gather
@@ -192,7 +193,8 @@ for _name in (
     "abs acos acosh asin asinh atan atanh arccos arccosh arcsin arcsinh arctan arctanh ceil clamp clamp_max "
     "clamp_min clip "
     "conj_physical cos cosh deg2rad exp exp2 expm1 fix floor frac log log10 log1p log2 nan_to_num neg negative rad2deg "
-    "reciprocal round rsqrt sigmoid sin sinh sqrt square tan tanh trunc xlogy zero addmv"
+    "reciprocal round rsqrt sigmoid sin sinh sqrt square tan tanh trunc xlogy zero addmv "
+    "erf erfc gcd i0 index_put lcm ldexp logit sinc as_strided"
 ).split():
     globals()[_name + "_"] = getattr(Tensor, _name + "_")
 del _name

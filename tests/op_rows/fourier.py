@@ -93,3 +93,31 @@ def _(s):
         ("ij->ij", (2, 2)),
     ):
         yield call(equation, *(s.real(*n) for n in shapes))
+
+
+for _name in "hfft2 hfftn".split():
+    row(
+        "fft." + _name,
+        lambda s: [call(complex_(s, 3, 4)), call(complex_(s, 2, 2), (2, 3), norm="ortho")],
+        ops="fft_c2r fft_c2c",
+        **OPTIONS,
+    )
+for _name in "ihfft2 ihfftn".split():
+    row("fft." + _name, lambda s: [call(s.real(3, 4)), call(s.real(2, 3), (2, 4))], ops="fft_r2c fft_c2c", **OPTIONS)
+for _name in "hann hamming blackman bartlett kaiser".split():
+    row(_name + "_window", lambda s: [call(5), call(6, False), call(1), call(0), call(2, False)], orders=0, rtol=1e-6)
+
+
+@lambda f: row("stft", f, ops="fft_r2c", grad_fn=False, rtol=1e-8, method=False)
+def _(s):
+    yield call(s.real(12), 4, return_complex=True, window=s.positive(4))
+    yield call(s.real(2, 10), 6, 3, 4, s.positive(4), return_complex=True, normalized=True)
+    yield call(s.real(11), 4, 2, center=False, return_complex=False, window=s.positive(4))
+    yield call(s.real(11), 4, 2, onesided=False, return_complex=True, window=s.positive(4))
+
+
+@lambda f: row("istft", f, ops="fft_c2r windows_put", grad_fn=False, rtol=1e-8, method=False)
+def _(s):
+    yield call(complex_(s, 3, 5), 4, 2, window=s.positive(4))
+    yield call(complex_(s, 2, 3, 5), 4, 1, window=s.positive(4), length=6)
+    yield call(complex_(s, 3, 5), 4, 2, window=s.positive(4), normalized=True, center=False)

@@ -122,3 +122,22 @@ row(
 )
 row("select_scatter", lambda s: [call(s.real(3, 4), s.real(4), 0, 1)], ops="clone_op", grad_fn=False)
 row("slice_scatter", lambda s: [call(s.real(3, 4), s.real(3, 2), 1, 1, 3)], ops="clone_op", grad_fn=False)
+
+
+def row_reductions(s):
+    for how in ("mean", "prod", "amax", "amin"):
+        for include in (True, False):
+            yield call(s.apart(4, 2), 0, s.ints(0, 4, 5), s.apart(5, 2) + 0.05, how, include_self=include)
+
+
+row("index_reduce", row_reductions, ops="scatter_extreme scatter_add", grad_fn=False)
+
+
+def strided(s):
+    return [call(s.real(3, 3), s.real(2, 2), (2, 2), (1, 2))]
+
+
+# PyTorch's own gradient for the first operand is wrong (zero where nothing was written), so ours is held to differences
+row("as_strided_scatter", strided, orders=0)
+row("as_strided_scatter gradient", strided, lambda lib, *a: lib.as_strided_scatter(*a), ops="region_take", dtypes="")
+row("nonzero_static", lambda s: [call(s.ints(0, 2, 3, 4), size=5), call(s.ints(0, 2, 2), size=4)], orders=0)

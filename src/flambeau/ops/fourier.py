@@ -232,6 +232,30 @@ def ihfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = No
     return deliver("ihfft", out, conj_physical(fft_r2c(x, dims, _scale(norm, _count(x, dims), False))))
 
 
+def hfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Any:
+    """The Fourier transform, real, of a signal that is Hermitian over `dim`, of which half of the last is given."""
+    dims, s = _dims(input, s, dim)
+    first = _c2c("hfftn", input, None if s is None else s[:-1], dims[:-1], norm, True, None)
+    return _c2r("hfftn", first, None if s is None else s[-1:], dims[-1:], norm, True, out)
+
+
+def ihfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None, *, out: Any = None) -> Any:
+    """The inverse of `hfftn`."""
+    dims, s = _dims(input, s, dim)
+    last = ihfft(input, None if s is None else s[-1], dims[-1], norm)
+    return _c2c("ihfftn", last, None if s is None else s[:-1], dims[:-1], norm, False, out)
+
+
+def hfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *, out: Any = None) -> Any:
+    """`hfftn` over two dimensions."""
+    return hfftn(input, s, dim, norm, out=out)
+
+
+def ihfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None, *, out: Any = None) -> Any:
+    """The inverse of `hfft2`."""
+    return ihfftn(input, s, dim, norm, out=out)
+
+
 def fftfreq(n: int, d: float = 1.0, *, dtype: Any = None, out: Any = None, **kwargs: Any) -> Any:
     """The frequencies that `fft` of `n` points `d` apart gives, in its order."""
     kind = (dtype or dtypes.get_default_dtype()).numpy

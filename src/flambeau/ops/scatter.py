@@ -24,6 +24,9 @@ __all__ = [
     "index_copy",
     "index_fill",
     "index_put",
+    "index_reduce",
+    "as_strided_scatter",
+    "nonzero_static",
     "index_select",
     "masked_scatter",
     "masked_select",
@@ -338,6 +341,31 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
         np.zeros(input._a.shape, bool), _rows("index_fill", input._a, dim, index._a), index._a, True
     )
     return masked_fill(input, NS["WRAP"](marked), value)
+
+
+def index_reduce(
+    input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True, out: Any = None
+) -> Any:
+    """`input` with the slices at `index` along `dim` combined with those of `source`: 'prod', 'mean', 'amax', 'amin'."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    d = _rows("index_reduce", input._a, dim, index._a)
+    _fitting("index_reduce", input._a, d, index._a, source._a)
+    places = np.broadcast_to(index._a.reshape((-1, *[1] * (source._a.ndim - d - 1))), source._a.shape).astype(np.int64)
+    return scatter_reduce(input, d, NS["WRAP"](places), source, reduce, include_self=include_self, out=out)
+
+
+def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
+    """A copy of `input` with `src` where a strided view of it would look."""
+    return _copied_into(shape.as_strided)(shape.contiguous(input), src, size, stride, storage_offset)
+
+
+def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = None) -> Any:
+    """The indices of the first `size` elements that are not zero, a row each, filled up with `fill_value`."""
+    found = NS["K"].nonzero(input._a)[:size]
+    result = np.full((size, input._a.ndim), fill_value, np.int64)
+    result[: len(found)] = found
+    return deliver("nonzero_static", out, NS["WRAP"](result))
 
 
 def _index(indices: Any, array: Any) -> Any:

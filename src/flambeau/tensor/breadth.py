@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.autograd.runtime import thread
 from flambeau.autograd.views import bump, check_writable
-from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, shape, sorting, special
+from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, shape, sorting, special, windows
 from flambeau.ops import index as indexing
 from flambeau.ops import scatter as places
 from flambeau.tensor.inplace import in_place, shadow
@@ -56,6 +56,8 @@ class Places:
     scatter_, scatter_add_, scatter_reduce_ = in_place(scatter), in_place(scatter_add), in_place(scatter_reduce)
     index_add_, index_copy_ = in_place(index_add), in_place(index_copy)
     index_fill_, index_put_ = in_place(index_fill), in_place(index_put)
+    index_reduce, index_reduce_ = places.index_reduce, in_place(places.index_reduce)
+    as_strided_scatter, nonzero_static = places.as_strided_scatter, places.nonzero_static
     masked_scatter_, put_ = in_place(masked_scatter), in_place(put)
 
 
@@ -135,6 +137,12 @@ class Matrices:
     qr, svd, pinverse = algebra.legacy_qr, algebra.legacy_svd, algebra.pinverse
     matrix_exp, matrix_power = algebra.matrix_exp, algebra.matrix_power
     triangular_solve, lu_solve = algebra.triangular_solve, algebra.legacy_lu_solve
+
+
+class Signals:
+    """Fourier transforms of windows of a signal, and their inverse."""
+
+    stft, istft = windows.stft, windows.istft
 
 
 class Special:

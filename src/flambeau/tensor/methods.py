@@ -28,7 +28,7 @@ from flambeau.ops import softmax as softmaxes
 from flambeau.ops.core import operator_of
 from flambeau.ops.dims import size_of
 from flambeau.tensor import inplace
-from flambeau.tensor.breadth import Matrices, NewShapes, Ordering, Places, Special
+from flambeau.tensor.breadth import Matrices, NewShapes, Ordering, Places, Signals, Special
 from flambeau.tensor.inplace import in_place
 
 
@@ -510,7 +510,7 @@ class Functions:
 
 
 class Methods(
-    Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matrices, Special, Conversions, Functions, Writes
+    Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matrices, Signals, Special, Conversions, Functions, Writes
 ):
     """All of them."""
 
