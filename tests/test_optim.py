@@ -377,3 +377,26 @@ def test_a_parabola_is_descended(cls):
         (p * p).sum().backward()
         opt.step()
     assert (p * p).sum().item() < 0.9 * before
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_finds_the_minimum(search):
+    p = torch.nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+    opt = torch.optim.LBFGS([p], lr=1 if search else 0.001, max_iter=50, line_search_fn=search)
+
+    def closure():
+        opt.zero_grad()
+        loss = (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
+        loss.backward()
+        return loss
+
+    first = opt.step(closure).item()
+    for _ in range(3):
+        last = opt.step(closure).item()
+    assert last < first
+    if search:
+        assert last < 1e-6
+    again = torch.optim.LBFGS([torch.nn.Parameter(p.detach().clone())])
+    again.load_state_dict(opt.state_dict())
+    with pytest.raises(ValueError):
+        torch.optim.LBFGS([{"params": [p]}, {"params": [torch.nn.Parameter(torch.ones(1))]}])

@@ -86,3 +86,29 @@ def test_state_dicts_have_one_layout(name, options):
                 assert str(mine[key].dtype) == str(value.dtype) and mine[key].shape == value.shape
                 np.testing.assert_allclose(mine[key].numpy(), value.numpy(), rtol=1e-5, atol=1e-7)
     assert repr(steps(flambeau, name, options, 3)[1]) == repr(steps(torch, name, options, 3)[1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs(search, seed):
+    """The same points, after the same number of evaluations."""
+    n, lr = 3 + seed, 0.1 if search is None else (1, 5, 0.001)[seed % 3]
+    results = []
+    for lib in (torch, flambeau):
+        rng = np.random.default_rng(seed)
+        matrix, start = lib.tensor(rng.standard_normal((n, n))), lib.tensor(rng.standard_normal(n))
+        p = lib.nn.Parameter(start)
+        opt = lib.optim.LBFGS([p], lr=lr, line_search_fn=search, max_iter=8)
+
+        def closure(lib=lib, p=p, opt=opt, matrix=matrix):
+            opt.zero_grad()
+            y = matrix @ p
+            loss = (y * y).sum() * 0.1 + (1 - p.cos()).sum() + (p**4).sum() * 0.01
+            loss.backward()
+            return loss
+
+        for _ in range(3):
+            opt.step(closure)
+        results.append((p.detach().numpy(), opt.state[p]["func_evals"], opt.state[p]["n_iter"]))
+    np.testing.assert_allclose(results[1][0], results[0][0], atol=1e-10)
+    assert results[1][1:] == results[0][1:]

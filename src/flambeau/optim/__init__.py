@@ -15,6 +15,7 @@ from flambeau.optim.adam import Adam as Adam
 from flambeau.optim.adam import AdamW as AdamW
 from flambeau.optim.adamax import Adamax as Adamax
 from flambeau.optim.asgd import ASGD as ASGD
+from flambeau.optim.lbfgs import LBFGS as LBFGS
 from flambeau.optim.nadam import NAdam as NAdam
 from flambeau.optim.optimizer import Optimizer as Optimizer
 from flambeau.optim.radam import RAdam as RAdam
