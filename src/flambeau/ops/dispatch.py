@@ -112,6 +112,8 @@ def operator(op: Op, args: tuple, out: Any = None) -> Any:
     """`general` for Python's operators: an operand of a foreign type gets its own say."""
     for value, kind in zip(args, op.kinds, strict=True):
         if kind == TENSOR and not isinstance(value, (NS["Tensor"], *NUMBER)):
+            if op.name == "eq" and isinstance(value, np.ndarray):
+                return general(op, tuple(wrap(a) if isinstance(a, np.ndarray) else a for a in args), out)
             return NotImplemented
     return general(op, args, out)
 
@@ -394,7 +396,23 @@ def find_override(op: Op, args: tuple) -> Any:
     if not found:
         return None
     found.sort(key=lambda cls: -len(cls.__mro__))
-    return call_overrides(op.function, found, args)  # type: ignore[attr-defined]
+    passed, named = _as_called(op, args)
+    return call_overrides(op.function, found, passed, named)  # type: ignore[attr-defined]
+
+
+def _as_called(op: Op, args: tuple) -> tuple[tuple, dict]:
+    """The arguments as a program would pass them: without defaults at the end, keyword-only ones by name."""
+    passed: list[Any] = []
+    named: dict[str, Any] = {}
+    defaults = [p.default for p in op.signature.parameters.values()]
+    for name, value, default in zip(op.parameters, args, defaults, strict=True):
+        if name not in op.keywords:
+            passed.append(value)
+        elif value is not default:
+            named[name] = value
+    while passed and passed[-1] is defaults[len(passed) - 1]:
+        passed.pop()
+    return tuple(passed), named
 
 
 def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs: dict | None = None) -> Any:

@@ -495,7 +495,7 @@ offer("ones_like", lambda a: NS["WRAP"](np.ones_like(a._a)))
 offer("full_like", lambda a, value: NS["WRAP"](np.full_like(a._a, value)))
 
 
-@op(elementwise=True, holomorphic=False, grad_name="SelectBackward0")
+@op(elementwise=True, holomorphic=False, view=True, grad_name="SelectBackward0")
 def real(k, input: Tensor):
     """The real parts; of a real tensor itself."""
     return k.real(input)
@@ -506,7 +506,7 @@ def _(k, g):
     return g
 
 
-@op(elementwise=True, holomorphic=False, grad_name="SelectBackward0")
+@op(elementwise=True, holomorphic=False, view=True, grad_name="SelectBackward0")
 def imag(k, input: Tensor):
     """The imaginary parts of a complex tensor."""
     if input.dtype.kind != "c":

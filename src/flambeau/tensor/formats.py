@@ -105,5 +105,5 @@ def dtype_of_type(type_: Any) -> dtypes.dtype:
     if name == "Tensor":
         return dtypes.get_default_dtype()
     if name not in _WORDS:
-        raise ValueError(f"invalid type: '{type_}'")
+        raise ValueError(f"type(): there is no tensor type '{type_}'")
     return _WORDS[name]

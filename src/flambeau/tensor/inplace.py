@@ -86,12 +86,13 @@ def store(self: Any, result: Any, name: str) -> None:
     have, want = result._a, self._a
     if have.shape != want.shape:
         raise RuntimeError(
-            f"{name}: output with shape {list(want.shape)} doesn't match the broadcast shape {list(have.shape)}"
+            f"{name}: the result has the shape {list(have.shape)}, which can't be written into {list(want.shape)}"
         )
     if have.dtype != want.dtype:
         if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
             raise RuntimeError(
-                f"{name}: result type {_type_word(have)} can't be cast to the desired output type {_type_word(want)}"
+                f"{name}: the result is {_type_word(have)}, which can't be written into a tensor of "
+                f"{_type_word(want)}; convert one of them"
             )
         if result._node is not None:
             result = NS["OPS"].to_numpy_dtype(result, want.dtype)
@@ -138,7 +139,7 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
         np.broadcast_to(src._a, shape)
     except ValueError:
         raise RuntimeError(
-            f"copy_(): can't write {describe(src)} into {describe(self)}: the size of the source must match or broadcast"
+            f"copy_(): can't write {describe(src)} into {describe(self)}: the sizes must agree or broadcast"
         ) from None
     if self._shared is not None and src._shared is self._shared and src is not self:
         refuse_partial_overlap(self, src, "copy_")
@@ -178,14 +179,14 @@ def fill_(self: Any, value: Any) -> Any:
     if isinstance(value, NS["Tensor"]):
         if value._a.ndim:
             raise RuntimeError(
-                f"fill_ only supports 0-dimension value tensor but got tensor with {value._a.ndim} dimensions."
+                f"fill_(): the value must be a number or a tensor without dimensions, got {value._a.ndim} of them"
             )
         return copy_(self, value)
     check_writable(self, "fill_", thread.grad, True)
     if not isinstance(value, (bool, int, float, complex, np.generic)):
-        raise TypeError(f"fill_(): argument 'value' must be a number or a Tensor, not {type(value).__name__}")
+        raise TypeError(f"fill_(): the value must be a number or a Tensor, got {type(value).__name__}")
     if isinstance(value, complex) and self._a.dtype.kind != "c":
-        raise RuntimeError("value cannot be converted to type without overflow: a complex number into a real tensor")
+        raise RuntimeError("fill_(): a complex number can't be written into a real tensor")
     self._a.fill(value)
     written(self, forget(self, "FillBackward2")) if thread.grad else bump(self)
     return self
@@ -204,15 +205,16 @@ def write_out(name: str, out: Any, result: Any) -> None:
     have, want = result._a, out._a
     if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
         raise RuntimeError(
-            f"{name}(): result type {_type_word(have)} can't be cast to the desired output type {_type_word(want)}"
+            f"{name}: the result is {_type_word(have)}, which can't be written into a tensor of "
+            f"{_type_word(want)}; convert one of them"
         )
     if have.shape != want.shape:
         if want.size:
             import warnings
 
             warnings.warn(
-                f"An output with one or more elements was resized since it had shape {list(want.shape)}, which does not "
-                f"match the required output shape {list(have.shape)}. Pass an empty tensor to have it sized for you",
+                f"out= has the shape {list(want.shape)}, the result {list(have.shape)}: out was resized, which "
+                "will become an error. Pass an empty tensor to have it sized",
                 UserWarning,
                 stacklevel=4,
             )

@@ -64,20 +64,29 @@ class Operators:
         return compare.bitwise_not(self)
 
     def __pow__(self, exponent: Any) -> Any:
+        if isinstance(exponent, np.ndarray):
+            return NotImplemented
         return arithmetic.pow(self, exponent)
 
     def __rpow__(self, base: Any) -> Any:
+        if isinstance(base, np.ndarray):
+            return NotImplemented
         return arithmetic.pow(base, self)
 
     def __rtruediv__(self, other: Any) -> Any:
-        return arithmetic.mul(elementwise.reciprocal(self), other)
+        inverse = elementwise.reciprocal(self)
+        return inverse * other if isinstance(other, np.ndarray) else arithmetic.mul(inverse, other)
 
     __rdiv__ = __rtruediv__
 
     def __rfloordiv__(self, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            return NotImplemented
         return arithmetic.floor_divide(other, self)
 
     def __rmod__(self, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            return NotImplemented
         return arithmetic.remainder(other, self)
 
     def __rmatmul__(self, other: Any) -> Any:
@@ -365,7 +374,7 @@ class Conversions:
 
     def new(self, *args: Any, **kwargs: Any) -> Any:
         """`Tensor(...)` in this tensor's dtype."""
-        from flambeau.tensor.tensor import legacy_array
+        from flambeau.tensor.elsewhere import legacy_array
 
         if kwargs.get("device") is not None:
             require(kwargs["device"])
@@ -510,7 +519,18 @@ class Functions:
 
 
 class Methods(
-    Operators, Shapes, Reductions, Ordering, Places, NewShapes, Matrices, Signals, Special, Conversions, Functions, Writes
+    Operators,
+    Shapes,
+    Reductions,
+    Ordering,
+    Places,
+    NewShapes,
+    Matrices,
+    Signals,
+    Special,
+    Conversions,
+    Functions,
+    Writes,
 ):
     """All of them."""
 

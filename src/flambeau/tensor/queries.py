@@ -47,7 +47,7 @@ def is_storage(obj: Any) -> bool:
 
 def _tensor(name: str, input: Any) -> Any:
     if not isinstance(input, Tensor):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        raise TypeError(f"{name}(): input must be a Tensor, got {type(input).__name__}")
     return input
 
 
@@ -96,7 +96,7 @@ def is_nonzero(input: Any) -> bool:
     array = _tensor("is_nonzero", input)._a
     if array.size != 1:
         what = "no values" if array.size == 0 else "more than one value"
-        raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        raise RuntimeError(f"a tensor with {what} is neither true nor false; use .any() or .all()")
     return bool(array.reshape(-1)[0])
 
 

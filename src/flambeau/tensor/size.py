@@ -50,5 +50,5 @@ class Size(tuple):
 
 def _length(n: Any, i: int) -> int:
     if not hasattr(n, "__index__"):
-        raise TypeError(f"torch.Size() takes an iterable of 'int' (item {i} is '{type(n).__name__}')")
+        raise TypeError(f"torch.Size is made of ints, but item {i} is a {type(n).__name__}")
     return n.__index__()

@@ -53,7 +53,7 @@ class UntypedStorage:
     def resize_(self, size: int) -> None:
         """Refused: memory belongs to NumPy arrays, which keep their size."""
         if size != self.nbytes():
-            raise RuntimeError("Trying to resize storage that is not resizable: use Tensor.resize_ instead")
+            raise RuntimeError("this storage can't be resized; use Tensor.resize_()")
 
 
 class TypedStorage(UntypedStorage):
@@ -114,7 +114,7 @@ class Memory:
         from flambeau.ops.dims import size_of
 
         if self._node is not None:  # type: ignore[attr-defined]
-            raise RuntimeError("cannot resize variables that require grad")
+            raise RuntimeError("resize_(): a tensor that requires grad can't be resized; detach() it first")
         shape = size_of(sizes)
         n = int(np.prod(shape, dtype=np.int64))
         memory = memory_of(self._a)[self.storage_offset() :]  # type: ignore[attr-defined]
@@ -154,7 +154,9 @@ class Memory:
     def apply_(self, callable: Any) -> Any:
         """Replaces each element by `callable(element)`; slow, for the CPU only."""
         if self._node is not None:  # type: ignore[attr-defined]
-            raise RuntimeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
+            raise RuntimeError(
+                "apply_(): a Python function is not recorded, but the tensor requires grad; call it on .detach()"
+            )
         for place in np.ndindex(self._a.shape):
             self._a[place] = callable(self._a[place].item())
         bump(self)
@@ -163,7 +165,9 @@ class Memory:
     def map_(self, tensor: Any, callable: Any) -> Any:
         """Replaces each element by `callable(element, other)`, the other from `tensor`, broadcast."""
         if self._node is not None or tensor._node is not None:  # type: ignore[attr-defined]
-            raise RuntimeError("Can't call map_() on Variable that requires grad. Use var.detach().map_() instead.")
+            raise RuntimeError(
+                "map_(): a Python function is not recorded, but the tensor requires grad; call it on .detach()"
+            )
         other = np.broadcast_to(tensor._a, self._a.shape)
         for place in np.ndindex(self._a.shape):
             self._a[place] = callable(self._a[place].item(), other[place].item())
@@ -206,5 +210,5 @@ class Memory:
         try:
             np.broadcast_to(np.empty(shape, bool), self._a.shape)
         except ValueError:
-            raise RuntimeError(f"size {list(shape)} is not expandable to size {list(self._a.shape)}.") from None
+            raise RuntimeError(f"size {list(shape)} can't be broadcast to {list(self._a.shape)}") from None
         return sum_to_shape(self, shape)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.autograd import views
-from flambeau.autograd.graph import Node, Pick, RemovableHandle, public_edge
-from flambeau.autograd.runtime import LEAF, NS, thread
+from flambeau.autograd.graph import public_edge
+from flambeau.autograd.runtime import LEAF, NS
 from flambeau.devices import CPU, device, require
 from flambeau.ops import index as indexing
-from flambeau.ops.dispatch import wrap
+from flambeau.tensor.elsewhere import Elsewhere, legacy_array
+from flambeau.tensor.history import History
 from flambeau.tensor.methods import Methods
 from flambeau.tensor.size import Size
 from flambeau.tensor.storage import Memory
 
 
-class Tensor(Methods, Memory):
+class Tensor(Methods, History, Memory, Elsewhere):
     """An array of one dtype with automatic differentiation.
 
     `Tensor(2, 3)` makes a float32 tensor of zeros of that shape, `Tensor([1, 2])` one of these values. `torch.tensor`
@@ -52,13 +51,12 @@ class Tensor(Methods, Memory):
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return object.__new__(cls)
-
-    def __init__(self, *args: Any, device: Any = None) -> None:
+    def __new__(cls, *args: Any, device: Any = None) -> Any:
         if device is not None:
             require(device)
+        self = object.__new__(cls)
         self._a = legacy_array(args, None)
+        return self
 
     @staticmethod
     def _make_subclass(cls: type, data: Any, require_grad: bool = False, **kwargs: Any) -> Any:
@@ -88,7 +86,7 @@ class Tensor(Methods, Memory):
         from flambeau.ops.dims import wrap_dim
 
         if not self._a.ndim:
-            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+            raise IndexError(f"dim {dim} is out of range: a tensor without dimensions has none")
         return self._a.shape[wrap_dim(dim, self._a.ndim)]
 
     @property
@@ -210,197 +208,6 @@ class Tensor(Methods, Memory):
             and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
         )
 
-    # autograd
-
-    @property
-    def requires_grad(self) -> bool:
-        """Whether gradients are computed for this tensor."""
-        if self._node is not None:
-            return True
-        base = self._base  # a view that has no history of its own says what its base says
-        return base is not None and base._node is not None
-
-    @requires_grad.setter
-    def requires_grad(self, value: bool) -> None:
-        if isinstance(self._node, Node):
-            value = False  # refused, whatever the value: a result's flag follows from its operands'
-        self.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
-        """Sets whether this leaf gets gradients; floating-point and complex tensors only."""
-        if requires_grad.__class__ is not bool:
-            raise TypeError(f"requires_grad_(): expected a bool, not {type(requires_grad).__name__}")
-        if isinstance(self._node, Node):
-            if not requires_grad:
-                raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
-                    "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
-                )
-            return self
-        if requires_grad and self._a.dtype.kind not in "fcV":
-            raise RuntimeError(
-                f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}"
-            )
-        if requires_grad and self._inference and not thread.inference:
-            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
-        self._node = LEAF if requires_grad else None
-        return self
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether the tensor was made by the user and not by a recorded operation."""
-        return self._node is None or self._node is LEAF
-
-    @property
-    def grad_fn(self) -> Any:
-        """The recorded operation that made the tensor; None for a leaf."""
-        node = self._node
-        if node is None or node is LEAF:
-            return None
-        return (node.edges[0] if node.__class__ is Pick else node).shown()
-
-    @property
-    def output_nr(self) -> int:
-        """Which output of `grad_fn` this is."""
-        return self._node.index if self._node.__class__ is Pick else 0
-
-    @property
-    def grad(self) -> Any:
-        """The accumulated gradient of a leaf (or of a tensor with `retain_grad`); None before backward."""
-        grad = self._grad
-        if grad is None and isinstance(self._node, Node) and not self.retains_grad:
-            import warnings
-
-            warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
-                "populated during autograd.backward(). Call .retain_grad() on it if you want it.",
-                UserWarning,
-                stacklevel=2,
-            )
-        return grad
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise TypeError(
-                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
-                )
-            if value is self:
-                raise RuntimeError("can't assign Variable as its own grad")
-            if value._a.shape != self._a.shape:
-                raise RuntimeError(
-                    f"assigned grad has data of a different size: got {list(value._a.shape)}, expected {list(self._a.shape)}"
-                )
-            if value._a.dtype != self._a.dtype:
-                raise RuntimeError(
-                    f"assigned grad has data of a different type: got {value.dtype}, expected {self.dtype}"
-                )
-        self._grad = value
-
-    @grad.deleter
-    def grad(self) -> None:
-        self._grad = None
-
-    @property
-    def data(self) -> Any:
-        """The same memory without history. Writing to it is not tracked."""
-        other = _like_class(self)
-        other._a = self._a
-        return other
-
-    @data.setter
-    def data(self, value: Any) -> None:
-        if not isinstance(value, Tensor):
-            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if self._node is not None and value._a.dtype.kind not in "fcV":
-            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
-        self._a = value._a
-
-    @property
-    def _version(self) -> int:
-        if self._inference:
-            raise RuntimeError("Inference tensors do not track version counter.")
-        return views.version(self)
-
-    @property
-    def retains_grad(self) -> bool:
-        """Whether `retain_grad` keeps the gradient of this non-leaf."""
-        node = self._node
-        if not isinstance(node, Node) or node.retains is None:
-            return False
-        ref = node.retains.get(0)
-        return ref is not None and ref() is self
-
-    def retain_grad(self) -> None:
-        """Keeps the gradient of this non-leaf in `grad` at backward."""
-        import weakref
-
-        if self._node is None:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if isinstance(self._node, Node) and not self.retains_grad:
-            NS["HOOKED"] = True
-            self._node.retains = {0: weakref.ref(self)}
-
-    def detach(self) -> Any:
-        """The same memory without history; writes in place are seen by both."""
-        other = _like_class(self)
-        other._a = self._a
-        views.make_alias(other, self)
-        return other
-
-    def detach_(self) -> Any:
-        """Takes this tensor out of the graph that made it."""
-        if self._base is not None and self._node is not None:
-            raise RuntimeError(
-                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel, see its notes"
-            )
-        self._node = None
-        return self
-
-    def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
-    ) -> None:
-        """Computes the gradients of this tensor with respect to the graph's leaves and adds them to their `grad`.
-
-        `gradient` is needed unless this is a single number. `retain_graph` keeps the graph for a second time,
-        `create_graph` records the backward pass, `inputs` limits the accumulation to these tensors.
-        """
-        from flambeau.autograd.api import backward
-
-        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
-
-    def register_hook(self, hook: Callable) -> Any:
-        """Calls `hook(grad)` when this tensor's gradient is computed; what it returns replaces the gradient."""
-        node = self._node
-        if node is None:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if node is LEAF:
-            if self._hooks is None:
-                self._hooks = OrderedDict()
-            return RemovableHandle.add(self._hooks, hook)
-        if node.tensor_hooks is None:
-            node.tensor_hooks = {0: OrderedDict()}
-        return RemovableHandle.add(node.tensor_hooks[0], hook)
-
-    def register_post_accumulate_grad_hook(self, hook: Callable) -> Any:
-        """Calls `hook(tensor)` after this leaf's gradient was accumulated."""
-        if self._node is None:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self._node is not LEAF:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        if self._post_hooks is None:
-            self._post_hooks = OrderedDict()
-        return RemovableHandle.add(self._post_hooks, hook)
-
-    @property
-    def _backward_hooks(self) -> Any:
-        return self._hooks
-
-    @_backward_hooks.setter
-    def _backward_hooks(self, hooks: Any) -> None:
-        self._hooks = hooks
-
     def _is_view(self) -> bool:
         return self._base is not None
 
@@ -413,25 +220,27 @@ class Tensor(Methods, Memory):
 
     def __len__(self) -> int:
         if not self._a.ndim:
-            raise TypeError("len() of a 0-d tensor")
+            raise TypeError("len(): a 0-d tensor has no length")
         return self._a.shape[0]
 
     def __iter__(self) -> Any:
         if not self._a.ndim:
-            raise TypeError("iteration over a 0-d tensor")
+            raise TypeError("a 0-d tensor can't be iterated over; use .item() for its value")
         return iter(self.unbind(0))
 
     def __bool__(self) -> bool:
         if self._a.size != 1:
             if self._a.size == 0:
-                raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
-            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+                raise RuntimeError("a tensor without elements is neither true nor false; ask for .numel()")
+            raise RuntimeError(
+                f"a tensor of shape {list(self._a.shape)} is neither true nor false; use .any() or .all()"
+            )
         return bool(self._a.reshape(-1)[0])
 
     def item(self) -> Any:
         """The value of a tensor of one element as a Python number."""
         if self._a.size != 1:
-            raise RuntimeError(f"a Tensor with {self._a.size} elements cannot be converted to Scalar")
+            raise RuntimeError(f"only a tensor of one element can become a number, this one has {self._a.size}")
         value = self._a.item()
         return value if isinstance(value, (bool, int, float, complex)) else float(value)
 
@@ -451,7 +260,9 @@ class Tensor(Methods, Memory):
 
     def __index__(self) -> int:
         if self._a.dtype.kind not in "iub" or self._a.size != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
+            raise TypeError(
+                f"an index needs an integer tensor of one element, got {self.dtype} of shape {list(self._a.shape)}"
+            )
         return int(self._a.item())
 
     def tolist(self) -> Any:
@@ -462,7 +273,7 @@ class Tensor(Methods, Memory):
     def __contains__(self, element: Any) -> bool:
         if isinstance(element, (Tensor, int, float, complex, bool)):
             return bool((self == element).any().item())
-        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+        raise RuntimeError(f"`in` asks for a Tensor or a number, got {type(element).__name__}")
 
     def __getitem__(self, index: Any) -> Any:
         return indexing.getitem(self, index)
@@ -488,113 +299,11 @@ class Tensor(Methods, Memory):
     def __dir__(self) -> list[str]:
         return sorted(set(dir(type(self))) | set(self.__dict__))
 
-    def __deepcopy__(self, memo: dict) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage"
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        import copy
-
-        other = _like_class(self)
-        other._a = _copy_dense(self._a)
-        other._node = self._node
-        memo[id(self)] = other
-        if self._grad is not None:
-            other._grad = copy.deepcopy(self._grad, memo)
-        for name, value in self.__dict__.items():
-            if name not in _OWN:
-                other.__dict__[name] = copy.deepcopy(value, memo)
-        return other
-
-    def __reduce_ex__(self, protocol: Any) -> tuple:
-        if not self.is_leaf:
-            raise RuntimeError("only leaf tensors can be pickled: call .detach() first")
-        extra = {name: value for name, value in self.__dict__.items() if name not in _OWN}
-        return _rebuild, (type(self), self._a if self._a.base is None else self._a.copy(), self._node is LEAF, extra)
-
-    # NumPy
-
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The same memory as a NumPy array. A tensor that requires grad must be detached first (or `force=True`)."""
-        if self._node is not None and thread.grad and not force:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if self.dtype is dtypes.bfloat16:
-            raise TypeError("Got unsupported ScalarType BFloat16")
-        return self._a
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
-    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
-        return wrap(
-            np.asarray(array).astype(np.uint8) if array.dtype == bool and context is None else np.asarray(array)
-        )
-
-    @property
-    def __array_interface__(self) -> dict:
-        if self._node is not None:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return self._a.__array_interface__
-
-    def __dlpack__(
-        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
-    ) -> Any:
-        if self._node is not None:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return self._a.__dlpack__() if max_version is None else self._a.__dlpack__(max_version=max_version)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
-
     @classmethod
     def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         from flambeau.tensor.subclass import default_torch_function
 
         return default_torch_function(cls, func, types, args, kwargs or {})
-
-
-_OWN = frozenset(
-    (
-        "_a",
-        "_node",
-        "_grad",
-        "_base",
-        "_shared",
-        "_stamp",
-        "_writes",
-        "_cell",
-        "_hooks",
-        "_post_hooks",
-        "_inference",
-        "_accumulator_hooks",
-        "_accumulator",
-        "_no_grad_view",
-        "_multi_view",
-    )
-)
-
-
-def _like_class(tensor: Any) -> Any:
-    return object.__new__(type(tensor) if type(tensor).__name__ != "Parameter" else Tensor)
-
-
-def _copy_dense(array: np.ndarray) -> np.ndarray:
-    return np.array(array, order="K")
-
-
-def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict) -> Any:
-    self: Any = object.__new__(cls)
-    self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
-    if leaf:
-        self._node = LEAF
-    self.__dict__.update(extra)
-    return self
 
 
 def _steps(array: np.ndarray) -> tuple[int, ...]:
@@ -608,39 +317,6 @@ def _steps(array: np.ndarray) -> tuple[int, ...]:
     return tuple(s // array.itemsize for s in array.strides)
 
 
-def legacy_array(args: tuple, dtype: Any) -> np.ndarray:
-    """What `Tensor(...)` holds: zeros of a shape, or the values of a sequence, in the class's dtype."""
-    d = (dtype or dtypes.get_default_dtype()).numpy
-    if not args:
-        return np.zeros((0,), d)
-    if len(args) == 1:
-        (value,) = args
-        if isinstance(value, Tensor):
-            if value._a.dtype != d:
-                raise TypeError(f"expected {dtypes.of_numpy(d)} (got {value.dtype})")
-            return value._a
-        if isinstance(value, Size):
-            return np.zeros(value, d)
-        if isinstance(value, np.ndarray):
-            return np.array(value, dtype=d)
-        if not isinstance(value, (int, np.integer)):
-            if not isinstance(value, (list, tuple, range)):
-                raise TypeError(f"new(): data must be a sequence (got {type(value).__name__})")
-            from flambeau.tensor.creation import array_of
-
-            return array_of(value, dtypes.of_numpy(d))
-    sizes = []
-    for n in args:
-        if not hasattr(n, "__index__") or isinstance(n, bool):
-            raise TypeError(
-                f"new() received an invalid combination of arguments - got {tuple(type(a).__name__ for a in args)}; pass sizes as ints, or one sequence"
-            )
-        sizes.append(n.__index__())
-    if any(n < 0 for n in sizes):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(sizes)}: {sizes}")
-    return np.zeros(sizes, d)
-
-
 NS["Tensor"] = Tensor
 NS["Parameter"] = Tensor
-__all__ = ["Tensor", "public_edge"]
+__all__ = ["Tensor", "legacy_array", "public_edge"]

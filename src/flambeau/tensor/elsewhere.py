@@ -1,0 +1,164 @@
+"""Where a tensor goes beyond this library or its own memory: NumPy, DLPack, copies, pickles, and the legacy constructor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import LEAF, NS, thread
+from flambeau.ops.dispatch import wrap
+from flambeau.tensor.size import Size
+
+
+class Elsewhere:
+    """The methods of `Tensor` by which others see it."""
+
+    _a: np.ndarray
+    _node: Any
+    _grad: Any
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError(
+                f"only leaf tensors can be copied deeply, this one was computed by {self.grad_fn.name()}; "
+                "copy.deepcopy(t.detach()), or t.clone() to stay in the graph"
+            )
+        if id(self) in memo:
+            return memo[id(self)]
+        import copy
+
+        plain = type(self) is NS["Tensor"] or type(self) is NS["Parameter"]
+        other: Any = object.__new__(NS["Tensor"] if plain else type(self))
+        other._a = _copied(self._a, memo)
+        other._node = self._node
+        memo[id(self)] = other
+        if self._grad is not None:
+            other._grad = copy.deepcopy(self._grad, memo)
+        for name, value in self.__dict__.items():
+            if name not in _OWN:
+                other.__dict__[name] = copy.deepcopy(value, memo)
+        return other
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        if not self.is_leaf:
+            raise RuntimeError("only leaf tensors can be pickled; call .detach() first")
+        extra = {name: value for name, value in self.__dict__.items() if name not in _OWN}
+        array = self._a if self._a.base is None else self._a.copy(order="K")
+        return _rebuild, (type(self), array, self._node is LEAF, extra)
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The same memory as a NumPy array. A tensor that requires grad must be detached first (or `force=True`)."""
+        if self._node is not None and thread.grad and not force:
+            raise RuntimeError("Can't call numpy() here: the tensor requires grad; use .detach().numpy()")
+        if self.dtype is dtypes.bfloat16:
+            raise TypeError("NumPy has no bfloat16; convert with .float() first")
+        return self._a
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        return wrap(
+            np.asarray(array).astype(np.uint8) if array.dtype == bool and context is None else np.asarray(array)
+        )
+
+    @property
+    def __array_interface__(self) -> dict:
+        if self._node is not None:
+            raise RuntimeError("Can't call numpy() here: the tensor requires grad; use .detach().numpy()")
+        return self._a.__array_interface__
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        if self._node is not None:
+            raise BufferError("a tensor that requires grad can't be exported; use tensor.detach()")
+        return self._a.__dlpack__() if max_version is None else self._a.__dlpack__(max_version=max_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+
+_OWN = frozenset(
+    (
+        "_a",
+        "_node",
+        "_grad",
+        "_base",
+        "_shared",
+        "_stamp",
+        "_writes",
+        "_cell",
+        "_hooks",
+        "_post_hooks",
+        "_inference",
+        "_accumulator_hooks",
+        "_accumulator",
+        "_no_grad_view",
+        "_multi_view",
+    )
+)
+
+
+def _copied(array: np.ndarray, memo: dict) -> np.ndarray:
+    """A copy of an array; those that show one memory stay together, as their copies do."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if not owner.flags.c_contiguous:
+        owner = owner.T
+    if not owner.flags.c_contiguous:
+        return np.array(array, order="K")
+    key = ("memory", id(owner if owner.base is None else owner.base))
+    kept = memo.get(key)
+    if kept is None:
+        kept = memo[key] = owner.copy()
+    if array is owner:
+        return kept
+    start = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0] if array.size else 0
+    return np.ndarray(array.shape, array.dtype, kept, start, array.strides)
+
+
+def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict) -> Any:
+    self: Any = object.__new__(cls)
+    self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
+    if leaf:
+        self._node = LEAF
+    self.__dict__.update(extra)
+    return self
+
+
+def legacy_array(args: tuple, dtype: Any) -> np.ndarray:
+    """What `Tensor(...)` holds: zeros of a shape, or the values of a sequence, in the class's dtype."""
+    d = (dtype or dtypes.get_default_dtype()).numpy
+    if not args:
+        return np.zeros((0,), d)
+    if len(args) == 1:
+        (value,) = args
+        if isinstance(value, NS["Tensor"]):
+            if value._a.dtype != d:
+                raise TypeError(f"expected a tensor of {dtypes.of_numpy(d)}, got {value.dtype}")
+            return value._a
+        if isinstance(value, Size):
+            return np.zeros(value, d)
+        if isinstance(value, np.ndarray):
+            return np.array(value, dtype=d)
+        if not isinstance(value, (int, np.integer)):
+            if not isinstance(value, (list, tuple, range)):
+                raise TypeError(f"new(): a sequence is needed, got {type(value).__name__}")
+            from flambeau.tensor.creation import array_of
+
+            return array_of(value, dtypes.of_numpy(d))
+    sizes = []
+    for n in args:
+        if not hasattr(n, "__index__") or isinstance(n, bool):
+            raise TypeError(f"new() takes sizes as ints, or one sequence; got {tuple(type(a).__name__ for a in args)}")
+        sizes.append(n.__index__())
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(f"new(): a size can't be negative, got {sizes}")
+    return np.zeros(sizes, d)
