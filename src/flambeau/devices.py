@@ -25,18 +25,18 @@ class device:
         elif isinstance(type, int):
             type, index = "cuda", type
         if not isinstance(type, str):
-            raise TypeError(f"device(): argument 'type' must be str or int, not {type.__class__.__name__}")
+            raise TypeError(f"device(): a device is given as str or int, got {type.__class__.__name__}")
         name, _, number = type.partition(":")
         if number:
             if index is not None:
                 raise RuntimeError(
-                    f"type (string) must not include an index because index was passed explicitly: {type}"
+                    f"device(): '{type}' names an index, and another index came besides; give one of them"
                 )
             if not number.isdigit():
-                raise RuntimeError(f"Invalid device string: '{type}'; expected for example 'cpu' or 'cuda:0'")
+                raise RuntimeError(f"device(): '{type}' names no device; write for example 'cpu' or 'cuda:0'")
             index = int(number)
         if name not in _TYPES:
-            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string: {type}")
+            raise RuntimeError(f"device(): '{type}' does not begin with a device type: {', '.join(_TYPES)}")
         self.type = name
         self.index = index
 

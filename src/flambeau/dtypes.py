@@ -97,11 +97,11 @@ def of_numpy(storage: Any) -> dtype:
     found = dtype._by_numpy.get(storage) or _ALIASES.get(storage)
     if found is None:
         if storage.byteorder not in "=|" and storage.newbyteorder("=") in dtype._by_numpy:
-            raise ValueError("given numpy array has byte order different from the native byte order; convert it first")
-        raise TypeError(
-            f"can't convert np.ndarray of type {storage}. The supported types are: float64, float32, float16, "
-            "complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool"
-        )
+            raise ValueError(
+                "the array's byte order is not this machine's; convert it with "
+                "array.astype(array.dtype.newbyteorder('='))"
+            )
+        raise TypeError(f"no dtype holds NumPy's {storage}; convert to a float, complex, integer or bool type first")
     return found
 
 
@@ -119,7 +119,7 @@ def get_default_dtype() -> dtype:
 def set_default_dtype(d: dtype) -> None:
     """Makes `d` the dtype that Python floats become; a TypeError unless it is a floating-point type."""
     if not isinstance(d, dtype) or not d.is_floating_point:
-        raise TypeError(f"only floating-point types are supported as the default type, got {d!r}")
+        raise TypeError(f"set_default_dtype(): a floating-point dtype is needed, got {d!r}")
     _Default.dtype = d
 
 
@@ -173,7 +173,9 @@ def of_scalar(value: Any) -> dtype:
 
 
 def result_dtype(full: list[dtype], zero_dim: list[dtype], scalars: list[dtype]) -> dtype:
-    """The type of an operation on tensors, zero-dim tensors and Python numbers: a lower class only counts by its category."""
+    """The type of an operation on tensors, zero-dim tensors and Python numbers: a lower class only counts by its
+    category.
+    """
     result: dtype | None = None
     for group in (full, zero_dim, scalars):
         current: dtype | None = None
@@ -216,11 +218,15 @@ class _Info:
 
 
 class finfo(_Info):
-    """Numerical limits of a floating-point type: `bits`, `eps`, `max`, `min`, `tiny`, `smallest_normal`, `resolution`."""
+    """Numerical limits of a floating-point type: `bits`, `eps`, `max`, `min`, `tiny`, `smallest_normal`,
+    `resolution`.
+    """
 
     def __init__(self, type: dtype | None = None) -> None:
         if type is not None and not (type.is_floating_point or type.is_complex):
-            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{type}'")
+            raise TypeError(
+                f"finfo(): a floating-point or complex dtype is needed, got {type}; iinfo() is for integers"
+            )
         super().__init__(type, ml_dtypes.finfo, ("eps", "max", "min", "tiny", "smallest_normal", "resolution"))
 
     def __repr__(self) -> str:
@@ -235,7 +241,7 @@ class iinfo(_Info):
 
     def __init__(self, type: dtype) -> None:
         if type.kind not in "ui":
-            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
+            raise TypeError(f"iinfo(): an integer dtype is needed, got {type}; finfo() is for floating-point types")
         super().__init__(type, np.iinfo, ("max", "min"))
 
     def __repr__(self) -> str:

@@ -84,7 +84,7 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     words = {"default": 0, "warn": 1, "error": 2}
     level = words.get(debug_mode, -1) if isinstance(debug_mode, str) else debug_mode
     if level not in (0, 1, 2):
-        raise RuntimeError(f"invalid value of debug_mode, expected `default`, `warn`, `error`, but got {debug_mode}")
+        raise RuntimeError(f"debug_mode must be 'default', 'warn' or 'error', got {debug_mode!r}")
     _settings.update(deterministic=level > 0, warn_only=level == 1)
 
 

@@ -22,7 +22,7 @@ class Variable(metaclass=_VariableMeta):
         if data is None:
             return NS["Tensor"](0)
         if not isinstance(data, NS["Tensor"]):
-            raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+            raise TypeError(f"Variable(): data must be a Tensor, got {type(data).__name__}")
         result = data.detach()
         if requires_grad and not volatile:
             result.requires_grad_()

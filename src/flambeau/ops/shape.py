@@ -71,7 +71,8 @@ def view_op(k, input: Tensor, shape):
     base = result.base
     if (base is None or (base is not input and base is not input.base)) and result is not input and input.size:
         raise RuntimeError(
-            f"no view of a {list(input.shape)} tensor with these strides has the shape {list(shape)}: its elements do not lie "
+            f"no view of a {list(input.shape)} tensor with these strides has the shape {list(shape)}: its elements "
+            f"do not lie "
             "evenly in memory. Use .reshape(...), which copies where it must"
         )
     return result
@@ -160,7 +161,8 @@ def expand_op(k, input: Tensor, shape):
     extra = len(shape) - input.ndim
     if extra < 0:
         raise RuntimeError(
-            f"expand(): a tensor of shape {list(input.shape)} can't lose dimensions, the size asked for is {list(shape)}"
+            f"expand(): a tensor of shape {list(input.shape)} can't lose dimensions, the size asked for is "
+            f"{list(shape)}"
         )
     full = []
     for i, n in enumerate(shape):
@@ -168,7 +170,8 @@ def expand_op(k, input: Tensor, shape):
         if n == -1:
             if have is None:
                 raise RuntimeError(
-                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
+                    f"expand(): -1 keeps a length that is there, but dimension {i} of {list(shape)} is a new one; "
+                    "give its length"
                 )
             n = have
         if n < 0:

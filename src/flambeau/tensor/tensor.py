@@ -306,6 +306,15 @@ class Tensor(Methods, History, Memory, Elsewhere):
         return default_torch_function(cls, func, types, args, kwargs or {})
 
 
+def _real(value: Any, what: str) -> Any:
+    """The value, if it is no complex number with an imaginary part."""
+    if isinstance(value, complex):
+        if value.imag:
+            raise RuntimeError(f"the complex number {value} can't be converted to {what}; take .real or abs() first")
+        return value.real
+    return value
+
+
 def _steps(array: np.ndarray) -> tuple[int, ...]:
     """Strides in elements, as PyTorch counts them: NumPy leaves those of empty arrays undefined."""
     if array.size == 0:

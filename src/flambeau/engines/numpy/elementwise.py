@@ -203,7 +203,7 @@ def round(a: Any, decimals: int = 0) -> Any:
 def positive(a: Any) -> Any:
     """`a` itself."""
     if a.dtype.kind == "b":
-        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+        raise RuntimeError("unary +: bool tensors have no sign; convert to an integer type first")
     return a
 
 
@@ -253,7 +253,7 @@ def fmod_checked(a: Any, b: Any) -> Any:
 
 def _refuse_zero(a: Any, b: Any) -> None:
     if getattr(b, "dtype", np.dtype(float)).kind in "biu" and np.any(np.equal(b, 0)):
-        raise RuntimeError("ZeroDivisionError: an integer tensor is divided by zero")
+        raise RuntimeError("an integer tensor is divided by zero")
 
 
 def integer_pow(a: Any, b: Any) -> Any:

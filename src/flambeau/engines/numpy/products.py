@@ -29,7 +29,8 @@ def matmul(a: Any, b: Any) -> Any:
         shape = a.shape
         if shape[-1] != b.shape[0]:
             raise ValueError(
-                f"mat1 and mat2 shapes cannot be multiplied ({shape[-2]}x{shape[-1]} and {b.shape[0]}x{b.shape[1]})"
+                f"a {shape[-2]}x{shape[-1]} matrix can't be multiplied by a {b.shape[0]}x{b.shape[1]} one: the "
+                "first's columns must be as many as the second's rows"
             )
         rows = 1
         for n in shape[:-1]:
