@@ -162,3 +162,48 @@ def test_errors_are_pytorchs(name):
         BAD[name](torch.optim.lr_scheduler, make(torch))
     with pytest.raises(theirs.type):
         BAD[name](flambeau.optim.lr_scheduler, make(flambeau))
+
+
+@pytest.mark.parametrize("strategy, epochs", [("cos", 5), ("linear", 3), ("cos", 0)])
+def test_swa_rates(strategy, epochs):
+    results = []
+    for lib in (torch, flambeau):
+        opt = make(lib)
+        schedule = lib.optim.swa_utils.SWALR(opt, [0.01, 0.02], epochs, strategy)
+        results.append([schedule.get_last_lr()])
+        for _ in range(8):
+            opt.step()
+            schedule.step()
+            results[-1].append(schedule.get_last_lr())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("how", ["mean", "ema", "multi ema", "buffers"])
+def test_averaged_models(how):
+    found = []
+    for lib in (torch, flambeau):
+        utils = lib.optim.swa_utils
+        options = {
+            "mean": {},
+            "ema": {"avg_fn": utils.get_ema_avg_fn(0.75)},
+            "multi ema": {"multi_avg_fn": utils.get_ema_multi_avg_fn(0.75)},
+            "buffers": {"use_buffers": True},
+        }[how]
+        lib.manual_seed(0)
+        model = lib.nn.Sequential(lib.nn.Linear(3, 2), lib.nn.BatchNorm1d(2))
+        mean = utils.AveragedModel(model, **options)
+        data = [lib.randn(4, 3) for _ in range(3)]
+        for x in data:
+            model(x)
+            with lib.no_grad():
+                for p in model.parameters():
+                    p += 0.5 * x.mean()
+            mean.update_parameters(model)
+        before = {k: v.tolist() for k, v in mean.state_dict().items()}
+        utils.update_bn([(x, None) for x in data], mean)
+        found.append((before, {k: v.tolist() for k, v in mean.state_dict().items()}))
+    for theirs, mine in zip(*found, strict=True):
+        assert list(theirs) == list(mine)
+        for key in theirs:
+            want, got = torch.tensor(theirs[key]), torch.tensor(mine[key])
+            torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)

@@ -9,6 +9,7 @@
 """
 
 from flambeau.optim import lr_scheduler as lr_scheduler
+from flambeau.optim import swa_utils as swa_utils
 from flambeau.optim.adadelta import Adadelta as Adadelta
 from flambeau.optim.adagrad import Adagrad as Adagrad
 from flambeau.optim.adam import Adam as Adam
