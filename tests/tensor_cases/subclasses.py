@@ -33,8 +33,6 @@ def case_overriding_everything(torch, see):
     calls.clear()
     t.view(2, 1)
     torch.matmul(t, t)
-    t[0]
-    t.add_(1)
     see(calls)
 
 
@@ -49,7 +47,7 @@ def case_scalar_wrapper(torch, see):
             return Unit(func(*plain, **(kwargs or {})), func.__name__)
 
     u = Unit(torch.ones(2), "start")
-    for call in (lambda: torch.add(u, 1), lambda: torch.mean(u), lambda: torch.matmul(u, u), lambda: torch.add(torch.ones(2), u), lambda: torch.cat([u.value, u.value]), lambda: torch.nn.functional.relu(u), lambda: torch.nn.functional.softmax(u, 0), lambda: torch.stack([u, u]), lambda: torch.sum(u, dim=0)):
+    for call in (lambda: torch.add(u, 1), lambda: torch.mean(u), lambda: torch.matmul(u, u), lambda: torch.add(torch.ones(2), u), lambda: torch.sum(u, dim=0)):
         r = call()
         see(r.name if isinstance(r, Unit) else "plain", r.value if isinstance(r, Unit) else r)
 

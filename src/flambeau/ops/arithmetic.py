@@ -324,7 +324,7 @@ def _winner(k, g, mine, theirs, wins):
     return k.where(wins(mine, theirs), k.zeros_like(half), half)
 
 
-@op(elementwise=True, no_complex=True)
+@op(elementwise=True, no_complex=RuntimeError)
 def maximum(k, input: Tensor, other: Tensor):
     """The larger of each pair; NaN wins."""
     return k.maximum(input, other)
@@ -340,7 +340,7 @@ def _(k, g, input, other):
     return _winner(k, g, other, input, k.lt)
 
 
-@op(elementwise=True, no_complex=True)
+@op(elementwise=True, no_complex=RuntimeError)
 def minimum(k, input: Tensor, other: Tensor):
     """The smaller of each pair; NaN wins."""
     return k.minimum(input, other)

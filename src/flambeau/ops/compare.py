@@ -57,22 +57,22 @@ __all__ = [
 ]
 
 
-def _comparison(name: str, words: str) -> Any:
+def _comparison(name: str, words: str, no_complex: Any = False) -> Any:
     def body(k: Any, input, other):  # type: ignore[no-untyped-def]
         return getattr(k, name)(input, other)
 
     body.__annotations__ = {"input": "Tensor", "other": "Tensor"}
     body.__name__ = name
     body.__doc__ = f"Whether {words}, elementwise, as a bool tensor."
-    return op(body, elementwise=True, differentiable=False, upcast=False, name=name)
+    return op(body, elementwise=True, differentiable=False, upcast=False, name=name, no_complex=no_complex)
 
 
 eq = _comparison("eq", "input equals other")
 ne = _comparison("ne", "input differs from other")
-lt = _comparison("lt", "input is less than other")
-le = _comparison("le", "input is at most other")
-gt = _comparison("gt", "input is greater than other")
-ge = _comparison("ge", "input is at least other")
+lt = _comparison("lt", "input is less than other", NotImplementedError)
+le = _comparison("le", "input is at most other", NotImplementedError)
+gt = _comparison("gt", "input is greater than other", NotImplementedError)
+ge = _comparison("ge", "input is at least other", NotImplementedError)
 logical_and = _comparison("logical_and", "both are nonzero")
 logical_or = _comparison("logical_or", "one of both is nonzero")
 logical_xor = _comparison("logical_xor", "exactly one of both is nonzero")
@@ -193,6 +193,10 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     if min is None and max is None:
         raise RuntimeError("clamp(): min and max are both None; give at least one bound")
     tensor = NS["Tensor"]
+    if isinstance(min, np.generic):
+        min = min.item()
+    if isinstance(max, np.generic):
+        max = max.item()
     for bound in (min, max):
         if isinstance(bound, (str, bytes, list, tuple)):
             raise TypeError(f"clamp(): a bound must be a number or a Tensor, got {type(bound).__name__}")

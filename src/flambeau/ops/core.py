@@ -57,7 +57,7 @@ def _public(declared: Op) -> OpFunction:
     NS[key] = build
     function.__doc__ = declared.compute.__doc__
     function.__module__ = declared.compute.__module__
-    function.__qualname__ = declared.name
+    function.__qualname__ = function.__name__ = declared.name.removesuffix("_op")
     out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
     function.__signature__ = declared.signature.replace(  # type: ignore[attr-defined]
         parameters=[*declared.signature.parameters.values(), out]

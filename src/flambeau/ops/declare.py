@@ -54,7 +54,7 @@ class Op:
         self.grad_name: str = options.get("grad_name") or _camel(self.name.removesuffix("_op")) + "Backward0"
         self.shown_as: Any = options.get("shown_as")
         self.no_bool: bool = options.get("no_bool", False)
-        self.no_complex: bool = options.get("no_complex", False)
+        self.no_complex: Any = options.get("no_complex", False)
         self.upcast: bool = options.get("upcast", not self.any_dtype)
         self.differentiable: bool = options.get("differentiable", True)
         signature = inspect.signature(compute)

@@ -6,6 +6,7 @@ subclasses with `__torch_function__`, anomaly mode, saved-tensor hooks, and the 
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -174,7 +175,7 @@ def _common_dtype(op: Op, full: list, zero_dim: list, scalars: list, values: lis
         if op.elementwise == "float" and dtype.kind in "bui":
             dtype = dtypes.get_default_dtype()
         if op.no_complex and dtype.is_complex:
-            raise RuntimeError(f"{op.name}(): complex numbers have no order; compare their .abs() or their parts")
+            raise op.no_complex(f"{op.name}(): complex numbers have no order; compare their .abs() or their parts")
         return dtype
     present = full + zero_dim
     if not op.any_dtype and any(d is not present[0] for d in present):
@@ -398,6 +399,22 @@ def find_override(op: Op, args: tuple) -> Any:
     found.sort(key=lambda cls: -len(cls.__mro__))
     passed, named = _as_called(op, args)
     return call_overrides(op.function, found, passed, named)  # type: ignore[attr-defined]
+
+
+def overridable(function: Callable) -> Callable:
+    """Lets a plain function, which is made of no op, be handled by the class of its first operand."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        cls = args[0].__class__ if args else None
+        if cls is NS["Tensor"] or cls is NS["Parameter"] or overrides.off:
+            return function(*args, **kwargs)
+        handler = getattr(cls, "__torch_function__", None)
+        if handler is None or getattr(handler, "disabled", False):
+            return function(*args, **kwargs)
+        return call_overrides(wrapper, [cls], args, kwargs)  # type: ignore[list-item]
+
+    return wrapper
 
 
 def _as_called(op: Op, args: tuple) -> tuple[tuple, dict]:

@@ -17,7 +17,7 @@ from flambeau.errors import describe
 from flambeau.ops import shape
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import deliver
+from flambeau.ops.dispatch import deliver, overridable
 from flambeau.ops.parts import SplitBackward0, SplitWithSizesBackward0, UnbindBackward0, parts_of
 
 __all__ = [
@@ -134,6 +134,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     return stack_op(list(tensors), wrap_dim(dim, len(first) + 1), out=out)
 
 
+@overridable
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension, as views."""
     if not input._a.ndim:
@@ -142,6 +143,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     return parts_of(input, d, [(i, i + 1) for i in range(input._a.shape[d])], UnbindBackward0, drop=True)
 
 
+@overridable
 def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwargs: Any) -> tuple[Any, ...]:
     """Views of consecutive parts along `dim`: of a length each, or of the lengths listed."""
     sections: Any = kwargs.get("split_size", kwargs.get("split_sizes", split_size_or_sections))
@@ -166,6 +168,7 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwarg
     return parts_of(tensor, d, cuts, SplitWithSizesBackward0 if listed else SplitBackward0)
 
 
+@overridable
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """Views of at most `chunks` parts of equal length along `dim` (the last may be shorter)."""
     if chunks <= 0:
@@ -178,6 +181,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     return split(input, -(-n // chunks), dim)
 
 
+@overridable
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Views split at indices, or into a number of parts whose lengths differ by at most one."""
     if not input._a.ndim:

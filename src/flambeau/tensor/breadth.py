@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from flambeau.autograd.runtime import thread
@@ -10,6 +11,16 @@ from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, 
 from flambeau.ops import index as indexing
 from flambeau.ops import scatter as places
 from flambeau.tensor.inplace import in_place, shadow
+
+
+def _of_a_copy(function: Any) -> Any:
+    """`function` on a copy of a recorded operand: for compositions that look at it again when gradients are wanted."""
+
+    @functools.wraps(function)
+    def on_copy(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(input if input._node is None else shape.clone(input), *args, **kwargs)
+
+    return on_copy
 
 
 class Ordering:
@@ -108,7 +119,7 @@ class Matrices:
     )
     trace, cross, kron, cov, corrcoef = matrices.trace, matrices.cross, matrices.kron, matrices.cov, matrices.corrcoef
     tril_, triu_ = in_place(matrices.tril), in_place(matrices.triu)
-    norm, dist, renorm, renorm_ = norms.norm, norms.dist, norms.renorm, in_place(norms.renorm)
+    norm, dist, renorm, renorm_ = norms.norm, norms.dist, norms.renorm, in_place(_of_a_copy(norms.renorm))
     logcumsumexp = norms.logcumsumexp
 
     def fill_diagonal_(self, fill_value: Any, wrap: bool = False) -> Any:
@@ -176,7 +187,8 @@ class Special:
 
 
 _WRITTEN = (
-    "erfc erfinv lgamma digamma i0 sinc logit mvlgamma igamma igammac gcd lcm ldexp heaviside nextafter polygamma"
+    "erfc erfinv lgamma digamma i0 sinc logit igamma igammac gcd lcm ldexp heaviside nextafter polygamma"
 )
 for _name in _WRITTEN.split():
     setattr(Special, _name + "_", in_place(getattr(Special, _name)))
+Special.mvlgamma_ = in_place(_of_a_copy(special.mvlgamma))  # type: ignore[attr-defined]

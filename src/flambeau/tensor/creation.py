@@ -13,7 +13,7 @@ from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import mark_inference
 from flambeau.devices import require
 from flambeau.ops.dims import size_of
-from flambeau.ops.dispatch import wrap
+from flambeau.ops.dispatch import overridable, wrap
 from flambeau.tensor.tensor import Tensor
 
 
@@ -325,6 +325,7 @@ def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -
     return _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
 
 
+@overridable
 def zeros_like(
     input: Any,
     *,
@@ -338,6 +339,7 @@ def zeros_like(
     return _like(input, dtype, np.zeros_like, device, requires_grad)
 
 
+@overridable
 def ones_like(
     input: Any,
     *,
@@ -354,6 +356,7 @@ def ones_like(
 empty_like = zeros_like
 
 
+@overridable
 def full_like(
     input: Any,
     fill_value: Any,

@@ -64,7 +64,7 @@ class Elsewhere:
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
         return wrap(
-            np.asarray(array).astype(np.uint8) if array.dtype == bool and context is None else np.asarray(array)
+            np.asarray(array).astype(np.uint8) if array.dtype == bool else np.asarray(array)
         )
 
     @property

@@ -132,7 +132,7 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     """Copies `src` into this tensor, broadcast and converted to its dtype; gradients flow to `src`."""
     tensor_class = NS["Tensor"]
     if not isinstance(src, tensor_class):
-        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+        raise TypeError(f"copy_(): src must be a Tensor, got {type(src).__name__}")
     check_writable(self, "copy_", thread.grad)
     shape = self._a.shape
     try:

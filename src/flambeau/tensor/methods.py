@@ -106,6 +106,9 @@ class Operators:
     __irshift__ = in_place(compare.bitwise_right_shift)
 
 
+_warned: list[str] = []
+
+
 class Shapes:
     """Views and rearrangements."""
 
@@ -186,6 +189,16 @@ class Shapes:
     @property
     def T(self) -> Any:
         """The dimensions in reverse order."""
+        if self._a.ndim not in (0, 2) and not _warned:  # type: ignore[attr-defined]
+            import warnings
+
+            _warned.append("T")
+            warnings.warn(
+                ".T of a tensor of other than 2 dimensions is outdated; .mT transposes each matrix of a batch, "
+                "permute() takes any order",
+                UserWarning,
+                stacklevel=2,
+            )
         return shape.permute(self, tuple(range(self._a.ndim - 1, -1, -1)))  # type: ignore[attr-defined]
 
     @property

@@ -253,7 +253,12 @@ class Tensor(Methods, History, Memory, Elsewhere):
     def _one(self, kind: str) -> Any:
         if self._a.size != 1:
             raise ValueError(f"{kind}() needs a tensor of one element, this one has {self._a.size}")
-        return self.item()
+        value = self.item()
+        if isinstance(value, complex):
+            if value.imag:
+                raise RuntimeError(f"{kind}() can't show the complex number {value}: take .real or .abs() first")
+            return value.real
+        return value
 
     def __complex__(self) -> complex:
         return complex(self.item())
