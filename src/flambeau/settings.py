@@ -46,9 +46,9 @@ def get_num_threads() -> int:
 def set_num_threads(threads: int) -> None:
     """Sets how many threads a kernel and BLAS may use: at least one."""
     if isinstance(threads, bool) or not isinstance(threads, int):
-        raise TypeError(f"set_num_threads expects an int, but got {type(threads).__name__}")
+        raise TypeError(f"set_num_threads(): an int is needed, got {type(threads).__name__}")
     if threads <= 0:
-        raise RuntimeError(f"set_num_threads expects a positive number of threads, got {threads}")
+        raise RuntimeError(f"set_num_threads(): the number must be positive, got {threads}")
     parallel.set_num_threads(threads)
 
 
@@ -60,7 +60,7 @@ def get_num_interop_threads() -> int:
 def set_num_interop_threads(threads: int) -> None:
     """Accepted for programs that set it: operations run one after another."""
     if threads <= 0:
-        raise RuntimeError(f"set_num_interop_threads expects a positive number of threads, got {threads}")
+        raise RuntimeError(f"set_num_interop_threads(): the number must be positive, got {threads}")
     _settings["interop"] = threads
 
 

@@ -62,7 +62,7 @@ def _check(run: Any, node: Any, results: Any) -> None:
 
 
 def _report(infinite: Any, node: Any, i: int) -> str:
-    lines = [f"Function '{node.name()}' returned nan values in its {i}th output."]
+    lines = [f"{node.name()}: its {i}th gradient holds NaN."]
     if node.trace:
         lines.append(f"It was recorded in forward at:\n{node.trace.rstrip()}")
     blamed = node

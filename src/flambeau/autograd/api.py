@@ -36,7 +36,10 @@ def _root_gradients(roots: tuple, given: Any, create: bool) -> list[Any]:
             results.append([value if i == root.output_nr else None for i in range(n)] if n > 1 else value)
             continue
         if root._node is None:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
+            raise RuntimeError(
+                "element 0 of tensors does not require grad: nothing on the way to it was recorded. Some input needs "
+                "requires_grad=True, and no_grad or detach() must not stand in between"
+            )
         if g is None:
             if root._a.size != 1:
                 raise RuntimeError(

@@ -292,10 +292,11 @@ def checked_hook_result(result: Any, given: Any) -> Any:
     """A hook's replacement gradient, if it is a tensor of the same shape."""
     shape = getattr(given, "_a", given).shape
     if not isinstance(result, NS["Tensor"]):
-        raise TypeError(f"expected the hook to return a Tensor or None, got {type(result).__name__}")
+        raise TypeError(f"a hook must return a Tensor or None, got {type(result).__name__}")
     if result._a.shape != shape:
         raise RuntimeError(
-            f"a hook has changed the size of a gradient: expected {list(shape)}, got {list(result._a.shape)}"
+            f"a hook returned a gradient of shape {list(result._a.shape)} where {list(shape)} came; it must keep "
+            "the shape"
         )
     return result
 

@@ -82,7 +82,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
             raise ValueError(f"calculate_gain: the negative slope must be a number, but is {slope!r}")
         return math.sqrt(2.0 / (1 + slope**2))
     known = ", ".join(sorted(_GAIN_ONE | {"tanh", "relu", "leaky_relu", "selu"}))
-    raise ValueError(f"unsupported nonlinearity {nonlinearity!r}; there are {known}")
+    raise ValueError(f"calculate_gain: no gain is known for {nonlinearity!r}; there are {known}")
 
 
 # --- constants ----------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 @no_grad()
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill a matrix with ones on the diagonal and zeros elsewhere. ValueError unless it has 2 dimensions."""
+    """Fill a matrix as the identity: ones from corner to corner, else zeros. ValueError unless it has 2 dimensions."""
     _need_matrix("eye_", tensor)
     tensor.zero_()
     for i in range(min(tensor.shape)):
@@ -139,7 +139,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def _need_matrix(name: str, tensor: Tensor) -> None:
     if tensor.dim() != 2:
-        raise ValueError(f"{name} expects a tensor with 2 dimensions, but got shape {tuple(tensor.shape)}")
+        raise ValueError(f"{name} fills matrices, got shape {tuple(tensor.shape)}")
 
 
 # --- distributions ------------------------------------------------------------------------------------------------
@@ -167,8 +167,8 @@ def trunc_normal_(
     """
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
-            f"trunc_normal_: the mean {mean} is more than 2 standard deviations ({std}) outside [{a}, {b}], "
-            "so the distribution may be off",
+            f"trunc_normal_: with mean={mean} and std={std} hardly any number falls into [{a}, {b}]; what is "
+            "drawn there is far from normal",
             stacklevel=2,
         )
     inside = (math.erf((b - mean) / std / math.sqrt(2.0)) - math.erf((a - mean) / std / math.sqrt(2.0))) / 2.0
@@ -264,7 +264,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     Dimensions after the first count as one. ValueError for less than 2 dimensions.
     """
     if tensor.dim() < 2:
-        raise ValueError(f"orthogonal_ expects a tensor with 2 or more dimensions, but got shape {tuple(tensor.shape)}")
+        raise ValueError(f"orthogonal_ needs at least 2 dimensions, got shape {tuple(tensor.shape)}")
     if not tensor.numel():
         return tensor
     rows = tensor.shape[0]
@@ -308,7 +308,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     """The fan that `mode` names: 'fan_in' or 'fan_out'; ValueError for another."""
     mode = mode.lower()
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode {mode!r} is not supported, use 'fan_in' or 'fan_out'")
+        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
     return _calculate_fan_in_and_fan_out(tensor)[mode == "fan_out"]
 
 

@@ -37,7 +37,5 @@ def write_into(function: Callable, input: Any, *args: Any) -> Any:
     if writer is None:
         writer = _writers[function] = NS["IN_PLACE"](function)
     if not isinstance(input, NS["Tensor"]):
-        raise TypeError(
-            f"{function.__name__}_(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}"
-        )
+        raise TypeError(f"{function.__name__}_(): input must be a Tensor, got {type(input).__name__}")
     return writer(input, *args)

@@ -29,17 +29,17 @@ def einsum(*args: Any) -> Any:
     """
     tensor = NS["Tensor"]
     if not args:
-        raise RuntimeError("einsum(): must provide at least one operand")
+        raise RuntimeError("einsum(): at least one operand is needed")
     if isinstance(args[0], str):
         operands = list(args[1]) if len(args) == 2 and isinstance(args[1], (list, tuple)) else list(args[1:])
         inputs, output = _parse(args[0], len(operands))
     else:
         operands, inputs, output = _sublists(args)
     if not operands:
-        raise RuntimeError("einsum(): must provide at least one operand")
+        raise RuntimeError("einsum(): at least one operand is needed")
     for i, t in enumerate(operands):
         if not isinstance(t, tensor):
-            raise TypeError(f"einsum(): operand {i} must be Tensor, not {type(t).__name__}")
+            raise TypeError(f"einsum(): operand {i} must be a Tensor, got {type(t).__name__}")
     named, kept = _label(inputs, output, operands)
     return _contract(operands, named, kept)
 
@@ -48,13 +48,11 @@ def _parse(equation: str, count: int) -> tuple[list[list[Any]], list[Any] | None
     """The labels of each operand and of the result (None if not given); Ellipsis for `...`."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     if "-" in left or ">" in left:
-        raise RuntimeError(f"einsum(): found '-' or '>' not part of an arrow '->' in {equation!r}")
+        raise RuntimeError(f"einsum(): '-' and '>' may only stand in an arrow '->', got {equation!r}")
     terms = left.split(",")
     if len(terms) != count:
         what = "fewer" if count < len(terms) else "more"
-        raise RuntimeError(
-            f"einsum(): {what} operands were provided than specified in the equation {equation!r}: {count}"
-        )
+        raise RuntimeError(f"einsum(): {what} operands came than {equation!r} describes: {count}")
     return [_labels(term, equation) for term in terms], _labels(right, equation) if arrow else None
 
 
@@ -62,7 +60,7 @@ def _labels(term: str, equation: str) -> list[Any]:
     before, dots, after = term.partition("...")
     for c in before + after:
         if c not in _LETTERS:
-            raise RuntimeError(f"einsum(): invalid subscript {c!r} in {equation!r}: subscripts must be in [a-zA-Z]")
+            raise RuntimeError(f"einsum(): {c!r} in {equation!r} is no letter; dimensions are named by a-z and A-Z")
     return [*before, *([Ellipsis] if dots else []), *after]
 
 
@@ -73,7 +71,7 @@ def _sublists(args: Sequence[Any]) -> tuple[list[Any], list[list[Any]], list[Any
     for labels in lists:
         for i in labels:
             if i is not Ellipsis and not (isinstance(i, int) and 0 <= i < 52):
-                raise RuntimeError(f"einsum(): expected subscripts to be within the range [0, 52), but got {i!r}")
+                raise RuntimeError(f"einsum(): a dimension as a number must lie from 0 to 51, got {i!r}")
     spelled = [[i if i is Ellipsis else _LETTERS[i] for i in labels] for labels in lists]
     return operands, spelled[: len(operands)], spelled[-1] if len(args) % 2 else None
 
@@ -85,10 +83,9 @@ def _label(inputs: list[list[Any]], output: list[Any] | None, operands: list[Any
         extra = t._a.ndim - (len(labels) - labels.count(Ellipsis))
         if extra < 0 or (extra and Ellipsis not in labels):
             raise RuntimeError(
-                f"einsum(): the number of subscripts in the equation ({len(labels) - labels.count(Ellipsis)}) does "
-                f"not match the "
-                f"number of dimensions ({t._a.ndim}) for operand {i}"
-                + ("" if Ellipsis in labels else " and no ellipsis was given")
+                f"einsum(): operand {i} has {t._a.ndim} dimensions, the equation names "
+                f"{len(labels) - labels.count(Ellipsis)} of them"
+                + ("" if Ellipsis in labels else " and has no '...' for the rest")
             )
         longest = max(longest, extra if Ellipsis in labels else 0)
         named.append([x for label in labels for x in (_dots(extra) if label is Ellipsis else [label])])
@@ -99,11 +96,9 @@ def _label(inputs: list[list[Any]], output: list[Any] | None, operands: list[Any
     everything = {label for labels in named for label in labels}
     for label in kept:
         if kept.count(label) > 1:
-            raise RuntimeError(f"einsum(): output subscript {label} appears more than once in the output")
+            raise RuntimeError(f"einsum(): the output names dimension {label} twice")
         if label not in everything:
-            raise RuntimeError(
-                f"einsum(): output subscript {label} does not appear in the equation for any input operand"
-            )
+            raise RuntimeError(f"einsum(): the output names dimension {label}, which no operand has")
     return named, kept
 
 
@@ -134,7 +129,7 @@ def _diagonals(t: Any, labels: list[Any], i: int) -> tuple[Any, list[Any]]:
             a, b = t._a.shape[first], t._a.shape[second]
             if a != b:
                 raise RuntimeError(
-                    f"einsum(): subscript {label} is repeated for operand {i} but the sizes don't match, {b} != {a}"
+                    f"einsum(): operand {i} names dimension {label} twice, with lengths {a} and {b}; they must be equal"
                 )
             t = shape.diagonal(t, 0, first, second)
             labels = [x for d, x in enumerate(labels) if d not in (first, second)] + [label]
@@ -150,8 +145,7 @@ def _sizes(terms: list[tuple[Any, list[Any]]]) -> dict[Any, int]:
                 sizes[label] = n
             elif n not in (1, known):
                 raise RuntimeError(
-                    f"einsum(): operands do not broadcast: dimension {label!r} has size {n} in operand {i}, but "
-                    f"{known} before"
+                    f"einsum(): dimension {label!r} has length {n} in operand {i}, but {known} in one before it"
                 )
     return sizes
 

@@ -75,7 +75,7 @@ def _complex(input: Any) -> Any:
 def _real(name: str, input: Any) -> Any:
     a = input._a
     if a.dtype.kind == "c":
-        raise RuntimeError(f"{name} expects a floating point input tensor, but got {input.dtype}")
+        raise RuntimeError(f"{name}(): a floating-point tensor is needed, got {input.dtype}")
     return input if a.dtype.kind == "f" else shape.to_numpy_dtype(input, dtypes.get_default_dtype().numpy)
 
 
@@ -87,7 +87,7 @@ def _sized(input: Any, dims: tuple[int, ...], sizes: Any) -> Any:
         if n is None or n == -1:
             continue
         if n < 1:
-            raise RuntimeError(f"Invalid number of data points ({n}) specified")
+            raise RuntimeError(f"a length to transform must be at least 1, got n={n}")
         have = input._a.shape[d]
         if n < have:
             input = shape.slice(input, d, 0, n)
@@ -99,7 +99,7 @@ def _sized(input: Any, dims: tuple[int, ...], sizes: Any) -> Any:
 
 def _scale(norm: str | None, count: int, forward: bool) -> float:
     if norm not in (None, "forward", "backward", "ortho"):
-        raise RuntimeError(f'Invalid normalization mode: "{norm}"; use "forward", "backward" or "ortho"')
+        raise RuntimeError(f"norm must be 'forward', 'backward' or 'ortho', got {norm!r}")
     if norm == "ortho":
         return 1 / math.sqrt(count)
     return 1 / count if (norm == "forward") == forward else 1.0
@@ -113,16 +113,14 @@ def _dims(input: Any, s: Any, dim: Any) -> tuple[tuple[int, ...], Any]:
         return tuple(range(n - len(s), n) if s is not None else range(n)), s
     dims = wrap_dims(dim, n)
     if s is not None and len(s) != len(dims):
-        raise RuntimeError(
-            f"When given, dim and shape arguments must have the same length, got {len(dims)} and {len(s)}"
-        )
+        raise RuntimeError(f"s and dim must be equally long, got {len(s)} and {len(dims)} values")
     return dims, s
 
 
 def _count(input: Any, dims: tuple[int, ...]) -> int:
     for d in dims:
         if input._a.shape[d] < 1:
-            raise RuntimeError(f"Invalid number of data points ({input._a.shape[d]}) specified")
+            raise RuntimeError(f"a length to transform must be at least 1; dimension {d} has {input._a.shape[d]}")
     return math.prod(input._a.shape[d] for d in dims)
 
 
@@ -148,7 +146,7 @@ def _c2r(name: str, input: Any, s: Any, dim: Any, norm: str | None, forward: boo
     x = _complex(input)
     length = 2 * (x._a.shape[dims[-1]] - 1) if s is None or s[-1] in (None, -1) else s[-1]
     if length < 1:
-        raise RuntimeError(f"Invalid number of data points ({length}) specified")
+        raise RuntimeError(f"a length to transform must be at least 1, got {length}")
     wanted = [None] * len(dims) if s is None else list(s)
     x = _sized(x, dims, [*wanted[:-1], length // 2 + 1])
     if forward:

@@ -388,7 +388,7 @@ def cosine_embedding_loss(
 
 def _check_triplet(name: str, anchor: Any, positive: Any, negative: Any, margin: float) -> None:
     if margin <= 0:
-        raise ValueError(f"{name}(): margin must be greater than 0, got {margin}")
+        raise ValueError(f"{name}(): margin must be positive, got {margin}")
     if not anchor.ndim == positive.ndim == negative.ndim:
         raise RuntimeError(
             f"{name}(): expected operands with the same number of dimensions, got anchor {describe(anchor)}, "

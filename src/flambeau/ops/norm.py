@@ -230,7 +230,8 @@ def _several(name: str, count: int, shape: tuple[int, ...]) -> None:
     """One value has no spread: PyTorch refuses to normalise it in training."""
     if count == 1:
         raise ValueError(
-            f"{name}(): expected more than 1 value per channel when training, got input of shape {list(shape)}"
+            f"{name}(): training takes statistics of more than 1 value per channel, but the input has shape "
+            f"{list(shape)}"
         )
 
 
@@ -387,7 +388,7 @@ def instance_norm(
     shape = input._a.shape
     if use_input_stats and _product(shape[2:]) == 1:
         raise ValueError(
-            f"instance_norm(): expected more than 1 spatial element when training, got shape {list(shape)}"
+            f"instance_norm(): statistics need more than 1 spatial element, but the input has shape {list(shape)}"
         )
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("instance_norm(): running_mean and running_var must be given when use_input_stats is False")

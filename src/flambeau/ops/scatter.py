@@ -346,9 +346,9 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
 def index_reduce(
     input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True, out: Any = None
 ) -> Any:
-    """`input` with the slices at `index` along `dim` combined with those of `source`: 'prod', 'mean', 'amax', 'amin'."""
+    """`input` with the slices at `index` along `dim` combined with `source`: 'prod', 'mean', 'amax', 'amin'."""
     if reduce not in ("prod", "mean", "amax", "amin"):
-        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+        raise RuntimeError(f"index_reduce(): reduce must be 'prod', 'mean', 'amax' or 'amin', got {reduce!r}")
     d = _rows("index_reduce", input._a, dim, index._a)
     _fitting("index_reduce", input._a, d, index._a, source._a)
     places = np.broadcast_to(index._a.reshape((-1, *[1] * (source._a.ndim - d - 1))), source._a.shape).astype(np.int64)

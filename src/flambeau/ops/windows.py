@@ -19,9 +19,9 @@ def _window(name: str, length: int, periodic: bool, formula: Any, dtype: Any, re
     """`formula` of the points 0, 1, ... and the last one's number; periodic windows leave out their last point."""
     kind = dtype or dtypes.get_default_dtype()
     if not kind.is_floating_point:
-        raise RuntimeError(f"{name} expects floating point dtypes, got: {kind}")
+        raise RuntimeError(f"{name}(): a floating-point dtype is needed, got {kind}")
     if length < 0:
-        raise RuntimeError(f"{name} requires non-negative window_length, got window_length={length}")
+        raise RuntimeError(f"{name}(): window_length must not be negative, got {length}")
     n = length + 1 if periodic else length
     values = formula(np.arange(n, dtype=np.float64), max(n - 1, 1)) if length > 1 else np.ones(n)
     result = NS["WRAP"](values[:length].astype(kind.numpy))
@@ -95,8 +95,7 @@ def _frame_window(name: str, window: Any, n_fft: int, win_length: int, like: Any
         window = NS["WRAP"](np.ones(win_length, like._a.real.dtype))
     if window._a.shape != (win_length,):
         raise RuntimeError(
-            f"{name}: expected a 1D window tensor of size equal to win_length={win_length}, but got "
-            f"window with size {list(window._a.shape)}"
+            f"{name}(): the window must be a vector of win_length={win_length} elements, got {list(window._a.shape)}"
         )
     if win_length == n_fft:
         return window
@@ -126,16 +125,15 @@ def stft(
     hop, width = hop_length or n_fft // 4, win_length or n_fft
     if a.ndim not in (1, 2) or a.dtype.kind not in "fc":
         raise RuntimeError(
-            f"stft: expected a 1D or 2D tensor of floating-point or complex values, got {a.dtype}{list(a.shape)}"
+            "stft(): a vector, or a batch of vectors, of numbers with a fraction is needed; got "
+            f"{a.dtype}{list(a.shape)}"
         )
     if hop <= 0 or not 0 < width <= n_fft:
         raise RuntimeError(f"stft: expected hop_length > 0 and 0 < win_length <= n_fft, got {hop}, {width} and {n_fft}")
     whole = a.dtype.kind == "c" or (window is not None and window._a.dtype.kind == "c")
     onesided = not whole if onesided is None else onesided
     if return_complex is None and not whole:
-        raise RuntimeError(
-            "stft requires the return_complex parameter be given for real inputs; use return_complex=True"
-        )
+        raise RuntimeError("stft(): return_complex must be given for real inputs; use return_complex=True")
     x = input if a.ndim == 2 else shape.unsqueeze(input, 0)
     if center:
         x = shape.squeeze_op(pad.pad(shape.unsqueeze(x, 0), (n_fft // 2, n_fft // 2), pad_mode), 0)
@@ -166,13 +164,11 @@ def istft(
     """
     a = input._a
     if a.dtype.kind != "c" or a.ndim not in (2, 3):
-        raise RuntimeError(
-            f"istft requires a complex-valued input tensor of 2 or 3 dimensions, got {a.dtype}{list(a.shape)}"
-        )
+        raise RuntimeError(f"istft(): a complex tensor of 2 or 3 dimensions is needed, got {a.dtype}{list(a.shape)}")
     hop, width = hop_length or n_fft // 4, win_length or n_fft
     onesided = a.shape[-2] != n_fft if onesided is None else onesided
     if a.shape[-2] != (n_fft // 2 + 1 if onesided else n_fft):
-        raise RuntimeError(f"istft: expected the frequency dimension to match n_fft={n_fft}, got {a.shape[-2]}")
+        raise RuntimeError(f"istft(): n_fft={n_fft} does not go with {a.shape[-2]} frequencies")
     spectrum = shape.transpose(input if a.ndim == 3 else shape.unsqueeze(input, 0), -2, -1)
     norm = "ortho" if normalized else None
     if return_complex or not onesided:

@@ -42,9 +42,7 @@ def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     n = len(optimizer.param_groups)
     if isinstance(value, (list, tuple)):
         if len(value) != n:
-            raise ValueError(
-                f"{name} must have the same length as optimizer.param_groups, {n}, got {len(value)} values"
-            )
+            raise ValueError(f"{name}: one value per parameter group is needed, {n}, got {len(value)}")
         return list(value)
     return [value] * n
 

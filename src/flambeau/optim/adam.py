@@ -176,7 +176,7 @@ class AdamW(Adam):
 def _check_tensor_betas(betas: Any, foreach: bool | None, capturable: bool) -> None:
     tensors = [beta for beta in betas if isinstance(beta, Tensor)]
     if len(tensors) not in (0, len(betas)):
-        raise ValueError("betas are either both floats or both Tensors")
+        raise ValueError("betas must be of one kind, two floats or two Tensors")
     for i, beta in enumerate(tensors):
         if foreach and not capturable:
             raise ValueError(f"betas[{i}] as a Tensor needs capturable=True when foreach=True")

@@ -75,7 +75,9 @@ def _hooked(step: Callable) -> Callable:
             if result is None:
                 continue
             if not (isinstance(result, tuple) and len(result) == 2):
-                raise RuntimeError(f"a step pre-hook must return None or (args, kwargs), this one returned {result!r}")
+                raise RuntimeError(
+                    f"a hook before step() returns None or the pair (args, kwargs), this one gave {result!r}"
+                )
             args, kwargs = result
         out = step(*args, **kwargs)
         for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):

@@ -137,8 +137,8 @@ class Module(HookedCall, Stateful, Tree):
         except KeyError:
             kind = registry.strip("_")
             raise AttributeError(
-                f"cannot assign {kind} before Module.__init__() call: run super().__init__() first in "
-                f"{type(self).__name__}"
+                f"{type(self).__name__}: {kind} can't be set before Module.__init__() ran; call "
+                "super().__init__() first"
             ) from None
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:

@@ -122,7 +122,7 @@ class Transformer(Module):
         batch = 0 if self.batch_first else 1
         if src.dim() == 3 and src.size(batch) != tgt.size(batch):
             raise RuntimeError(
-                f"Transformer: src and tgt must have the same batch size, got {src.size(batch)} and {tgt.size(batch)}"
+                f"Transformer: src and tgt are batches of {src.size(batch)} and {tgt.size(batch)}; they must be equal"
             )
         if src.size(-1) != self.d_model or tgt.size(-1) != self.d_model:
             raise RuntimeError(

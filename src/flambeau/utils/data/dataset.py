@@ -256,7 +256,7 @@ def random_split(
 def _lengths_of_fractions(fractions: Sequence[float], total: int) -> list[int]:
     for i, fraction in enumerate(fractions):
         if not 0 <= fraction <= 1:
-            raise ValueError(f"random_split: the fraction {fraction} at position {i} is not between 0 and 1")
+            raise ValueError(f"random_split: part {i} is a fraction of {fraction}; fractions lie between 0 and 1")
     lengths = [math.floor(total * fraction) for fraction in fractions]
     for i in range(total - sum(lengths)):
         lengths[i % len(lengths)] += 1

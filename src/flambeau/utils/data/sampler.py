@@ -84,11 +84,9 @@ class RandomSampler(Sampler[int]):
         self._num_samples = num_samples
         self.generator = generator
         if not isinstance(replacement, bool):
-            raise TypeError(f"replacement should be a bool, got replacement={replacement!r}")
+            raise TypeError(f"replacement must be True or False, got {replacement!r}")
         if not isinstance(self.num_samples, int) or self.num_samples <= 0:
-            raise ValueError(
-                f"num_samples should be a positive integer, got num_samples={self.num_samples!r}; is the dataset empty?"
-            )
+            raise ValueError(f"num_samples must be an int above 0, got {self.num_samples!r}; is the dataset empty?")
 
     @property
     def num_samples(self) -> int:
@@ -140,7 +138,7 @@ class WeightedRandomSampler(Sampler[int]):
     def __init__(self, weights: Any, num_samples: int, replacement: bool = True, generator: Any = None) -> None:
         self.num_samples = _positive("num_samples", num_samples)
         if not isinstance(replacement, bool):
-            raise ValueError(f"replacement should be a bool, got replacement={replacement!r}")
+            raise ValueError(f"replacement must be True or False, got {replacement!r}")
         found = as_tensor(weights, dtype=dtypes.float64)
         if found.dim() != 1:
             raise ValueError(f"weights should be a sequence of numbers, got shape {tuple(found.shape)}")
@@ -169,7 +167,7 @@ class BatchSampler(Sampler[list[int]]):
     def __init__(self, sampler: Sampler[int] | Iterable[int], batch_size: int, drop_last: bool) -> None:
         self.batch_size = _positive("batch_size", batch_size)
         if not isinstance(drop_last, bool):
-            raise ValueError(f"drop_last should be a bool, got drop_last={drop_last!r}")
+            raise ValueError(f"drop_last must be True or False, got {drop_last!r}")
         self.sampler = sampler
         self.drop_last = drop_last
 
