@@ -17,10 +17,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["Adadelta", "adadelta"]
+__all__ = ["Adadelta", "adadelta_update"]
 
 
-def adadelta(k, param, grad, square_avg, acc_delta, lr, rho, eps, weight_decay, maximize):
+def adadelta_update(k, param, grad, square_avg, acc_delta, lr, rho, eps, weight_decay, maximize):
     """One parameter's update, in place."""
     if maximize:
         grad = k.neg(grad)
@@ -85,4 +85,4 @@ class Adadelta(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         advance(state["step"])
-        apply(adadelta, group, (param, grad, state["square_avg"], state["acc_delta"]), hyper)
+        apply(adadelta_update, group, (param, grad, state["square_avg"], state["acc_delta"]), hyper)

@@ -20,10 +20,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["Adagrad", "adagrad"]
+__all__ = ["Adagrad", "adagrad_update"]
 
 
-def adagrad(k, param, grad, state_sum, lr, lr_decay, weight_decay, eps, maximize, step):
+def adagrad_update(k, param, grad, state_sum, lr, lr_decay, weight_decay, eps, maximize, step):
     """One parameter's update, in place; `step` counts from 1."""
     if maximize:
         grad = k.neg(grad)
@@ -96,4 +96,4 @@ class Adagrad(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         step = advance(state["step"])
-        apply(adagrad, group, (param, grad, state["sum"]), (*hyper, step))
+        apply(adagrad_update, group, (param, grad, state["sum"]), (*hyper, step))

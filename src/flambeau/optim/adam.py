@@ -19,10 +19,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["Adam", "AdamW", "adam"]
+__all__ = ["Adam", "AdamW", "adam_update"]
 
 
-def adam(
+def adam_update(
     k, param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step
 ):
     """One parameter's update, in place; `step` counts from 1."""
@@ -122,7 +122,7 @@ class Adam(RuleOptimizer):
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         largest = state["max_exp_avg_sq"] if group["amsgrad"] else None
         step = advance(state["step"])
-        apply(adam, group, (param, grad, state["exp_avg"], state["exp_avg_sq"], largest), (*hyper, step))
+        apply(adam_update, group, (param, grad, state["exp_avg"], state["exp_avg_sq"], largest), (*hyper, step))
 
 
 class AdamW(Adam):

@@ -18,10 +18,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["Adamax", "adamax"]
+__all__ = ["Adamax", "adamax_update"]
 
 
-def adamax(k, param, grad, exp_avg, exp_inf, lr, beta1, beta2, eps, weight_decay, maximize, step):
+def adamax_update(k, param, grad, exp_avg, exp_inf, lr, beta1, beta2, eps, weight_decay, maximize, step):
     """One parameter's update, in place; `step` counts from 1."""
     if maximize:
         grad = k.neg(grad)
@@ -81,4 +81,4 @@ class Adamax(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         step = advance(state["step"])
-        apply(adamax, group, (param, grad, state["exp_avg"], state["exp_inf"]), (*hyper, step))
+        apply(adamax_update, group, (param, grad, state["exp_avg"], state["exp_inf"]), (*hyper, step))

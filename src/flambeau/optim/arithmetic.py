@@ -1,6 +1,7 @@
 """The arithmetic of optimizer updates, in three kinds that take the same calls.
 
-An update (`adam`, `sgd`, ...) is one function over `k`, a set of in-place operations. It is written once and runs
+An update (`adam_update`, `sgd_update`, ...) is one function over `k`, a set of in-place operations. It is written once
+and runs
 - on raw arrays (`Plain`, and `Exact` and `Wide` where rounding needs more care), which is the ordinary step, or
 - on tensors (`Recorded`), which is what `differentiable=True` asks for: the step itself goes on the tape.
 """

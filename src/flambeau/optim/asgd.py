@@ -17,10 +17,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["ASGD", "asgd"]
+__all__ = ["ASGD", "asgd_update"]
 
 
-def asgd(k, param, grad, average, lambd, weight_decay, maximize, eta, mu):
+def asgd_update(k, param, grad, average, lambd, weight_decay, maximize, eta, mu):
     """One parameter's update, in place, by the step size `eta`; `mu` is the newest point's part of the average."""
     if maximize:
         grad = k.neg(grad)
@@ -83,7 +83,7 @@ class ASGD(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         step, eta, mu = advance(state["step"]), state["eta"]._a, state["mu"]._a
-        apply(asgd, group, (param, grad, state["ax"]), (*hyper, eta.item(), mu.item()))
+        apply(asgd_update, group, (param, grad, state["ax"]), (*hyper, eta.item(), mu.item()))
         lr = number(group["lr"])
         eta[()] = lr / ((1.0 + group["lambd"] * lr * step) ** group["alpha"])
         mu[()] = 1.0 / max(1.0, step - group["t0"])

@@ -20,10 +20,12 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["NAdam", "nadam"]
+__all__ = ["NAdam", "nadam_update"]
 
 
-def nadam(k, param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step, mus):
+def nadam_update(
+    k, param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step, mus
+):
     """One parameter's update, in place; `mus` are this step's momentum, the next one's, and the product so far."""
     mu, mu_next, product = mus
     if maximize:
@@ -112,4 +114,4 @@ class NAdam(RuleOptimizer):
         product = state["mu_product"]._a
         np.multiply(product, mu, out=product)
         mus = mu, mu_next, product.item()
-        apply(nadam, group, (param, grad, state["exp_avg"], state["exp_avg_sq"]), (*hyper, step, mus))
+        apply(nadam_update, group, (param, grad, state["exp_avg"], state["exp_avg_sq"]), (*hyper, step, mus))

@@ -19,10 +19,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["RAdam", "radam"]
+__all__ = ["RAdam", "radam_update"]
 
 
-def radam(k, param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step):
+def radam_update(k, param, grad, exp_avg, exp_avg_sq, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, step):
     """One parameter's update, in place; `step` counts from 1."""
     if maximize:
         grad = k.neg(grad)
@@ -105,4 +105,4 @@ class RAdam(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         step = advance(state["step"])
-        apply(radam, group, (param, grad, state["exp_avg"], state["exp_avg_sq"]), (*hyper, step))
+        apply(radam_update, group, (param, grad, state["exp_avg"], state["exp_avg_sq"]), (*hyper, step))

@@ -17,10 +17,12 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["RMSprop", "rmsprop"]
+__all__ = ["RMSprop", "rmsprop_update"]
 
 
-def rmsprop(k, param, grad, square_avg, grad_avg, momentum_buffer, lr, alpha, eps, weight_decay, momentum, maximize):
+def rmsprop_update(
+    k, param, grad, square_avg, grad_avg, momentum_buffer, lr, alpha, eps, weight_decay, momentum, maximize
+):
     """One parameter's update, in place; `grad_avg` and `momentum_buffer` are None where not asked for."""
     if maximize:
         grad = k.neg(grad)
@@ -111,4 +113,4 @@ class RMSprop(RuleOptimizer):
         advance(state["step"])
         mean = state["grad_avg"] if group["centered"] else None
         buffer = state["momentum_buffer"] if group["momentum"] > 0 else None
-        apply(rmsprop, group, (param, grad, state["square_avg"], mean, buffer), hyper)
+        apply(rmsprop_update, group, (param, grad, state["square_avg"], mean, buffer), hyper)

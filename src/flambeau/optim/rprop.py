@@ -19,10 +19,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["Rprop", "rprop"]
+__all__ = ["Rprop", "rprop_update"]
 
 
-def rprop(k, param, grad, previous, step_size, shrink, grow, smallest, largest, maximize):
+def rprop_update(k, param, grad, previous, step_size, shrink, grow, smallest, largest, maximize):
     """One parameter's update, in place."""
     if maximize:
         grad = k.neg(grad)
@@ -84,4 +84,4 @@ class Rprop(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         advance(state["step"])
-        apply(rprop, group, (param, grad, state["prev"], state["step_size"]), hyper)
+        apply(rprop_update, group, (param, grad, state["prev"], state["step_size"]), hyper)

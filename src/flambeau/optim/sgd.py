@@ -16,10 +16,10 @@ from flambeau.optim.optimizer import (
 )
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["SGD", "sgd"]
+__all__ = ["SGD", "sgd_update"]
 
 
-def sgd(k, param, grad, momentum_buffer, lr, weight_decay, momentum, dampening, nesterov, maximize, first):
+def sgd_update(k, param, grad, momentum_buffer, lr, weight_decay, momentum, dampening, nesterov, maximize, first):
     """One parameter's update, in place; on the first step the momentum buffer becomes the gradient itself."""
     if maximize:
         grad = k.neg(grad)
@@ -99,11 +99,11 @@ class SGD(RuleOptimizer):
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
         if not hyper[2]:
-            apply(sgd, group, (param, grad, None), (*hyper, False))
+            apply(sgd_update, group, (param, grad, None), (*hyper, False))
             return
         buffer = state.get("momentum_buffer")
         first = buffer is None
         if first:
             buffer = grad.clone() if group["differentiable"] else tensor_of(grad._a.copy())
             state["momentum_buffer"] = buffer
-        apply(sgd, group, (param, grad, buffer), (*hyper, first))
+        apply(sgd_update, group, (param, grad, buffer), (*hyper, first))
