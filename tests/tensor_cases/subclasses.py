@@ -6,8 +6,34 @@ def case_plain_subclass(torch, see):
         pass
 
     t = torch.ones(2).as_subclass(Mine)
-    see(t, t + 1, torch.sin(t), t[0], t.sum(), t.view(2, 1), [t][0], t.clone(), t.detach(), t.numpy(), t.tolist(), t.shape, t + torch.ones(2), torch.ones(2) + t)
-    see(torch.stack([t, t]), torch.cat([t, torch.ones(1)]), t.unbind(), t.max(0), t.split(1), isinstance(t, torch.Tensor), t.to(torch.float64), torch.zeros_like(t), t == t, t.dtype)
+    see(
+        t,
+        t + 1,
+        torch.sin(t),
+        t[0],
+        t.sum(),
+        t.view(2, 1),
+        [t][0],
+        t.clone(),
+        t.detach(),
+        t.numpy(),
+        t.tolist(),
+        t.shape,
+        t + torch.ones(2),
+        torch.ones(2) + t,
+    )
+    see(
+        torch.stack([t, t]),
+        torch.cat([t, torch.ones(1)]),
+        t.unbind(),
+        t.max(0),
+        t.split(1),
+        isinstance(t, torch.Tensor),
+        t.to(torch.float64),
+        torch.zeros_like(t),
+        t == t,
+        t.dtype,
+    )
     u = Mine([1.0, 2.0])
     see(u, u * 2, repr(u), u.requires_grad_(), (u * 2).sum().backward(), u.grad)
     t += 1
@@ -47,7 +73,13 @@ def case_scalar_wrapper(torch, see):
             return Unit(func(*plain, **(kwargs or {})), func.__name__)
 
     u = Unit(torch.ones(2), "start")
-    for call in (lambda: torch.add(u, 1), lambda: torch.mean(u), lambda: torch.matmul(u, u), lambda: torch.add(torch.ones(2), u), lambda: torch.sum(u, dim=0)):
+    for call in (
+        lambda: torch.add(u, 1),
+        lambda: torch.mean(u),
+        lambda: torch.matmul(u, u),
+        lambda: torch.add(torch.ones(2), u),
+        lambda: torch.sum(u, dim=0),
+    ):
         r = call()
         see(r.name if isinstance(r, Unit) else "plain", r.value if isinstance(r, Unit) else r)
 
@@ -88,8 +120,24 @@ def case_metadata_and_new(torch, see):
 
 def case_parameters(torch, see):
     p = torch.nn.Parameter(torch.ones(2))
-    see(p, type(p * 2).__name__, p.requires_grad, p.is_leaf, type(p.data).__name__, repr(p), type(p.detach()).__name__, isinstance(p, torch.nn.Parameter), isinstance(p * 1, torch.nn.Parameter), type(p.clone()).__name__, type(p[0]).__name__)
+    see(
+        p,
+        type(p * 2).__name__,
+        p.requires_grad,
+        p.is_leaf,
+        type(p.data).__name__,
+        repr(p),
+        type(p.detach()).__name__,
+        isinstance(p, torch.nn.Parameter),
+        isinstance(p * 1, torch.nn.Parameter),
+        type(p.clone()).__name__,
+        type(p[0]).__name__,
+    )
     q = torch.nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)
     see(q)
     see.error(lambda: torch.nn.Parameter(torch.ones(2, dtype=torch.int64)))
-    see(torch.nn.Parameter(), torch.nn.Parameter(p).data_ptr() == p.data_ptr(), torch.nn.Parameter(torch.ones(1), False).requires_grad)
+    see(
+        torch.nn.Parameter(),
+        torch.nn.Parameter(p).data_ptr() == p.data_ptr(),
+        torch.nn.Parameter(torch.ones(1), False).requires_grad,
+    )

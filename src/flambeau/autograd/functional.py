@@ -1,7 +1,7 @@
 """Whole derivatives of functions: Jacobians, Hessians, and their products with vectors.
 
-Products with a Jacobian from the right are made of two passes: the product from the left is linear in its vector, so its
-own derivative with respect to that vector is the product from the right.
+Products with a Jacobian from the right are made of two passes: the product from the left is linear in its vector, so
+its own derivative with respect to that vector is the product from the right.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def _tuple(value: Any, what: str, of: str) -> tuple[bool, tuple[Any, ...]]:
 
 
 def _fresh(inputs: tuple, create_graph: bool) -> tuple[Any, ...]:
-    """The inputs as points to differentiate at: joined to the caller's graph under `create_graph`, else apart from it."""
+    """The inputs as points to differentiate at: joined to the caller's graph under `create_graph`, else apart from
+    it.
+    """
     if create_graph:
         return tuple(t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in inputs)
     return tuple(t.detach().requires_grad_() for t in inputs)
@@ -155,7 +157,9 @@ def vhp(
 def hvp(
     func: Callable, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
-    """`func(*inputs)`, a single number, and the product of its Hessian with `v`; `vhp` does the same in fewer passes."""
+    """`func(*inputs)`, a single number, and the product of its Hessian with `v`; `vhp` does the same in fewer
+    passes.
+    """
     with enable_grad():
         many, points, value, _ = _first(func, inputs, create_graph, strict, "hvp")
         vectors = _vectors(v, points, "input", "hvp")

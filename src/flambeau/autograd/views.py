@@ -157,7 +157,9 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
 
 
 def _unlock(array: np.ndarray, op: str, overlap: bool) -> None:
-    """Lets an array of which every element has its own place be written: NumPy locks all that comes from broadcasting."""
+    """Lets an array of which every element has its own place be written: NumPy locks all that comes from
+    broadcasting.
+    """
     if not overlap and any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True)):
         raise RuntimeError(
             f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "

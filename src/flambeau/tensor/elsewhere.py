@@ -1,4 +1,4 @@
-"""Where a tensor goes beyond this library or its own memory: NumPy, DLPack, copies, pickles, and the legacy constructor."""
+"""Where a tensor goes beyond this library or its memory: NumPy, DLPack, copies, pickles; and the legacy constructor."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ class Elsewhere:
         return array.copy() if copy else array
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
-        return wrap(
-            np.asarray(array).astype(np.uint8) if array.dtype == bool else np.asarray(array)
-        )
+        return wrap(np.asarray(array).astype(np.uint8) if array.dtype == bool else np.asarray(array))
 
     @property
     def __array_interface__(self) -> dict:
