@@ -115,6 +115,7 @@ def machine() -> dict[str, str]:
         "processor": model,
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
+        "load before": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         **versions,

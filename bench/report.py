@@ -54,8 +54,15 @@ def speed_rows(results: list[Result]) -> list[list[str]]:
     return rows
 
 
+SHORT_HEAD = ["workload", "PyTorch", "flambeau", "ratio", "middle half", "aim", "peak memory"]
 SPEED_HEAD = ["workload", "PyTorch", "flambeau", "ratio", "middle half", "aim", "peak, PyTorch", "peak, flambeau"]
 COST_HEAD = ["", "PyTorch", "flambeau", "share"]
+
+
+def _short(results: list[Result]) -> list[list[str]]:
+    """The same in less width."""
+    rows = speed_rows(results)
+    return [[r.workload, *row[1:6], f"{row[6]}, {row[7]}"] for r, row in zip(results, rows)]
 
 
 def cost_rows(imports: dict[str, float], sizes: dict[str, Size]) -> list[list[str]]:
@@ -80,7 +87,7 @@ def show(results: list[Result], costs: list[list[str]], machine: dict[str, str])
     console = Console()
     console.print(", ".join(f"{key} {value}" for key, value in machine.items()), style="dim")
     for title, head, rows in (
-        ("One training step: how many times PyTorch's speed", SPEED_HEAD, speed_rows(results)),
+        ("One training step: how many times PyTorch's speed", SHORT_HEAD, _short(results)),
         ("Before the first step", COST_HEAD, costs),
     ):
         if rows:
