@@ -110,7 +110,6 @@ from flambeau.ops.ctc import ctc_loss
 from flambeau.ops.distance import bilinear, cosine_similarity, pairwise_distance, pdist
 from flambeau.ops.dropout import NAMESPACE as _dropouts
 from flambeau.ops.einsum import einsum
-from flambeau.ops.windows import *
 from flambeau.ops.elementwise import *
 from flambeau.ops.embedding import table_embedding as embedding
 from flambeau.ops.index import gather
@@ -147,6 +146,7 @@ from flambeau.ops.softmax import log_softmax, logsumexp, softmax
 from flambeau.ops.sorting import *
 from flambeau.ops.special import *
 from flambeau.ops.vision import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from flambeau.ops.windows import *
 from flambeau.serialization import load, save
 from flambeau.settings import *
 from flambeau.tensor.creation import (

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.errors import describe
 from flambeau.autograd.graph import show_as
+from flambeau.errors import describe
 from flambeau.ops.core import composite, op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.dropout import dropout

@@ -1,4 +1,6 @@
-"""Node classes of ops: one per op with generated backward, and its general twin for what the straight path leaves out."""
+"""Node classes of ops: one per op with generated backward, and its general twin for what the straight path leaves
+out.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,8 @@ class OpNode(Node):
             found = unpack(value)
             if not isinstance(found, (NS["Tensor"], np.ndarray)):
                 raise TypeError(
-                    f"{self.name()}: the unpack hook of saved_tensors_hooks has to return a Tensor, got {type(found).__name__}"
+                    f"{self.name()}: the unpack hook of saved_tensors_hooks has to return a Tensor, got "
+                    f"{type(found).__name__}"
                 )
             return found if history is None else graph.with_history(found, history)
         return getattr(self, attribute)

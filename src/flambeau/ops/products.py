@@ -11,8 +11,8 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
-from flambeau.ops.dispatch import deliver
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.dispatch import deliver
 
 __all__ = [
     "addbmm",
@@ -41,7 +41,8 @@ def mm(k, input: Tensor, mat2: Tensor):
         raise RuntimeError(f"mm(): expected two matrices, got {describe(input)} and {describe(mat2)}")
     if input.shape[1] != mat2.shape[0]:
         raise RuntimeError(
-            f"mm(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a {mat2.shape[0]}x{mat2.shape[1]} one: "
+            f"mm(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a "
+            f"{mat2.shape[0]}x{mat2.shape[1]} one: "
             "the first's columns must be as many as the second's rows"
         )
     return k.matmul(input, mat2)
@@ -81,7 +82,8 @@ def matmul(k, input: Tensor, other: Tensor):
     if a == 2 and b == 2:
         if input.shape[1] != other.shape[0]:
             raise RuntimeError(
-                f"matmul(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a {other.shape[0]}x{other.shape[1]} "
+                f"matmul(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a "
+                f"{other.shape[0]}x{other.shape[1]} "
                 "one: the first's columns must be as many as the second's rows"
             )
     elif a == 0 or b == 0:
@@ -185,12 +187,14 @@ def linear(k, input: Tensor, weight: Tensor, bias: Tensor = None):
             rows = input.size // max(input.shape[-1], 1) if input.ndim else 1
             last = input.shape[-1] if input.ndim else 1
             raise RuntimeError(
-                f"linear(): {rows} rows of {last} features came, but the weight ({weight.shape[0]}x{weight.shape[1]}) takes "
+                f"linear(): {rows} rows of {last} features came, but the weight "
+                f"({weight.shape[0]}x{weight.shape[1]}) takes "
                 f"{weight.shape[1]} features; the input is {describe(input)}"
             )
         if bias is not None and bias.ndim and bias.shape[-1] not in (1, weight.shape[0]):
             raise RuntimeError(
-                f"linear(): the bias must have {weight.shape[0]} elements, one per row of the weight, got {bias.shape[-1]}"
+                f"linear(): the bias must have {weight.shape[0]} elements, one per row of the weight, got "
+                f"{bias.shape[-1]}"
             )
     elif weight.ndim != 1:
         raise RuntimeError(f"linear(): weight must be of 1 or 2 dimensions, got {describe(weight)}")
@@ -255,7 +259,8 @@ def mv(input: Any, vec: Any, *, out: Any = None) -> Any:
         )
     if input.shape[1] != vec.shape[0]:
         raise RuntimeError(
-            f"mv(): a {input.shape[0]}x{input.shape[1]} matrix needs a vector of {input.shape[1]} elements, got {vec.shape[0]}"
+            f"mv(): a {input.shape[0]}x{input.shape[1]} matrix needs a vector of {input.shape[1]} elements, got "
+            f"{vec.shape[0]}"
         )
     return matmul(input, vec, out=out)
 
@@ -327,7 +332,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     for x, y in zip(left, right, strict=True):
         if a.shape[x] != b.shape[y]:
             raise RuntimeError(
-                f"tensordot(): dimension {x} of the first has length {a.shape[x]}, dimension {y} of the second {b.shape[y]}: "
+                f"tensordot(): dimension {x} of the first has length {a.shape[x]}, dimension {y} of the second "
+                f"{b.shape[y]}: "
                 "summed dimensions must agree"
             )
     free_a = [d for d in range(a.ndim) if d not in left]

@@ -76,7 +76,9 @@ _axpbys = {
 
 
 def blend(alpha: float, x: Any, beta: float, y: Any) -> bool:
-    """`y = alpha * x + beta * y` in one pass over contiguous arrays of one dtype; False, and nothing done, where it can't be."""
+    """`y = alpha * x + beta * y` in one pass over contiguous arrays of one dtype; False, and nothing done, where it
+    can't be.
+    """
     function = _axpbys.get(y.dtype)
     if function is None or x.dtype is not y.dtype or not (x.flags.c_contiguous and y.flags.c_contiguous):
         return False

@@ -1,4 +1,6 @@
-"""Kernels of linear algebra: LAPACK through NumPy (and scipy for what NumPy lacks), on matrices in the last two dimensions."""
+"""Kernels of linear algebra: LAPACK through NumPy (and scipy for what NumPy lacks), on matrices in the last two
+dimensions.
+"""
 
 from __future__ import annotations
 
