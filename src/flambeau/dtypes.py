@@ -129,6 +129,17 @@ def _need_dtypes(function: str, *values: Any) -> None:
             raise TypeError(f"{function}(): a torch.dtype is needed, got {type(value).__name__}")
 
 
+_PYTHON_TYPES: dict[Any, dtype] = {float: float64, int: int64, bool: bool_, complex: complex128}
+
+
+def dtype_of(value: Any) -> dtype:
+    """`value` as a dtype: one of these, or Python's float, int, bool or complex."""
+    found = value if isinstance(value, dtype) else _PYTHON_TYPES.get(value)
+    if found is None:
+        raise TypeError(f"dtype must be a torch.dtype, got {type(value).__name__} {value!r}")
+    return found
+
+
 def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest type that holds values of both, by PyTorch's table.
 

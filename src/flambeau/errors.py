@@ -27,10 +27,11 @@ def describe(value: object) -> str:
     return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
 
 
-def need_tensor(function: str, value: Any, name: str = "input") -> None:
-    """A TypeError unless `value` is a tensor."""
+def need_tensor(function: str, value: Any, name: str = "input") -> Any:
+    """`value` if it is a tensor, else a TypeError."""
     if not hasattr(value, "_a"):
         raise TypeError(f"{function}(): {name} must be a Tensor, got {type(value).__name__}")
+    return value
 
 
 def describe_all(names: Iterable[str], values: Iterable[object]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.runtime import NS
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 
 
 def floating(name: str, a: Any, kinds: str = "f") -> None:
@@ -36,6 +36,5 @@ def write_into(function: Callable, input: Any, *args: Any) -> Any:
     writer = _writers.get(function)
     if writer is None:
         writer = _writers[function] = NS["IN_PLACE"](function)
-    if not isinstance(input, NS["Tensor"]):
-        raise TypeError(f"{function.__name__}_(): input must be a Tensor, got {type(input).__name__}")
+    need_tensor(f"{function.__name__}_", input)
     return writer(input, *args)

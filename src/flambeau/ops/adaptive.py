@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.errors import describe
-from flambeau.ops.conv import check_tensor, ints
+from flambeau.errors import describe, need_tensor
+from flambeau.ops.conv import ints
 from flambeau.ops.core import op
 from flambeau.ops.pool import check_pool_dtype
 from flambeau.ops.random_ops import rand
@@ -147,7 +147,7 @@ _unpool = {nd: _declare_unpool(nd) for nd in (2, 3)}
 
 def _check_adaptive(name: str, nd: int, input: Any, output_size: Any) -> tuple[int, ...]:
     """The output's spatial size: None keeps the input's."""
-    check_tensor(name, "input", input)
+    need_tensor(name, input, "input")
     given = output_size
     if isinstance(given, Sequence) and not isinstance(given, str):
         if len(given) >= input.ndim and nd > 1:
@@ -253,7 +253,7 @@ def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = Fal
 def _fractional_pool(
     name: str, nd: int, input: Any, kernel_size: Any, output_size: Any, output_ratio: Any, samples: Any
 ) -> Any:
-    check_tensor(name, "input", input)
+    need_tensor(name, input, "input")
     if output_size is None and output_ratio is None:
         raise ValueError(f"{name}(): give either output_size or output_ratio")
     if input.ndim not in (nd + 1, nd + 2) or 0 in input.shape[1 if input.ndim == nd + 2 else 0 :]:
@@ -277,7 +277,7 @@ def _fractional_pool(
     planes = (input.shape[0] if input.ndim == nd + 2 else 1, input.shape[-nd - 1], nd)
     if samples is None:
         samples = rand(*planes, dtype=input.dtype)
-    check_tensor(name, "_random_samples", samples)
+    need_tensor(name, samples, "_random_samples")
     if samples.dim() == 3 and samples.shape[0] > planes[0]:  # samples for a larger batch do as well
         samples = samples[: planes[0]]
     if tuple(samples.shape) != planes or samples.dtype is not input.dtype:
@@ -360,8 +360,8 @@ def _unpool_size(
 def _max_unpool(
     name: str, nd: int, input: Any, indices: Any, kernel: Any, stride: Any, padding: Any, output_size: Any
 ) -> Any:
-    check_tensor(name, "input", input)
-    check_tensor(name, "indices", indices)
+    need_tensor(name, input, "input")
+    need_tensor(name, indices, "indices")
     if input.ndim not in (nd + 1, nd + 2):
         raise RuntimeError(f"{name}(): expected an input of {nd + 1} or {nd + 2} dimensions, got {describe(input)}")
     kernel = ints(name, "kernel_size", kernel, nd)

@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
 
@@ -228,8 +228,7 @@ def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = No
 
         return nonzero(condition, as_tuple=True)
     tensor = NS["Tensor"]
-    if not isinstance(condition, tensor):
-        raise TypeError(f"where(): condition must be a Tensor, got {type(condition).__name__}")
+    need_tensor("where", condition, "condition")
     if not isinstance(input, tensor) and not isinstance(other, tensor):
         from flambeau.ops.dispatch import wrap
 
@@ -307,6 +306,5 @@ def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, e
 
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and elements."""
-    if not isinstance(other, NS["Tensor"]):
-        raise TypeError(f"equal(): other must be a Tensor, got {type(other).__name__}")
+    need_tensor("equal", other, "other")
     return input._a.shape == other._a.shape and bool(np.array_equal(input._a, other._a))

@@ -14,8 +14,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.autograd.runtime import NS
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import composite, op
 from flambeau.ops.pad import constant_pad_nd
 from flambeau.ops.shape import squeeze, unsqueeze
@@ -141,12 +140,6 @@ def _type(value: Any) -> str:
     return type(value).__name__
 
 
-def check_tensor(name: str, argument: str, value: Any) -> None:
-    """TypeError unless `value` is a tensor."""
-    if not isinstance(value, NS["Tensor"]):
-        raise TypeError(f"{name}(): {argument} must be a Tensor, got {type(value).__name__}")
-
-
 def _check_operands(name: str, nd: int, input: Any, weight: Any, bias: Any, groups: Any, transposed: bool) -> None:
     """The errors of PyTorch for operands that don't fit each other. `input` is batched."""
     x, w = input.shape, weight.shape
@@ -206,10 +199,10 @@ def _batched(name: str, nd: int, input: Any) -> bool:
 def _convolve(
     name: str, nd: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Any:
-    check_tensor(name, "input", input)
-    check_tensor(name, "weight", weight)
+    need_tensor(name, input, "input")
+    need_tensor(name, weight, "weight")
     if bias is not None:
-        check_tensor(name, "bias", bias)
+        need_tensor(name, bias, "bias")
     batched = _batched(name, nd, input)
     if not batched:
         input = unsqueeze(input, 0)
@@ -300,10 +293,10 @@ def _convolve_transposed(
     name: str, nd: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: Any,
     dilation: Any,
 ) -> Any:  # fmt: skip
-    check_tensor(name, "input", input)
-    check_tensor(name, "weight", weight)
+    need_tensor(name, input, "input")
+    need_tensor(name, weight, "weight")
     if bias is not None:
-        check_tensor(name, "bias", bias)
+        need_tensor(name, bias, "bias")
     batched = _batched(name, nd, input)
     if not batched:
         input = unsqueeze(input, 0)
@@ -374,7 +367,7 @@ def convolution(
     output_padding: Any, groups: int,
 ) -> Any:  # fmt: skip
     """Any of the convolutions above, by the number of dimensions of `weight` and by `transposed`."""
-    check_tensor("convolution", "weight", weight)
+    need_tensor("convolution", weight, "weight")
     nd = weight.ndim - 2
     if not 1 <= nd <= 3:
         raise RuntimeError(f"convolution(): expected a weight of 3 to 5 dimensions, got {describe(weight)}")
@@ -388,7 +381,7 @@ def convolution(
 def conv_tbc(input: Any, weight: Any, bias: Any, pad: int = 0) -> Any:
     """A convolution over time: `input` (T, N, C), `weight` (k, C, Co), `bias` (Co); the result is (To, N, Co)."""
     for argument, value in (("input", input), ("weight", weight), ("bias", bias)):
-        check_tensor("conv_tbc", argument, value)
+        need_tensor("conv_tbc", value, argument)
     if input.ndim != 3 or weight.ndim != 3 or bias.ndim != 1:
         raise RuntimeError(
             f"conv_tbc(): expected input (time, batch, channels), weight (width, in, out) and bias (out), got "

@@ -24,7 +24,7 @@ def wrap_dims(dim: Any, ndim: int) -> tuple[int, ...]:
     """Several dimensions counted from the front; RuntimeError when one appears twice."""
     if dim.__class__ is int or not isinstance(dim, (tuple, list)):
         return (wrap_dim(dim, ndim),)
-    dims = tuple(wrap_dim(d, ndim) for d in dim)
+    dims = tuple([wrap_dim(d, ndim) for d in dim])
     if len(set(dims)) != len(dims):
         twice = next(d for d in dims if dims.count(d) > 1)
         raise RuntimeError(f"dim {twice} is listed more than once")
@@ -47,6 +47,14 @@ def kept_shape(shape: tuple[int, ...], dim: Any) -> tuple[int, ...]:
     if dims is None:
         return (1,) * len(shape)
     return tuple(1 if i in dims else n for i, n in enumerate(shape))
+
+
+def checked_size(args: Sequence[Any], function: str) -> tuple[int, ...]:
+    """The size of a tensor to be made, given as `(2, 3)` or as `2, 3`: no length may be negative."""
+    shape = size_of(args)
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"{function}(): a size can't be negative, got {list(shape)}")
+    return shape
 
 
 def size_of(args: Sequence[Any]) -> tuple[int, ...]:

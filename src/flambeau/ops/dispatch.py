@@ -17,6 +17,7 @@ from flambeau import dtypes
 from flambeau.autograd.graph import Pick
 from flambeau.autograd.runtime import LEAF, NS, no_grad, thread, tick
 from flambeau.autograd.views import make_view, mark_inference, view_if_shared
+from flambeau.devices import require
 from flambeau.errors import describe_all
 from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op
 from flambeau.ops.generate import make_node_classes
@@ -370,6 +371,14 @@ def write_out(op: Op, args: tuple, out: Any) -> Any:
     for t, r in zip(outs, results if isinstance(results, tuple) else (results,), strict=True):
         NS["WRITE_OUT"](op.name, t, r)
     return out
+
+
+def made(array: Any, device: Any) -> Any:
+    """A new tensor, as factories make them."""
+    if device is not None:
+        require(device)
+    result = wrap(array)
+    return mark_inference(result) if thread.inference else result
 
 
 def deliver(name: str, out: Any, result: Any) -> Any:

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from flambeau import random
-from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy import draws
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.fillers import arranged
@@ -62,8 +61,7 @@ def _noise(input: Any, keep: float, channels: bool) -> np.ndarray:
 
 
 def _check(name: str, input: Any, p: Any, error: type[Exception]) -> float:
-    if not isinstance(input, NS["Tensor"]):
-        raise TypeError(f"{name}(): input must be a Tensor, got {type(input).__name__}")
+    need_tensor(name, input)
     if not 0 <= p <= 1:
         raise error(f"{name}(): the probability p must lie between 0 and 1, got {p}")
     return float(p)

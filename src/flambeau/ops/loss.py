@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 from flambeau.ops.activation import log_sigmoid
 from flambeau.ops.core import composite, op
 from flambeau.ops.lossbase import (
@@ -332,8 +332,7 @@ def kl_div(
         )
     ops = NS["OPS"]
     for what, t in (("input", input), ("target", target)):
-        if not isinstance(t, NS["Tensor"]):
-            raise TypeError(f"kl_div(): {what} must be a Tensor, got {type(t).__name__}")
+        need_tensor("kl_div", t, what)
         if t._a.dtype.kind in "biu":
             raise RuntimeError(f"kl_div(): expected floating-point {what}, got {describe(t)}")
     if log_target:
@@ -361,8 +360,7 @@ def poisson_nll_loss(
     """
     reduction = reduction_of(reduction, size_average, reduce)
     for what, t in (("input", input), ("target", target)):
-        if not isinstance(t, NS["Tensor"]):
-            raise TypeError(f"poisson_nll_loss(): {what} must be a Tensor, got {type(t).__name__}")
+        need_tensor("poisson_nll_loss", t, what)
     terms = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
@@ -438,8 +436,7 @@ def soft_margin_loss(
 ) -> Any:
     """`log(1 + exp(-t * x))` for scores `x` and targets `t` of 1 or -1."""
     reduction = reduction_of(reduction, size_average, reduce)
-    if not isinstance(target, NS["Tensor"]):
-        raise TypeError(f"soft_margin_loss(): target must be a Tensor, got {type(target).__name__}")
+    need_tensor("soft_margin_loss", target, "target")
     if input._a.dtype.kind in "biu":
         raise RuntimeError(f"soft_margin_loss(): expected floating-point input, got {describe(input)}")
     if target._a.dtype != input._a.dtype:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.errors import describe
-from flambeau.ops.conv import check_tensor, ints
+from flambeau.errors import describe, need_tensor
+from flambeau.ops.conv import ints
 from flambeau.ops.core import op
 from flambeau.ops.shape import squeeze, unsqueeze
 
@@ -122,7 +122,7 @@ def _(k, g, grad_shape, kernel, stride, padding, include_pad, divisor):
 
 def check_pool_input(name: str, nd: int, input: Any, integers: bool = True) -> None:
     """The errors of PyTorch for an input that has no windows. NotImplementedError for dtypes that are not pooled."""
-    check_tensor(name, "input", input)
+    need_tensor(name, input, "input")
     if input.ndim not in (nd + 1, nd + 2):
         raise RuntimeError(
             f"{name}(): expected an input of {nd + 1} (unbatched) or {nd + 2} dimensions, got {describe(input)}"
@@ -345,20 +345,20 @@ def lp_pool1d(
     >>> torch.nn.functional.lp_pool1d(torch.tensor([[3.0, 4.0]]), 2, 2)
     tensor([[5.]])
     """
-    check_tensor("lp_pool1d", "input", input)
+    need_tensor("lp_pool1d", input, "input")
     total = avg_pool1d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode)
     return _root(total, norm_type, _one("lp_pool1d", "kernel_size", kernel_size))
 
 
 def lp_pool2d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
     """The `norm_type`-norm of each window over the last two dimensions; windows as in `avg_pool2d`."""
-    check_tensor("lp_pool2d", "input", input)
+    need_tensor("lp_pool2d", input, "input")
     kh, kw = ints("lp_pool2d", "kernel_size", kernel_size, 2)
     return _root(avg_pool2d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode), norm_type, kh * kw)
 
 
 def lp_pool3d(input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Any:
     """The `norm_type`-norm of each window over the last three dimensions; windows as in `avg_pool3d`."""
-    check_tensor("lp_pool3d", "input", input)
+    need_tensor("lp_pool3d", input, "input")
     kd, kh, kw = ints("lp_pool3d", "kernel_size", kernel_size, 3)
     return _root(avg_pool3d(input.pow(norm_type), kernel_size, stride, 0, ceil_mode), norm_type, kd * kh * kw)

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from flambeau import devices, dtypes, random
+from flambeau import dtypes, random
 from flambeau.autograd.graph import show_as
-from flambeau.autograd.runtime import NS, thread
-from flambeau.autograd.views import mark_inference
+from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy import draws
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import op
-from flambeau.ops.dispatch import wrap
+from flambeau.ops.dims import checked_size
+from flambeau.ops.dispatch import deliver, made, wrap
 from flambeau.ops.fillers import (
     arranged,
     check_normal,
@@ -62,14 +62,6 @@ set_rng_state = random.set_rng_state
 random._Hooks.to_tensor = staticmethod(wrap)
 
 
-_PYTHON_TYPES: dict[Any, dtypes.dtype] = {
-    float: dtypes.float64,
-    int: dtypes.int64,
-    bool: dtypes.bool_,
-    complex: dtypes.complex128,
-}
-
-
 # --- arguments ----------------------------------------------------------------------------------------------------
 
 
@@ -82,29 +74,18 @@ def _size(name: str, sizes: tuple, size: Any = None) -> tuple[int, ...]:
     elif not sizes:
         raise TypeError(f"{name}() needs a size: ints or a tuple of ints; {name}(()) makes a tensor without dimensions")
     given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
-    shape = []
-    for n in given:
-        try:
-            shape.append(n.__index__())
-        except (AttributeError, TypeError):
-            raise TypeError(f"{name}(): size must be ints or a tuple of ints, got {type(n).__name__}") from None
-    if any(n < 0 for n in shape):
-        raise RuntimeError(f"{name}(): a size can't be negative, got {shape}")
-    return tuple(shape)
+    return checked_size(given, name)
 
 
-def _dtype(name: str, dtype: Any, default: Any = None) -> dtypes.dtype:
+def _dtype(dtype: Any, default: Any = None) -> dtypes.dtype:
     if dtype is None:
         return default or dtypes.get_default_dtype()
-    dtype = _PYTHON_TYPES.get(dtype, dtype)
-    if not isinstance(dtype, dtypes.dtype):
-        raise TypeError(f"{name}(): dtype must be a torch.dtype, got {type(dtype).__name__}")
-    return dtype
+    return dtypes.dtype_of(dtype)
 
 
 def _continuous(name: str, dtype: Any, out: Any, default: Any = None) -> np.dtype:
     """The NumPy type of a factory of floating-point or complex numbers."""
-    found = out.dtype if out is not None and dtype is None else _dtype(name, dtype, default)
+    found = out.dtype if out is not None and dtype is None else _dtype(dtype, default)
     if found.kind not in "fc" or found.itemsize == 1:
         raise NotImplementedError(f"{name}() is not implemented for {found}; choose a floating-point or complex dtype")
     return found.numpy
@@ -112,23 +93,10 @@ def _continuous(name: str, dtype: Any, out: Any, default: Any = None) -> np.dtyp
 
 def _give(name: str, array: np.ndarray, out: Any, device: Any, requires_grad: bool) -> Any:
     """The tensor that a factory returns: a new one, or `out` with these values."""
-    if device is not None:
-        devices.require(device)
-    result = wrap(array)
-    if thread.inference:
-        mark_inference(result)
-    if out is not None:
-        NS["WRITE_OUT"](name, out, result)
-        result = out
+    result = deliver(name, out, made(array, device))
     if requires_grad:
         result.requires_grad_()
     return result
-
-
-def _tensor(name: str, value: Any, label: str = "input") -> Any:
-    if not isinstance(value, NS["Tensor"]):
-        raise TypeError(f"{name}(): {label} must be a Tensor, got {type(value).__name__}")
-    return value
 
 
 def _uniform_array(shape: tuple[int, ...], storage: np.dtype, source: random.Generator) -> np.ndarray:
@@ -218,7 +186,7 @@ def randint(
     """
     low, high, size = _randint_arguments("randint", bounds, low, high, size)
     shape = _size("randint", (size,))
-    storage = (out.dtype if out is not None and dtype is None else _dtype("randint", dtype, dtypes.int64)).numpy
+    storage = (out.dtype if out is not None and dtype is None else _dtype(dtype, dtypes.int64)).numpy
     draw = integer_draw(storage, low, high, generator_of(generator))
     array = draw(np.empty(_count(shape), storage)).reshape(shape)
     return _give("randint", array, out, device, requires_grad)
@@ -263,7 +231,7 @@ def randperm(
     n = n.__index__()
     if n < 0:
         raise RuntimeError(f"randperm(): n must not be negative, got {n}")
-    found = out.dtype if out is not None and dtype is None else _dtype("randperm", dtype, dtypes.int64)
+    found = out.dtype if out is not None and dtype is None else _dtype(dtype, dtypes.int64)
     if found.kind not in "uif":
         raise NotImplementedError(f"randperm() is not implemented for {found}")
     largest = 2 ** draws.DIGITS[found.name] if found.kind == "f" else int(np.iinfo(found.numpy).max)
@@ -277,12 +245,12 @@ def randperm(
 
 def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.ndarray, dtypes.dtype]:
     """The array whose shape and layout a `*_like` function follows, and the dtype to make."""
-    _tensor(name, input)
+    need_tensor(name, input)
     array = input._a
     if getattr(memory_format, "name", "preserve_format") == "contiguous_format":
         array = np.broadcast_to(np.empty((), array.dtype), array.shape) if array.size else array
         array = np.empty(array.shape, np.bool_)
-    return array, _dtype(name, dtype, input.dtype)
+    return array, _dtype(dtype, input.dtype)
 
 
 def rand_like(
@@ -377,7 +345,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None, out: Any = No
     >>> torch.bernoulli(torch.tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
-    _tensor("bernoulli", input)
+    need_tensor("bernoulli", input)
     if p is None:
         check_probabilities("bernoulli", input._a)
     elif not 0 <= p <= 1:
@@ -398,7 +366,7 @@ def _(k, g):
 
 def poisson(input: Any, generator: Any = None) -> Any:
     """A Poisson number for each rate in `input`, in the same dtype. RuntimeError for a negative rate."""
-    _tensor("poisson", input)
+    need_tensor("poisson", input)
     _continuous("poisson", input.dtype, None)
     if not np.all(input._a >= 0):
         raise RuntimeError("poisson(): rates must not be negative")
@@ -423,8 +391,8 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Any:
 
     Both of one floating-point dtype.
     """
-    _tensor("binomial", count, "count")
-    _tensor("binomial", prob, "prob")
+    need_tensor("binomial", count, "count")
+    need_tensor("binomial", prob, "prob")
     if count.dtype is not prob.dtype:
         raise RuntimeError(f"binomial(): expected one dtype, but got {describe(count)} and {describe(prob)}")
     _continuous("binomial", count.dtype, None)
@@ -443,7 +411,7 @@ def multinomial(
     >>> torch.multinomial(torch.tensor([0.0, 1.0, 0.0]), 3, replacement=True)
     tensor([1, 1, 1])
     """
-    _tensor("multinomial", input)
+    need_tensor("multinomial", input)
     weights = input._a
     if not 0 < weights.ndim <= 2:
         raise RuntimeError(f"multinomial(): the weights must have 1 or 2 dimensions, but are {describe(input)}")

@@ -9,20 +9,15 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
-from flambeau.autograd.runtime import NS, thread
-from flambeau.autograd.views import mark_inference
+from flambeau.autograd.runtime import NS
 from flambeau.devices import require
-from flambeau.ops.dims import size_of
-from flambeau.ops.dispatch import overridable, wrap
+from flambeau.ops.dims import checked_size
+from flambeau.ops.dispatch import made, overridable, wrap
 from flambeau.tensor.tensor import Tensor
 
 
 def _finish(array: np.ndarray, device: Any, requires_grad: bool) -> Any:
-    if device is not None:
-        require(device)
-    t = wrap(array)
-    if thread.inference:
-        mark_inference(t)
+    t = made(array, device)
     if requires_grad:
         t.requires_grad_()
     return t
@@ -31,12 +26,7 @@ def _finish(array: np.ndarray, device: Any, requires_grad: bool) -> Any:
 def _numpy_type(dtype: Any, fallback: dtypes.dtype | None = None) -> np.dtype:
     if dtype is None:
         return (fallback or dtypes.get_default_dtype()).numpy
-    if not isinstance(dtype, dtypes.dtype):
-        found = {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_, complex: dtypes.complex128}.get(dtype)
-        if found is None:
-            raise TypeError(f"dtype must be a torch.dtype, got {dtype!r} ({type(dtype).__name__})")
-        dtype = found
-    return dtype.numpy
+    return dtypes.dtype_of(dtype).numpy
 
 
 def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
@@ -239,10 +229,7 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
 
 
 def _shape(size: tuple, name: str) -> tuple[int, ...]:
-    shape = size_of(size)
-    if min(shape, default=0) < 0:
-        raise RuntimeError(f"{name}(): a size can't be negative, got {list(shape)}")
-    return shape
+    return checked_size(size, name)
 
 
 def _size_from(size: tuple, kwargs: dict, name: str) -> tuple[int, ...]:

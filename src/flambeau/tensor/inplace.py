@@ -11,9 +11,12 @@ from flambeau import dtypes
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, refuse_partial_overlap, written
-from flambeau.errors import describe
+from flambeau.errors import describe, need_tensor
 from flambeau.ops.fillers import forget
 from flambeau.tensor.storage import Memory
+
+
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def shadow(tensor: Any) -> Any:
@@ -33,17 +36,17 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
     overlap = name == "masked_fill"  # PyTorch lets this one write what expand made
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if ufunc is not None and len(args) == 1 and not kwargs and _direct(self, args[0]):
+            other = args[0]
+            ufunc(self._a, other if other.__class__ is float else other._a, self._a)
+            bump(self)
+            return self
         recorded = thread.grad
         check_writable(self, name + "_", recorded, overlap)
         if self._shared is not None:
             for other in args:
                 if other is not self and isinstance(other, Memory) and other._shared is self._shared:
                     refuse_partial_overlap(self, other, name + "_")
-        if ufunc is not None and len(args) == 1 and not kwargs and _direct(self, args[0], recorded):
-            other = args[0]
-            ufunc(self._a, other._a if other.__class__ is not float else other, self._a)
-            bump(self)
-            return self
         source = shadow(self) if recorded and self._node is not None else self
         result = function(source, *args, **kwargs)
         if result._node is not None:
@@ -67,18 +70,28 @@ def _keep_old_value(node: Any, source: Any) -> None:
         kept[key] = old
 
 
-def _direct(self: Any, other: Any, recorded: bool) -> bool:
+def unwatched(tensor: Any) -> bool:
+    """Whether a write into `tensor` needs no checks: nothing records it, and its memory may be written."""
+    if tensor._node is not None and thread.grad:
+        return False
+    base = tensor._base
+    if base is not None and base._node is not None and thread.grad:
+        return False
+    return tensor._a.flags.writeable and not tensor._inference
+
+
+def _direct(self: Any, other: Any) -> bool:
     """Whether a ufunc can write right into `self`: plain float operands of a fitting shape, nothing to record."""
-    a = self._a
-    if a.dtype not in (np.float32, np.float64) or not NS["PLAIN"]:
+    d = self._a.dtype
+    if (d is not F32 and d is not F64) or not NS["PLAIN"] or not unwatched(self):
         return False
     if other.__class__ is float:
-        return not recorded or self._node is None
-    if not isinstance(other, NS["Tensor"]) or other._a.dtype is not a.dtype:
+        return True
+    if not isinstance(other, NS["Tensor"]) or other._a.dtype is not d or (other._node is not None and thread.grad):
         return False
-    if recorded and (self._node is not None or other._node is not None):
+    if other._shared is not None and other._shared is self._shared and other is not self:
         return False
-    return other._a.shape == a.shape or other._a.ndim == 0
+    return other._a.shape == self._a.shape or other._a.ndim == 0
 
 
 def store(self: Any, result: Any, name: str) -> None:
@@ -130,13 +143,12 @@ def _type_word(array: Any) -> str:
 
 def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     """Copies `src` into this tensor, broadcast and converted to its dtype; gradients flow to `src`."""
-    tensor_class = NS["Tensor"]
-    if not isinstance(src, tensor_class):
-        raise TypeError(f"copy_(): src must be a Tensor, got {type(src).__name__}")
+    need_tensor("copy_", src, "src")
     check_writable(self, "copy_", thread.grad)
     shape = self._a.shape
     try:
-        np.broadcast_to(src._a, shape)
+        if src._a.shape != shape:
+            np.broadcast_to(src._a, shape)
     except ValueError:
         raise RuntimeError(
             f"copy_(): can't write {describe(src)} into {describe(self)}: the sizes must agree or broadcast"
@@ -176,6 +188,10 @@ class CopyBackwards(Node):
 
 def fill_(self: Any, value: Any) -> Any:
     """Sets every element to `value`, a number or a zero-dim tensor."""
+    if value.__class__ is float and unwatched(self) and self._a.dtype.kind == "f":
+        self._a.fill(value)
+        bump(self)
+        return self
     if isinstance(value, NS["Tensor"]):
         if value._a.ndim:
             raise RuntimeError(
@@ -194,6 +210,10 @@ def fill_(self: Any, value: Any) -> Any:
 
 def zero_(self: Any) -> Any:
     """Sets every element to 0."""
+    if unwatched(self):
+        self._a.fill(0)
+        bump(self)
+        return self
     check_writable(self, "zero_", thread.grad, True)
     self._a.fill(0)
     written(self, forget(self, "ZeroBackward0")) if thread.grad else bump(self)

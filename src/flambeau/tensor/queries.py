@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.errors import need_tensor
 from flambeau.tensor.inplace import fill_
 from flambeau.tensor.storage import TypedStorage, UntypedStorage
 from flambeau.tensor.tensor import Tensor
@@ -45,55 +46,49 @@ def is_storage(obj: Any) -> bool:
     return isinstance(obj, (TypedStorage, UntypedStorage))
 
 
-def _tensor(name: str, input: Any) -> Any:
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{name}(): input must be a Tensor, got {type(input).__name__}")
-    return input
-
-
 def numel(input: Any) -> int:
     """The number of elements."""
-    return _tensor("numel", input).numel()
+    return need_tensor("numel", input).numel()
 
 
 def is_floating_point(input: Any) -> bool:
     """Whether the dtype is a floating-point type."""
-    return _tensor("is_floating_point", input).is_floating_point()
+    return need_tensor("is_floating_point", input).is_floating_point()
 
 
 def is_complex(input: Any) -> bool:
     """Whether the dtype is a complex type."""
-    return _tensor("is_complex", input).is_complex()
+    return need_tensor("is_complex", input).is_complex()
 
 
 def is_signed(input: Any) -> bool:
     """Whether the dtype holds negative numbers."""
-    return _tensor("is_signed", input).is_signed()
+    return need_tensor("is_signed", input).is_signed()
 
 
 def is_inference(input: Any) -> bool:
     """Whether the tensor was made in `inference_mode`."""
-    return _tensor("is_inference", input).is_inference()
+    return need_tensor("is_inference", input).is_inference()
 
 
 def is_conj(input: Any) -> bool:
     """Whether the tensor is a lazy conjugate: never."""
-    return _tensor("is_conj", input).is_conj()
+    return need_tensor("is_conj", input).is_conj()
 
 
 def is_neg(input: Any) -> bool:
     """Whether the tensor is a lazy negative: never."""
-    return _tensor("is_neg", input).is_neg()
+    return need_tensor("is_neg", input).is_neg()
 
 
 def is_same_size(input: Any, other: Any) -> bool:
     """Whether both have one shape."""
-    return _tensor("is_same_size", input)._a.shape == other._a.shape
+    return need_tensor("is_same_size", input)._a.shape == other._a.shape
 
 
 def is_nonzero(input: Any) -> bool:
     """Whether the single element of `input` is not zero; RuntimeError for more or fewer elements."""
-    array = _tensor("is_nonzero", input)._a
+    array = need_tensor("is_nonzero", input)._a
     if array.size != 1:
         what = "no values" if array.size == 0 else "more than one value"
         raise RuntimeError(f"a tensor with {what} is neither true nor false; use .any() or .all()")
@@ -102,32 +97,32 @@ def is_nonzero(input: Any) -> bool:
 
 def get_device(input: Any) -> int:
     """The number of the tensor's device; -1 on the CPU."""
-    return _tensor("get_device", input).get_device()
+    return need_tensor("get_device", input).get_device()
 
 
 def detach(input: Any) -> Any:
     """The same memory without history."""
-    return _tensor("detach", input).detach()
+    return need_tensor("detach", input).detach()
 
 
 def detach_(input: Any) -> Any:
     """Takes the tensor out of the graph that made it."""
-    return _tensor("detach_", input).detach_()
+    return need_tensor("detach_", input).detach_()
 
 
 def resolve_conj(input: Any) -> Any:
     """The tensor: conjugates are never lazy."""
-    return _tensor("resolve_conj", input)
+    return need_tensor("resolve_conj", input)
 
 
 def resolve_neg(input: Any) -> Any:
     """The tensor: negatives are never lazy."""
-    return _tensor("resolve_neg", input)
+    return need_tensor("resolve_neg", input)
 
 
 def fill(input: Any, value: Any) -> Any:
     """A copy of `input` with every element set to `value`."""
-    return fill_(_tensor("fill", input).clone(), value)
+    return fill_(need_tensor("fill", input).clone(), value)
 
 
 def typename(obj: Any) -> str:
