@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,23 @@ def _fail(message: str, raise_exception: bool) -> bool:
     return False
 
 
+def _checked_inputs(args: tuple) -> list[Any]:
+    """The inputs that require gradients; a ValueError if none does, a warning if one is not precise enough."""
+    wanted = [t for t in args if isinstance(t, NS["Tensor"]) and t.requires_grad]
+    if not wanted:
+        raise ValueError(
+            "gradcheck(): no input requires gradients; call requires_grad_() on those that are to be checked"
+        )
+    for i, t in enumerate(wanted):
+        if t._a.dtype not in (np.float64, np.complex128):
+            warnings.warn(
+                f"gradcheck(): input {i} is {t.dtype}; finite differences need float64 or complex128 to be "
+                "precise enough",
+                stacklevel=3,
+            )
+    return wanted
+
+
 def gradcheck(
     func: Callable,
     inputs: Any,
@@ -102,25 +120,11 @@ def gradcheck(
     `raise_exception=False` it returns False instead. `atol` and `rtol` are those of `allclose`.
     """
     args = _as_tuple(inputs)
-    tensor = NS["Tensor"]
-    wanted = [t for t in args if isinstance(t, tensor) and t.requires_grad]
-    if not wanted:
-        raise ValueError(
-            "gradcheck(): no input requires gradients; call requires_grad_() on those that are to be checked"
-        )
+    wanted = _checked_inputs(args)
     outputs = func(*args)
     if not _differentiable(outputs):
         return _unconnected(func, args, wanted, eps, atol, raise_exception)
     floats = _float_outputs(outputs)
-    for i, t in enumerate(wanted):
-        if t._a.dtype not in (np.float64, np.complex128):
-            import warnings
-
-            warnings.warn(
-                f"gradcheck(): input {i} is {t.dtype}; finite differences need float64 or complex128 to be "
-                "precise enough",
-                stacklevel=2,
-            )
     numerical = [_numerical(func, args, t, eps, len(floats)) for t in wanted]
     for j, out in enumerate(floats):
         analytical = (

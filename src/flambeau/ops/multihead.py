@@ -83,16 +83,15 @@ def multi_head_attention_forward(
     attn_mask = _merged(attn_mask, padding, batch, num_heads, k.shape[1])
 
     p = dropout_p if training else 0.0
+    weights = None
     if need_weights:
         output, weights = _with_weights(q, k, v, attn_mask, p)
-        output = linear(output.transpose(0, 1).reshape(length * batch, width), out_proj_weight, out_proj_bias)
+        output = output.transpose(0, 1)
         weights = weights.view(batch, num_heads, length, k.shape[1])
-        if average_attn_weights:
-            weights = weights.mean(dim=1)
+        weights = weights.mean(dim=1) if average_attn_weights else weights
     else:
-        weights = None
         output = _without_weights(q, k, v, attn_mask, p, is_causal, batch, num_heads)
-        output = linear(output.reshape(length * batch, width), out_proj_weight, out_proj_bias)
+    output = linear(output.reshape(length * batch, width), out_proj_weight, out_proj_bias)
     output = output.view(length, batch, output.shape[1])
     if not batched:
         return output.squeeze(1), weights.squeeze(0) if weights is not None else None
