@@ -46,6 +46,8 @@ def _unwrap(op: Op, general: str) -> list[str]:
                 inner += [f"d = a{i}.dtype", "if d is not F32 and d is not F64:", f"    return {general}"]
             else:
                 inner += [f"if a{i}.dtype is not d:", f"    return {general}"]
+        elif kind == TENSOR and not op.holomorphic:
+            inner += [f"if a{i}.dtype.kind == 'c':", f"    return {general}"]
         lines += [f"    {test}", *(f"        {line}" for line in inner)]
         if op.optional[i]:
             lines += [f"    elif {name} is None:", f"        a{i} = None"]
@@ -153,7 +155,7 @@ def _record(op: Op) -> list[str]:
         for i, _, rule in params:
             if rule is not None:
                 body += [
-                    f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim):",
+                    f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim or not r.size):",
                     f"    n.b{i} = a{i}.shape",
                 ]
     if op.outputs == 1:
