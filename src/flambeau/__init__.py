@@ -103,6 +103,7 @@ from flambeau.ops.algebra import (
 from flambeau.ops.arithmetic import *
 from flambeau.ops.arithmetic import divide as div
 from flambeau.ops.arithmetic import scaled_add as add
+from flambeau.ops.arithmetic import scaled_rsub as rsub
 from flambeau.ops.arithmetic import scaled_sub as sub
 from flambeau.ops.compare import *
 from flambeau.ops.conv import *

@@ -147,3 +147,13 @@ def _(s):
     yield call(s.real(3, 4), s.bools(4), 2)
     yield call(s.real(3, 4), s.bools(3, 1), s.real())
     yield call(s.real(2, 3), s.bools(2, 3), 0.5)
+
+
+row(
+    "rsub alpha",
+    lambda s: [call(s.real(2, 3), s.real(3))],
+    lambda lib, a, b: lib.rsub(a, b, alpha=2),
+    ops="rsub",
+    grad_fn=False,
+)
+row("empty operands", lambda s: [call(s.real(0, 1, 3), s.real(0, 4, 3))], lambda lib, a, b: a * b, ops="mul")

@@ -191,8 +191,18 @@ row(
     **OPTIONS,
 )
 row("linalg.vander", lambda s: [call(s.real(3)), call(s.real(2, 3), N=2)], ops="cumprod", **OPTIONS)
-row("linalg.lu_factor", lambda s: [call(s.matrix(3, 3)), call(s.real(2, 3, 2))], ops="linalg_lu_factor", orders=0)
-row("linalg.lu", lambda s: [call(s.real(3, 3)), call(s.real(2, 3)), call(s.real(3, 2))], orders=0)
+row(
+    "linalg.lu_factor",
+    lambda s: [call(s.matrix(3, 3)), call(s.real(2, 3, 2)), call(s.real(2, 3))],
+    ops="linalg_lu_factor",
+    **OPTIONS,
+)
+row(
+    "linalg.lu",
+    lambda s: [call(s.real(3, 3)), call(s.real(2, 3)), call(s.real(3, 2))],
+    ops="linalg_lu_factor",
+    **OPTIONS,
+)
 row("linalg.inv_ex", lambda s: [call(s.matrix(2, 2))], orders=0)
 row("linalg.cholesky_ex", lambda s: [call(np.eye(2) * 3)], orders=0)
 row(

@@ -361,18 +361,12 @@ def lu_unpack(
     LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True
 ) -> tuple[Any, Any, Any]:
     """P, L and U from what `lu_factor` packs."""
-    a, wrap = LU_data._a, NS["WRAP"]
-    m, n = a.shape[-2:]
-    k = min(m, n)
-    order = np.broadcast_to(np.arange(m), (*a.shape[:-2], m)).copy().reshape(-1, m)
-    for row, swaps in zip(order, LU_pivots._a.reshape(-1, k), strict=True):
-        for i, j in enumerate(swaps - 1):
-            row[i], row[j] = row[j], row[i]
-    P = np.zeros((len(order), m, m), a.dtype)
-    for i, row in enumerate(order):
-        P[i, row, np.arange(m)] = 1
-    L = np.tril(a[..., :, :k], -1) + np.eye(m, k, dtype=a.dtype)
-    return wrap(P.reshape(*a.shape[:-2], m, m)), wrap(L), wrap(np.triu(a[..., :k, :]))
+    m, n = LU_data._a.shape[-2:]
+    k, dims = min(m, n), LU_data._a.ndim
+    P = NS["WRAP"](NS["K"].permutation(LU_pivots._a, m, LU_data._a.dtype))
+    eye = NS["WRAP"](np.eye(m, k, dtype=LU_data._a.dtype))
+    L = arithmetic.add(matrices.tril(shape.slice(LU_data, dims - 1, 0, k), -1), eye)
+    return P, L, matrices.triu(shape.slice(LU_data, dims - 2, 0, k))
 
 
 def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None) -> Any:

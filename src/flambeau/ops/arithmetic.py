@@ -110,6 +110,11 @@ def scaled_sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> An
     return sub(input, _scaled(input, other, alpha, "sub"), out=out)
 
 
+def scaled_rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
+    """`other - alpha * input`, elementwise with broadcasting and type promotion."""
+    return rsub(input, other) if alpha == 1 else rsub(_scaled(other, input, alpha, "rsub"), other)
+
+
 def _scaled(input: Any, other: Any, alpha: Any, name: str) -> Any:
     floating = [dtypes.of_numpy(t._a.dtype).kind in "fc" for t in (input, other) if isinstance(t, NS["Tensor"])]
     if isinstance(alpha, float) and not any(floating) and not isinstance(other, (float, complex)):

@@ -502,8 +502,8 @@ def real(k, input: Tensor):
 
 
 @real.derivative("input")
-def _(k, g):
-    return g
+def _(k, g, input_dtype):
+    return k.to_numpy_dtype(g, input_dtype)
 
 
 @op(elementwise=True, holomorphic=False, view=True, grad_name="SelectBackward0")

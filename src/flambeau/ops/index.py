@@ -133,7 +133,7 @@ def check_gather(name: str, input: Any, dim: int, index: Any) -> None:
     """Refuses an index of a wrong dtype, rank, size or range."""
     from flambeau.ops.dims import wrap_dim
 
-    if index.dtype.kind != "i" or index.dtype.itemsize < 4:
+    if index.size and (index.dtype.kind != "i" or index.dtype.itemsize < 4):
         raise RuntimeError(f"{name}(): index must be int64, got {index.dtype}; convert it with .long()")
     d = wrap_dim(dim, input.ndim)
     if index.size == 0:
@@ -321,15 +321,31 @@ def getitem(self: Any, index: Any) -> Any:
         array = self._a
         if array.ndim and -array.shape[0] <= index < array.shape[0]:
             return index_select_at(self, index)
+    elif index.__class__ is tuple and _is_simple(index):
+        try:
+            return _VIEWS[last_effect(index, self._a.shape).__class__](self, index)
+        except IndexError:
+            pass  # told below
     parsed, basic = parse_index(index, self._a)
     if not basic:
         first, rest = split_index(parsed, self._a.ndim)
         return NS["OPS"].index(self if first is None else getitem(self, first), rest)
     if index.__class__ is slice:
         return index_slice(self, parsed)
-    last = last_effect(parsed, self._a.shape)
-    if last is None:
-        return index_unsqueeze(self, parsed)
-    if last is Ellipsis:
-        return index_alias(self, parsed)
-    return index_select_at(self, parsed) if last.__class__ is int else index_slice(self, parsed)
+    return _VIEWS[last_effect(parsed, self._a.shape).__class__](self, parsed)
+
+
+def _is_simple(index: tuple) -> bool:
+    """Whether a tuple holds ints, None, Ellipsis and plain slices only."""
+    for item in index:
+        cls = item.__class__
+        if cls is int or item is None or item is Ellipsis:
+            continue
+        if cls is not slice or (item.step is not None and (item.step.__class__ is not int or item.step <= 0)):
+            return False
+        if not (item.start is None or item.start.__class__ is int) or not (item.stop is None or item.stop.__class__ is int):
+            return False
+    return True
+
+
+_VIEWS = {int: index_select_at, slice: index_slice, type(None): index_unsqueeze, type(Ellipsis): index_alias}

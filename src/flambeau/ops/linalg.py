@@ -321,8 +321,46 @@ def _(k, g, A, A_shape):
     return k.slice(k.slice(whole, d - 2, 0, n), d - 1, n, 2 * n)
 
 
-@op(name="linalg_lu_factor", outputs=2, nondiff=(1,), differentiable=False)
-def lu_factor(k, A: Index):
-    """The triangular factors packed into one matrix, and the row exchanges (from 1)."""
+@op(
+    name="linalg_lu_factor",
+    outputs=3,
+    hidden=1,
+    nondiff=(1,),
+    holomorphic=False,
+    grad_name="LinalgLuFactorExBackward0",
+)
+def lu_factor(k, A: Tensor):
+    """The triangular factors packed into one matrix, and the row exchanges (from 1); besides, the permutation."""
     matrices("linalg.lu_factor", A)
-    return k.lu_factor(A)
+    packed, pivots = k.lu_factor(A)
+    return packed, pivots, k.permutation(pivots, A.shape[-2], A.dtype)
+
+
+@lu_factor.derivative("A")
+def _(k, g0, out0, out2, A_shape):
+    m, n = A_shape[-2:]
+    r = min(m, n)
+    square_part = _cut(k, _cut(k, out0, -2, 0, r), -1, 0, r)
+    g = _cut(k, _cut(k, g0, -2, 0, r), -1, 0, r)
+    below, above = k.tril(g, -1), k.triu(g, 0)
+    rest = None
+    if m > n:  # the rows below are A2 U^-1
+        rest = _h(k, k.linalg_solve_triangular(square_part, _h(k, _cut(k, g0, -2, r, m)), True, False))
+        above = k.sub(above, k.triu(k.matmul(_h(k, _cut(k, out0, -2, r, m)), rest), 0))
+    elif n > m:  # the columns beside are L^-1 A2
+        rest = k.linalg_solve_triangular(_h(k, square_part), _cut(k, g0, -1, r, n), True, True)
+        below = k.sub(below, k.tril(k.matmul(rest, _h(k, _cut(k, out0, -1, r, n))), -1))
+    inner = _lu_square(k, below, above, square_part)
+    if rest is not None:
+        inner = k.cat([inner, rest], len(A_shape) - (2 if m > n else 1))
+    return k.matmul(out2, inner)
+
+
+def _lu_square(k: Any, below: Any, above: Any, packed: Any) -> Any:
+    """The gradient of a square matrix (rows exchanged) from those of L, below its diagonal, and of U."""
+    low = k.tril(packed, -1)
+    inner = k.add(
+        k.tril(k.add(k.matmul(_h(k, low), below), below), -1), k.triu(k.matmul(above, _h(k, k.triu(packed, 0))), 0)
+    )
+    left = k.linalg_solve_triangular(_h(k, packed), inner, True, True)
+    return _h(k, k.linalg_solve_triangular(packed, _h(k, left), True, False))

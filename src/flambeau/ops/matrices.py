@@ -258,6 +258,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 def linalg_vander(x: Any, *, N: int | None = None) -> Any:
     """The matrix of powers 0 to `N` - 1 of the last dimension, lowest first."""
+    if x._a.ndim == 0:
+        x = shape.reshape(x, (1,))
     n = x._a.shape[-1] if N is None else N
     first = NS["WRAP"](np.ones((*x._a.shape, 1), np.int64 if x._a.dtype.kind in "biu" else x._a.dtype))
     if n == 0:
@@ -349,6 +351,7 @@ def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int =
     dims = (
         list(range(n)) if dim is None else [wrap_dim(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
     )
+    spacing = 1 if spacing is None else spacing
     steps = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
     if len(steps) != len(dims):
         raise RuntimeError(
@@ -371,10 +374,7 @@ def _slopes(y: Any, d: int, h: Any, edge_order: int) -> Any:
         a, b = (shape.slice(gaps, 0, i, j) for i, j in ((0, m - 2), (1, m - 1)))
         low, high = sub(at(1, m - 1), at(0, m - 2)), sub(at(2, m), at(1, m - 1))
         inner = div(NS["OPS"].add(mul(div(low, a), b), mul(div(high, b), a)), NS["OPS"].add(a, b))
-        first, last = (
-            div(sub(at(1, 2), at(0, 1)), shape.slice(gaps, 0, 0, 1)),
-            div(sub(at(m - 1, m), at(m - 2, m - 1)), shape.slice(gaps, 0, m - 2, m - 1)),
-        )
+        first, last = _edges(at, gaps, m, edge_order)
         return joining.cat([first, inner, last], d)
     inner = div(sub(at(2, m), at(0, m - 2)), 2 * h)
     if edge_order == 1:
@@ -384,6 +384,22 @@ def _slopes(y: Any, d: int, h: Any, edge_order: int) -> Any:
         first = div(sub(add(mul(at(0, 1), -1.5), mul(at(1, 2), 2)), mul(at(2, 3), 0.5)), h)
         last = div(add(sub(mul(at(m - 1, m), 1.5), mul(at(m - 2, m - 1), 2)), mul(at(m - 3, m - 2), 0.5)), h)
     return joining.cat([first, inner, last], d)
+
+
+def _edges(at: Any, gaps: Any, m: int, edge_order: int) -> tuple[Any, Any]:
+    """The slopes at both ends of unevenly spaced points, from two points or from the parabola through three."""
+    gap = lambda i: shape.slice(gaps, 0, i, i + 1)  # noqa: E731
+    if edge_order == 1:
+        return div(sub(at(1, 2), at(0, 1)), gap(0)), div(sub(at(m - 1, m), at(m - 2, m - 1)), gap(m - 2))
+    ends = []
+    for near, middle, far, a, b in ((0, 1, 2, gap(0), gap(1)), (m - 1, m - 2, m - 3, -gap(m - 2), -gap(m - 3))):
+        both = a + b
+        ends.append(
+            at(middle, middle + 1) * (both / (a * b))
+            - at(near, near + 1) * ((both + a) / (a * both))
+            - at(far, far + 1) * (a / (b * both))
+        )
+    return ends[0], ends[1]
 
 
 def ravel(input: Any) -> Any:

@@ -330,7 +330,10 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     left = [wrap_dim(d, a.ndim) for d in left]
     right = [wrap_dim(d, b.ndim) for d in right]
     for x, y in zip(left, right, strict=True):
-        if a.shape[x] != b.shape[y]:
+        if a.shape[x] == 1 or b.shape[y] == 1:  # a dimension of length 1 broadcasts: the other is summed
+            a = a if a.shape[x] == 1 else a.sum(x, keepdim=True)
+            b = b if b.shape[y] == 1 else b.sum(y, keepdim=True)
+        elif a.shape[x] != b.shape[y]:
             raise RuntimeError(
                 f"tensordot(): dimension {x} of the first has length {a.shape[x]}, dimension {y} of the second "
                 f"{b.shape[y]}: "

@@ -51,8 +51,6 @@ def _numbers(name: str, input: Any, src: Any) -> None:
 
 def _check(name: str, input: Any, dim: Any, index: Any, src: Any = None) -> None:
     """Refuses an index that does not fit `input`, or a source that is smaller than it or of another dtype."""
-    if index.dtype != np.int64:
-        raise RuntimeError(f"{name}(): index must be int64, got {index.dtype}; convert it with .long()")
     check_gather(name, input, dim, index)
     if src is None:
         return
@@ -156,13 +154,25 @@ def scatter_extreme(k, input: Tensor, dim, index: Index, src: Tensor, how):
 def _(k, g, input, src, out, dim, index, how, src_shape):
     picked = _part(k, src, index)
     if how == "prod":
-        mine = k.mul(g, k.div(out, input))
-        theirs = k.div(k.gather(k.mul(g, out), dim, index), picked)
-        return mine, _padded(k, theirs, src_shape)
+        return _product_rule(k, g, input, picked, dim, index, src_shape)
     hit = k.to_dtype(k.eq(input, out), g)
     hits = k.to_dtype(k.eq(picked, k.gather(out, dim, index)), g)
     shared = k.div(g, k.scatter_add(hit, dim, index, hits))
     return k.mul(hit, shared), _padded(k, k.mul(hits, k.gather(shared, dim, index)), src_shape)
+
+
+def _product_rule(k: Any, g: Any, input: Any, picked: Any, dim: int, index: Any, src_shape: Any) -> tuple[Any, Any]:
+    """The gradient of products: each factor's is the product of the others, exact where some are zero."""
+    zero, zeros = k.eq(input, 0), k.eq(picked, 0)
+    kept = k.where(zero, k.ones_like(input), input)
+    others = k.where(zeros, k.ones_like(picked), picked)
+    whole = k.scatter_extreme(kept, dim, index, others, "prod")  # the product of what is not zero
+    count = k.scatter_add(k.to_dtype(zero, g), dim, index, k.to_dtype(zeros, g))  # how many are
+    none, one = k.mul(g, k.to_dtype(k.eq(count, 0), g)), k.mul(g, k.to_dtype(k.eq(count, 1), g))
+    full, rest = k.mul(none, whole), k.mul(one, whole)
+    mine = k.where(zero, rest, k.div(full, kept))
+    theirs = k.where(zeros, k.gather(rest, dim, index), k.div(k.gather(full, dim, index), others))
+    return mine, _padded(k, theirs, src_shape)
 
 
 def _part(k: Any, src: Any, index: Any) -> Any:
@@ -351,7 +361,8 @@ def index_reduce(
         raise RuntimeError(f"index_reduce(): reduce must be 'prod', 'mean', 'amax' or 'amin', got {reduce!r}")
     d = _rows("index_reduce", input._a, dim, index._a)
     _fitting("index_reduce", input._a, d, index._a, source._a)
-    places = np.broadcast_to(index._a.reshape((-1, *[1] * (source._a.ndim - d - 1))), source._a.shape).astype(np.int64)
+    rows = index._a.reshape((-1, *[1] * max(source._a.ndim - d - 1, 0)))
+    places = np.broadcast_to(rows if source._a.ndim else rows.reshape(()), source._a.shape).astype(np.int64)
     return scatter_reduce(input, d, NS["WRAP"](places), source, reduce, include_self=include_self, out=out)
 
 
@@ -480,6 +491,8 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None
             f"{indices._a.ndim}"
         )
     d = wrap_dim(dim, input._a.ndim)
+    if indices._a.size and int(indices._a.min()) < 0:
+        indices = NS["WRAP"](np.where(indices._a < 0, indices._a + input._a.shape[d], indices._a))
     full = joining.broadcast_shapes(
         (*input._a.shape[:d], 1, *input._a.shape[d + 1 :]), (*indices._a.shape[:d], 1, *indices._a.shape[d + 1 :])
     )

@@ -588,6 +588,6 @@ def histogram(input: Any, bins: Any, *, range: Any = None, weight: Any = None, d
     edges = bins._a if isinstance(bins, NS["Tensor"]) else bins
     w = None if weight is None else weight._a.reshape(-1)
     if range is None and isinstance(edges, int) and a.size and a.min() == a.max():
-        range = (float(a.min()) - 1, float(a.min()) + 1)
+        range = (float(a.min()) - 0.5, float(a.min()) + 0.5)
     counts, found = np.histogram(a.reshape(-1), edges, range, density, w)
     return results.histogram((NS["WRAP"](counts.astype(a.dtype)), NS["WRAP"](found.astype(a.dtype))))

@@ -139,6 +139,18 @@ def matrix_exp(a: Any) -> Any:
     return importlib.import_module("scipy.linalg").expm(a).astype(a.dtype)
 
 
+def permutation(pivots: Any, m: int, dtype: Any) -> Any:
+    """The matrices that exchange rows as LAPACK's pivots (from 1) say."""
+    lines = pivots.reshape(-1, pivots.shape[-1])
+    result = np.zeros((len(lines), m, m), dtype)
+    for p, swaps in zip(result, lines, strict=True):
+        row = np.arange(m)
+        for i, j in enumerate(swaps - 1):
+            row[i], row[j] = row[j], row[i]
+        p[row, np.arange(m)] = 1
+    return result.reshape(*pivots.shape[:-1], m, m)
+
+
 def lu_factor(a: Any) -> tuple[Any, Any]:
     """The factors packed into one matrix, and the rows exchanged (from 1)."""
     flat = a.reshape(-1, *a.shape[-2:])
