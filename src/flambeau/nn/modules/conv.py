@@ -266,7 +266,9 @@ class Conv3d(_ConvNd):
 
 
 class _ConvTransposeNd(_ConvNd):
-    """What all transposed convolutions share."""
+    """What all transposed convolutions share; a layer names the function that it calls."""
+
+    _convolve: Any
 
     def __init__(
         self, in_channels, out_channels, kernel_size, stride, padding, dilation, transposed, output_padding,
@@ -312,6 +314,14 @@ class _ConvTransposeNd(_ConvNd):
             result.append(output_size[d] - least)
         return result
 
+    def forward(self, input, output_size=None):
+        extra = self._output_padding(
+            input, output_size, self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation
+        )
+        return self._convolve(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
 
 class ConvTranspose1d(_ConvTransposeNd):
     """The gradient of `Conv1d` with respect to its input, as a layer: (N, C_in, L) to a longer (N, C_out, L_out).
@@ -319,6 +329,8 @@ class ConvTranspose1d(_ConvTransposeNd):
     L_out = (L - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1; `forward` takes an
     `output_size` that chooses the output_padding. Weight: (in_channels, out_channels / groups, kernel_size).
     """
+
+    _convolve = staticmethod(F.conv_transpose1d)
 
     def __init__(
         self,
@@ -341,17 +353,11 @@ class ConvTranspose1d(_ConvTransposeNd):
             True, one(output_padding), groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def forward(self, input, output_size=None):
-        extra = self._output_padding(
-            input, output_size, self.stride, self.padding, self.kernel_size, 1, self.dilation
-        )  # fmt: skip
-        return F.conv_transpose1d(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
-
 
 class ConvTranspose2d(_ConvTransposeNd):
     """The gradient of `Conv2d` with respect to its input, as a layer; see `ConvTranspose1d`."""
+
+    _convolve = staticmethod(F.conv_transpose2d)
 
     def __init__(
         self,
@@ -374,17 +380,11 @@ class ConvTranspose2d(_ConvTransposeNd):
             True, two(output_padding), groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def forward(self, input, output_size=None):
-        extra = self._output_padding(
-            input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
-        )  # fmt: skip
-        return F.conv_transpose2d(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
-
 
 class ConvTranspose3d(_ConvTransposeNd):
     """The gradient of `Conv3d` with respect to its input, as a layer; see `ConvTranspose1d`."""
+
+    _convolve = staticmethod(F.conv_transpose3d)
 
     def __init__(
         self,
@@ -406,14 +406,6 @@ class ConvTranspose3d(_ConvTransposeNd):
             in_channels, out_channels, three(kernel_size), three(stride), three(padding), three(dilation),
             True, three(output_padding), groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
-
-    def forward(self, input, output_size=None):
-        extra = self._output_padding(
-            input, output_size, self.stride, self.padding, self.kernel_size, 3, self.dilation
-        )  # fmt: skip
-        return F.conv_transpose3d(
-            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
-        )
 
 
 def _lazy(plain: type, ndim: int, transposed: bool) -> type:
