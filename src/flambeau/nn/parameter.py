@@ -44,9 +44,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         param = data.detach().requires_grad_(requires_grad)
         if type(param) is not type(data):
             raise RuntimeError(
-                f"Parameter: detach() of a {type(data).__name__} gave a {type(param).__name__}: a tensor subclass "
-                f"has to "
-                "keep its class to become a parameter"
+                f"Parameter: detach() of a {type(data).__name__} gave a {type(param).__name__}: a tensor subclass has "
+                "to keep its class to become a parameter"
             )
         param._is_param = True
         return param

@@ -128,8 +128,7 @@ def _refuse_bool(op: Op, args: tuple) -> None:
         if isinstance(value, bool) or (isinstance(value, NS["Tensor"]) and value._a.dtype == bool):
             raise RuntimeError(
                 f"{op.name}(): bool operands can't be subtracted: use ~ to invert a mask, ^ for a difference of "
-                f"masks, or "
-                "convert with .int()"
+                "masks, or convert with .int()"
             )
 
 

@@ -42,8 +42,7 @@ def mm(k, input: Tensor, mat2: Tensor):
     if input.shape[1] != mat2.shape[0]:
         raise RuntimeError(
             f"mm(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a "
-            f"{mat2.shape[0]}x{mat2.shape[1]} one: "
-            "the first's columns must be as many as the second's rows"
+            f"{mat2.shape[0]}x{mat2.shape[1]} one: the first's columns must be as many as the second's rows"
         )
     return k.matmul(input, mat2)
 
@@ -83,8 +82,7 @@ def matmul(k, input: Tensor, other: Tensor):
         if input.shape[1] != other.shape[0]:
             raise RuntimeError(
                 f"matmul(): a {input.shape[0]}x{input.shape[1]} matrix can't be multiplied by a "
-                f"{other.shape[0]}x{other.shape[1]} "
-                "one: the first's columns must be as many as the second's rows"
+                f"{other.shape[0]}x{other.shape[1]} one: the first's columns must be as many as the second's rows"
             )
     elif a == 0 or b == 0:
         raise RuntimeError(
@@ -187,9 +185,8 @@ def linear(k, input: Tensor, weight: Tensor, bias: Tensor = None):
             rows = input.size // max(input.shape[-1], 1) if input.ndim else 1
             last = input.shape[-1] if input.ndim else 1
             raise RuntimeError(
-                f"linear(): {rows} rows of {last} features came, but the weight "
-                f"({weight.shape[0]}x{weight.shape[1]}) takes "
-                f"{weight.shape[1]} features; the input is {describe(input)}"
+                f"linear(): {rows} rows of {last} features came, but the weight ({weight.shape[0]}x{weight.shape[1]}) "
+                f"takes {weight.shape[1]} features; the input is {describe(input)}"
             )
         if bias is not None and bias.ndim and bias.shape[-1] not in (1, weight.shape[0]):
             raise RuntimeError(
@@ -336,8 +333,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
         elif a.shape[x] != b.shape[y]:
             raise RuntimeError(
                 f"tensordot(): dimension {x} of the first has length {a.shape[x]}, dimension {y} of the second "
-                f"{b.shape[y]}: "
-                "summed dimensions must agree"
+                f"{b.shape[y]}: summed dimensions must agree"
             )
     free_a = [d for d in range(a.ndim) if d not in left]
     free_b = [d for d in range(b.ndim) if d not in right]

@@ -194,9 +194,8 @@ def interpolate(
     function = _OPS.get((mode, -n if antialias else n))
     if function is None:
         raise NotImplementedError(
-            f"interpolate: mode '{mode}' does not exist for {len(shape)} dimensions: nearest, nearest-exact and "
-            f"area take 3 "
-            "to 5, linear 3, bilinear and bicubic 4, trilinear 5"
+            f"interpolate: mode '{mode}' does not exist for {len(shape)} dimensions: nearest, nearest-exact and area "
+            "take 3 to 5, linear 3, bilinear and bicubic 4, trilinear 5"
         )
     if any(s <= 0 for s in sizes) or any(s == 0 for s in shape[2:]):
         raise RuntimeError(f"interpolate: sizes must be positive, got {shape[2:]} to {sizes}")

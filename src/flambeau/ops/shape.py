@@ -71,9 +71,8 @@ def view_op(k, input: Tensor, shape):
     base = result.base
     if (base is None or (base is not input and base is not input.base)) and result is not input and input.size:
         raise RuntimeError(
-            f"no view of a {list(input.shape)} tensor with these strides has the shape {list(shape)}: its elements "
-            f"do not lie "
-            "evenly in memory. Use .reshape(...), which copies where it must"
+            f"no view of a {list(input.shape)} tensor with these strides has the shape {list(shape)}: its elements do "
+            "not lie evenly in memory. Use .reshape(...), which copies where it must"
         )
     return result
 

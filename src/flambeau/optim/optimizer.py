@@ -306,8 +306,8 @@ class Optimizer:
         for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
             if len(mine["params"]) != len(other["params"]):
                 raise ValueError(
-                    f"parameter group {i} has {len(mine['params'])} parameters, "
-                    f"in the state to load it has {len(other['params'])}"
+                    f"parameter group {i} has {len(mine['params'])} parameters, in the state to load it has "
+                    f"{len(other['params'])}"
                 )
         numbers = chain.from_iterable(g["params"] for g in theirs)
         owner = dict(zip(numbers, chain.from_iterable(g["params"] for g in ours), strict=True))

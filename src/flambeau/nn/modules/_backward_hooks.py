@@ -103,8 +103,7 @@ class BackwardHook:
             if self.input_at is None and result is not None:
                 raise RuntimeError(
                     f"backward hook {_name(hook)} of {type(self.module).__name__} returned gradients of the inputs, "
-                    f"but "
-                    "no input of this call requires a gradient: return None"
+                    "but no input of this call requires a gradient: return None"
                 )
             grads = _replaced(result, grads, "grad_input", hook)
         return grads

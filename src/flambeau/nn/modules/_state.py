@@ -144,8 +144,7 @@ class Stateful:
                 if result is not None:
                     raise RuntimeError(
                         f"state_dict post-hook {hook!r} returned {type(result).__name__}: expected None (change the "
-                        f"dictionary "
-                        "in place)"
+                        "dictionary in place)"
                     )
             elif result is not None:
                 destination = result

@@ -46,9 +46,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
             or any(int(c) != c for c in cutoffs)
         ):
             raise ValueError(
-                f"AdaptiveLogSoftmaxWithLoss: cutoffs must be increasing ints between 1 and n_classes - 1, got "
-                f"{cutoffs} with "
-                f"n_classes={n_classes}"
+                "AdaptiveLogSoftmaxWithLoss: cutoffs must be increasing ints between 1 and n_classes - 1, got "
+                f"{cutoffs} with n_classes={n_classes}"
             )
         how: dict[str, Any] = {"device": device, "dtype": dtype}
         self.in_features = in_features
@@ -80,8 +79,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         if not (target_.dim() == 0 and input_.dim() == 1) and not (target_.dim() == 1 and input_.dim() == 2):
             raise RuntimeError(
                 "AdaptiveLogSoftmaxWithLoss: expected input (N, in_features) and target (N), or the same without N, "
-                "got "
-                f"{tuple(input_.shape)} and {tuple(target_.shape)}"
+                f"got {tuple(input_.shape)} and {tuple(target_.shape)}"
             )
         batched = target_.dim() == 1
         if not batched:

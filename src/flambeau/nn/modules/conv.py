@@ -308,8 +308,7 @@ class _ConvTransposeNd(_ConvNd):
             if not least <= output_size[d] <= least + stride[d] - 1:
                 raise ValueError(
                     f"{type(self).__name__}: for an input of size {tuple(input.shape[-n:])} dimension {d} of "
-                    f"output_size "
-                    f"lies between {least} and {least + stride[d] - 1}, got {output_size[d]}"
+                    f"output_size lies between {least} and {least + stride[d] - 1}, got {output_size[d]}"
                 )
             result.append(output_size[d] - least)
         return result

@@ -64,9 +64,8 @@ class _InstanceNorm(_NormBase):
             extra = [k for k in (prefix + "running_mean", prefix + "running_var") if k in state_dict]
             if extra:
                 error_msgs.append(
-                    f"{type(self).__name__} with track_running_stats=False has no use for {', '.join(extra)}: "
-                    f"remove these keys "
-                    "or make it with track_running_stats=True"
+                    f"{type(self).__name__} with track_running_stats=False has no use for {', '.join(extra)}: remove "
+                    "these keys or make it with track_running_stats=True"
                 )
                 for key in extra:
                     state_dict.pop(key)

@@ -176,9 +176,8 @@ class Module(HookedCall, Stateful, Tree):
                 )
             if param.grad_fn is not None:
                 raise ValueError(
-                    f"parameter '{name}' was computed (grad_fn={param.grad_fn}): parameters are leaves; to make one "
-                    f"a function "
-                    "of another tensor, compute it in forward"
+                    f"parameter '{name}' was computed (grad_fn={param.grad_fn}): parameters are leaves; to make one a "
+                    "function of another tensor, compute it in forward"
                 )
             for hook in _hooks._global_parameter_registration_hooks.values():
                 new = hook(self, name, param)

@@ -38,8 +38,7 @@ def get_total_norm(
     if error_if_nonfinite and not math.isfinite(float(total)):
         raise RuntimeError(
             f"the total norm of order {norm_type} of the gradients is {float(total)}: with error_if_nonfinite=False "
-            f"they would "
-            "be scaled by it"
+            "they would be scaled by it"
         )
     return total
 
