@@ -249,7 +249,7 @@ def state(torch, tensors):
 
 
 def finish(torch, tensors):
-    """Goes backward from everything that has a history, and returns the leaves' gradients."""
+    """Goes backward twice from everything that has a history, and returns the leaves' gradients."""
     total = None
     for t in tensors:
         if t.grad_fn is not None and t.numel():
@@ -257,5 +257,12 @@ def finish(torch, tensors):
             total = part if total is None else total + part
     if total is None:
         return []
-    total.backward()
-    return [None if t.grad is None else t.grad.reshape(-1).tolist() for t in tensors if t.is_leaf]
+    leaves = [t for t in tensors if t.is_leaf and t.requires_grad]
+    first = torch.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
+    again = sum(((g * g).sum() for g in first if g is not None and g.requires_grad), start=torch.zeros(()))
+    total.backward(retain_graph=True)
+    grads = [None if t.grad is None else t.grad.reshape(-1).tolist() for t in leaves]
+    if again.requires_grad:
+        for g in torch.autograd.grad(again, leaves, allow_unused=True):
+            grads.append(None if g is None else g.reshape(-1).tolist())  # noqa: PERF401
+    return grads

@@ -30,11 +30,14 @@ class Shared:
     def add(self, tensor: Any) -> None:
         """Lets `tensor` in."""
         tensor._shared = self
-        refs = self.refs
-        if len(refs) >= self.limit:
-            refs[:] = [ref for ref in refs if ref() is not None]
-            self.limit = 2 * len(refs) + 16
-        refs.append(weakref.ref(tensor))
+        if len(self.refs) >= self.limit:
+            self.prune()
+        self.refs.append(weakref.ref(tensor))
+
+    def prune(self) -> None:
+        """Forgets those that are gone."""
+        self.refs[:] = [ref for ref in self.refs if ref() is not None]
+        self.limit = 2 * len(self.refs) + 16
 
     def live(self) -> list[Any]:
         """Those that still exist."""
@@ -61,7 +64,11 @@ def make_view(view: Any, source: Any) -> None:
     shared = source._shared
     if shared is None:
         shared = Shared(source)
-    shared.add(view)
+    view._shared = shared
+    refs = shared.refs
+    if len(refs) >= shared.limit:
+        shared.prune()
+    refs.append(weakref.ref(view))
 
 
 def view_if_shared(view: Any, source: Any, result: np.ndarray, array: np.ndarray) -> None:
@@ -107,10 +114,17 @@ def bump(tensor: Any) -> None:
             tensor._cell[0] = now
         return
     shared.writes += 1
-    for t in shared.live():
+    gone = False
+    for ref in shared.refs:
+        t = ref()
+        if t is None:
+            gone = True
+            continue
         t._stamp = now
         if t._cell is not None:
             t._cell[0] = now
+    if gone:
+        shared.prune()
 
 
 def version(tensor: Any) -> int:
@@ -124,8 +138,19 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
 
     Elements that share one place in memory are refused too, unless `overlap` says that this does no harm.
     """
-    if not tensor._a.flags.writeable:
-        _unlock(tensor._a, op, overlap)
+    array = tensor._a
+    if (
+        0 in array.strides
+        and not overlap
+        and array.size
+        and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
+    ):  # noqa: B905
+        raise RuntimeError(
+            f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
+            "it first"
+        )
+    if not array.flags.writeable:
+        _unlock(array, op)
     if tensor._inference and not thread.inference:
         raise RuntimeError(
             f"{op}: an inference tensor can be written in place inside inference_mode only; outside, clone() it first"
@@ -156,15 +181,8 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
         )
 
 
-def _unlock(array: np.ndarray, op: str, overlap: bool) -> None:
-    """Lets an array of which every element has its own place be written: NumPy locks all that comes from
-    broadcasting.
-    """
-    if not overlap and any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True)):
-        raise RuntimeError(
-            f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
-            "it first"
-        )
+def _unlock(array: np.ndarray, op: str) -> None:
+    """Lets an array be written that NumPy has locked since it comes from broadcasting."""
     try:
         array.flags.writeable = True
     except ValueError:

@@ -11,11 +11,19 @@ from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.index import getitem, last_effect, parse_index, split_index
-from flambeau.tensor.inplace import copy_, shadow, store
+from flambeau.tensor.inplace import copy_, shadow, store, unwatched
 
 
 def setitem(self: Any, index: Any, value: Any) -> None:
     """Writes `value`, a number or a tensor that broadcasts, where `index` points to."""
+    if value.__class__ is float and _is_place(index) and self._a.dtype.kind == "f" and unwatched(self):
+        try:
+            self._a[index] = value
+        except IndexError:
+            pass  # told below
+        else:
+            bump(self)
+            return
     parsed, basic = parse_index(index, self._a)
     number = not isinstance(value, NS["Tensor"])
     if number:
@@ -47,6 +55,13 @@ def setitem(self: Any, index: Any, value: Any) -> None:
             show_as(self, "FillBackward3")
         return
     _write_recorded(self, parsed, value)
+
+
+def _is_place(index: Any) -> bool:
+    """Whether an index is an int or a tuple of ints."""
+    if index.__class__ is tuple:
+        return all(i.__class__ is int for i in index)
+    return index.__class__ is int
 
 
 def _number(self: Any, value: Any) -> Any:

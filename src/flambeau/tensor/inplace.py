@@ -77,7 +77,8 @@ def unwatched(tensor: Any) -> bool:
     base = tensor._base
     if base is not None and base._node is not None and thread.grad:
         return False
-    return tensor._a.flags.writeable and not tensor._inference
+    array = tensor._a
+    return array.flags.writeable and 0 not in array.strides and not tensor._inference
 
 
 def _direct(self: Any, other: Any) -> bool:

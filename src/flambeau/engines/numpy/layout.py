@@ -25,6 +25,12 @@ def transpose(a: Any, dim0: int, dim1: int) -> Any:
 def expand(a: Any, shape: tuple[int, ...]) -> Any:
     """`a` broadcast to `shape`, without a copy."""
     a = np.asarray(a)
+    if a.flags.c_contiguous:
+        extra = len(shape) - a.ndim
+        steps = [0 if n == 1 and m != 1 else step for n, m, step in zip(a.shape, shape[extra:], a.strides, strict=True)]
+        view = np.ndarray(shape, a.dtype, a, 0, (0,) * extra + tuple(steps))
+        view.flags.writeable = False
+        return view
     if a.ndim == 0:
         view = np.ndarray(shape, a.dtype, a, 0, (0,) * len(shape))
         view.flags.writeable = False
@@ -160,7 +166,7 @@ def strided(a: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
     if not owner.flags.c_contiguous:
-        owner = owner.T
+        owner = owner.transpose(np.argsort([-step for step in owner.strides], kind="stable"))
         if not owner.flags.c_contiguous or not owner.flags.writeable:
             return np.lib.stride_tricks.as_strided(a, shape, strides)
     start = a.__array_interface__["data"][0] - owner.__array_interface__["data"][0] if a.size else 0
