@@ -65,9 +65,7 @@ def _vectors(v: Any, like: tuple, what: str, of: str) -> tuple[Any, ...]:
     """The vectors of a product: given ones that fit, or 1 for a single number."""
     if v is None:
         if len(like) != 1 or like[0].numel() != 1:
-            raise RuntimeError(
-                f"{of}: the vector v can only be None where the {what} is a single number; pass one per {what}"
-            )
+            raise RuntimeError(f"{of}: v may be left out only where the {what} is a single number; give one per {what}")
         return (NS["OPS"].ones_like(like[0].detach()),)
     _, items = _tuple(v, "vector v", of)
     if len(items) != len(like):
