@@ -139,12 +139,7 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
     Elements that share one place in memory are refused too, unless `overlap` says that this does no harm.
     """
     array = tensor._a
-    if (
-        0 in array.strides
-        and not overlap
-        and array.size
-        and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape))
-    ):  # noqa: B905
+    if 0 in array.strides and not overlap and _repeats(array):
         raise RuntimeError(
             f"{op}: several elements of the tensor to write share one place in memory (expand made it); clone() "
             "it first"
@@ -179,6 +174,11 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
             f"{op}: the tensor is one of several views that a single call made (as unbind, split and chunk do); "
             "such a view can't be written while it is recorded: clone() it first"
         )
+
+
+def _repeats(array: np.ndarray) -> bool:
+    """Whether some element stands for several."""
+    return array.size > 0 and any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True))
 
 
 def _unlock(array: np.ndarray, op: str) -> None:

@@ -59,6 +59,12 @@ def checked_size(args: Sequence[Any], function: str) -> tuple[int, ...]:
 
 def size_of(args: Sequence[Any]) -> tuple[int, ...]:
     """A size given as `(2, 3)` or as `2, 3`."""
+    for n in args:
+        if n.__class__ is not int:
+            break
+    else:
+        if args:
+            return tuple(args)
     if len(args) == 1 and not isinstance(args[0], int) and not hasattr(args[0], "__index__"):
         args = args[0]
     elif len(args) == 1 and isinstance(args[0], (tuple, list)):

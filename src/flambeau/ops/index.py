@@ -343,7 +343,8 @@ def _is_simple(index: tuple) -> bool:
             continue
         if cls is not slice or (item.step is not None and (item.step.__class__ is not int or item.step <= 0)):
             return False
-        if not (item.start is None or item.start.__class__ is int) or not (item.stop is None or item.stop.__class__ is int):
+        start, stop = item.start, item.stop
+        if not ((start is None or start.__class__ is int) and (stop is None or stop.__class__ is int)):
             return False
     return True
 

@@ -64,10 +64,21 @@ def infer_size(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     return (*shape[:at], numel // known, *shape[at + 1 :])
 
 
+def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """`array.reshape(shape)`, with an error that tells more."""
+    if shape and min(shape) < 0:
+        shape = infer_size(shape, array.size)
+    try:
+        return array.reshape(shape)
+    except ValueError:
+        infer_size(shape, array.size)
+        raise
+
+
 @op(view=True, grad_name="ViewBackward0")
 def view_op(k, input: Tensor, shape):
     """The same memory in another shape; RuntimeError where the strides do not allow it."""
-    result = k.reshape(input, infer_size(shape, input.size))
+    result = _shaped(input, shape)
     base = result.base
     if (base is None or (base is not input and base is not input.base)) and result is not input and input.size:
         raise RuntimeError(
@@ -92,7 +103,7 @@ def reshape(k, input: Tensor, shape):
     """
     if shape.__class__ is not tuple:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return k.reshape(input, infer_size(shape, input.size))
+    return _shaped(input, shape)
 
 
 @reshape.derivative("input")

@@ -15,7 +15,6 @@ from flambeau.errors import describe, need_tensor
 from flambeau.ops.fillers import forget
 from flambeau.tensor.storage import Memory
 
-
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
