@@ -22,8 +22,7 @@ def direct(x, w, bias, stride, padding, dilation, groups):
     nd = x.ndim - 2
     x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
     out = [
-        (n - d * (k - 1) - 1) // s + 1
-        for n, k, s, d in zip(x.shape[2:], w.shape[2:], stride, dilation, strict=True)
+        (n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], w.shape[2:], stride, dilation, strict=True)
     ]
     result = np.zeros((x.shape[0], w.shape[0], *out))
     per = w.shape[0] // groups

@@ -25,7 +25,9 @@ def python(code):
 
 
 def test_every_module_of_torch_is_the_one_of_flambeau(script):
-    done = flambeau("run", script("""
+    done = flambeau(
+        "run",
+        script("""
 import importlib, pickle, sys
 import torch, torch.nn as nn, torch.nn.functional as F, torch.utils.data
 import torch.backends.cudnn as cudnn
@@ -41,7 +43,8 @@ assert torch.nn.__spec__.name == "flambeau.nn"
 flambeau.install_as_torch()
 assert torch is sys.modules["torch"]
 print(Linear, pickle.loads(pickle.dumps(nn.ReLU())))
-"""))
+"""),
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "<class 'torch.nn.modules.linear.Linear'> ReLU()\n"
 
@@ -129,14 +132,17 @@ def test_missing_methods_of_tensors_say_so_too(script):
 
 
 def test_asking_for_a_missing_name_politely(script):
-    done = flambeau("run", script("""
+    done = flambeau(
+        "run",
+        script("""
 import torch
 print(hasattr(torch, "no_such_thing"), getattr(torch, "no_such_thing", 5))
 try:
     from torch import no_such_thing
 except ImportError:
     print("absent")
-"""))
+"""),
+    )
     assert done.stdout == "False 5\nabsent\n", done.stderr
 
 

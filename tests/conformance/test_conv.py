@@ -163,9 +163,7 @@ def test_other_names():
     for lib in ("nn.functional", ""):
         agree(lib, lambda F, x, w: top(F).conv1d(x, w), x, w, second=False)
     agree("convolution", lambda F, x, w, b: top(F).convolution(x, w, b, [2], [1], [1], False, [0], 1), x, w, b)
-    agree(
-        "transposed", lambda F, x, w: top(F).convolution(x, w, None, [2], [1], [1], True, [1], 1), x, normal(4, 6, 3)
-    )
+    agree("transposed", lambda F, x, w: top(F).convolution(x, w, None, [2], [1], [1], True, [1], 1), x, normal(4, 6, 3))
     agree("conv_tbc", lambda F, x, w, b: F.conv_tbc(x, w, b, 1), normal(7, 2, 3), normal(3, 3, 4), normal(4))
 
 

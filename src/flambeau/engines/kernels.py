@@ -28,8 +28,9 @@ class Kernels:
         if kernel is None:
             formula = FORMULAS.get(name)
             if formula is None:
-                raise AttributeError(f"{type(self).__name__} has no kernel '{name}', and no op or composite has "
-                                     f"this name")
+                raise AttributeError(
+                    f"{type(self).__name__} has no kernel '{name}', and no op or composite has this name"
+                )
             kernel = functools.partial(formula, self)
         setattr(self, name, kernel)
         return kernel

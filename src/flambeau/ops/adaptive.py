@@ -292,9 +292,7 @@ def fractional_max_pool2d_with_indices(
     _random_samples: Any = None,
 ) -> Any:  # fmt: skip
     """`fractional_max_pool2d` and the flat positions of the maxima."""
-    return _fractional_pool(
-        "fractional_max_pool2d", 2, input, kernel_size, output_size, output_ratio, _random_samples
-    )
+    return _fractional_pool("fractional_max_pool2d", 2, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
 def fractional_max_pool3d_with_indices(
@@ -302,9 +300,7 @@ def fractional_max_pool3d_with_indices(
     _random_samples: Any = None,
 ) -> Any:  # fmt: skip
     """`fractional_max_pool3d` and the flat positions of the maxima."""
-    return _fractional_pool(
-        "fractional_max_pool3d", 3, input, kernel_size, output_size, output_ratio, _random_samples
-    )
+    return _fractional_pool("fractional_max_pool3d", 3, input, kernel_size, output_size, output_ratio, _random_samples)
 
 
 def fractional_max_pool2d(
@@ -336,9 +332,7 @@ def fractional_max_pool3d(
 # --- max pooling undone -------------------------------------------------------------------------------------------
 
 
-def _unpool_size(
-    name: str, space: Any, kernel: Any, stride: Any, padding: Any, output_size: Any
-) -> tuple[int, ...]:
+def _unpool_size(name: str, space: Any, kernel: Any, stride: Any, padding: Any, output_size: Any) -> tuple[int, ...]:
     nd = len(kernel)
     usual = tuple((n - 1) * s + k - 2 * p for n, k, s, p in zip(space, kernel, stride, padding))
     if output_size is None:

@@ -336,9 +336,7 @@ def _root(total: Any, norm_type: float, count: int) -> Any:
     return (total.sign() * total.abs()).mul(count).pow(1.0 / norm_type)
 
 
-def lp_pool1d(
-    input: Any, norm_type: float, kernel_size: int, stride: Any = None, ceil_mode: bool = False
-) -> Any:
+def lp_pool1d(input: Any, norm_type: float, kernel_size: int, stride: Any = None, ceil_mode: bool = False) -> Any:
     """The `norm_type`-norm of each window along the last dimension; windows as in `avg_pool1d`.
 
     >>> import flambeau as torch

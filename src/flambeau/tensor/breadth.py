@@ -186,9 +186,7 @@ class Special:
         return special.polygamma(n, self)
 
 
-_WRITTEN = (
-    "erfc erfinv lgamma digamma i0 sinc logit igamma igammac gcd lcm ldexp heaviside nextafter polygamma"
-)
+_WRITTEN = "erfc erfinv lgamma digamma i0 sinc logit igamma igammac gcd lcm ldexp heaviside nextafter polygamma"
 for _name in _WRITTEN.split():
     setattr(Special, _name + "_", in_place(getattr(Special, _name)))
 Special.mvlgamma_ = in_place(_of_a_copy(special.mvlgamma))  # type: ignore[attr-defined]

@@ -348,9 +348,7 @@ def conv_weight(
     if not _rows_contiguous(gs):
         gs = np.ascontiguousarray(gs)
     for i in range(groups):
-        _weight_gradient(
-            gs[:, i * co : (i + 1) * co], xs[:, i * ci : (i + 1) * ci], geo, result[i * co : (i + 1) * co]
-        )
+        _weight_gradient(gs[:, i * co : (i + 1) * co], xs[:, i * ci : (i + 1) * ci], geo, result[i * co : (i + 1) * co])
     return result.reshape(w_shape)
 
 
@@ -436,9 +434,7 @@ def _add_products(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
         np.add(total, np.matmul(a, b.swapaxes(1, 2)).sum(axis=0), out=total)
 
 
-def _accumulate(
-    total: np.ndarray, grads: np.ndarray, operand: Any, co: int, width: int, turned: bool
-) -> None:
+def _accumulate(total: np.ndarray, grads: np.ndarray, operand: Any, co: int, width: int, turned: bool) -> None:
     """total[tap] += patches · gᵀ, or its transpose."""
     gemm: Any = gemm_of(total.dtype)
     size, k, base, step = total.itemsize, operand.k, _address(total), total[0].nbytes
@@ -449,6 +445,4 @@ def _accumulate(
             for i in range(operand.images):  # innermost: the sum of one tap stays in the cache
                 left, right = (a + i * a_step, width, co), (b + i * b_step, operand.ld, k)
                 (m_at, m_ld, m), (n_at, n_ld, n) = (right, left) if turned else (left, right)
-                gemm(
-                    ROW_MAJOR, NO_TRANS, TRANS, m, n, count, 1.0, m_at, m_ld, n_at, n_ld, 1.0, base + tap * step, n
-                )
+                gemm(ROW_MAJOR, NO_TRANS, TRANS, m, n, count, 1.0, m_at, m_ld, n_at, n_ld, 1.0, base + tap * step, n)
