@@ -141,3 +141,31 @@ def case_parameters(torch, see):
         torch.nn.Parameter(p).data_ptr() == p.data_ptr(),
         torch.nn.Parameter(torch.ones(1), False).requires_grad,
     )
+
+
+def case_functions_of_ones_own(torch, see):
+    from_ours = torch.overrides
+
+    def double(x, y=None):
+        if from_ours.has_torch_function((x, y)):
+            return from_ours.handle_torch_function(double, (x, y), x, y=y)
+        return x * 2
+
+    class Named(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func is double:
+                return "handled"
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    see(
+        double(torch.ones(2)),
+        double(torch.ones(2).as_subclass(Named)),
+        double(torch.ones(1), torch.ones(2).as_subclass(Named)),
+    )
+    see(
+        from_ours.is_tensor_like(torch.ones(1)),
+        from_ours.is_tensor_like(3),
+        from_ours.has_torch_function((torch.nn.Parameter(torch.ones(1)), 3)),
+    )
+    see.error(lambda: torch.exp("no"))
