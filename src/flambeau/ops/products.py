@@ -274,6 +274,8 @@ ger = outer
 
 def _blend(name: str, input: Any, product: Any, beta: Any, alpha: Any, out: Any) -> Any:
     ops = NS["OPS"]
+    if input._a.dtype.kind in "iu":
+        alpha, beta = int(alpha), int(beta)
     if alpha != 1:
         product = ops.mul(product, alpha)
     if beta == 0:

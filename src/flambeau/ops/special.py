@@ -358,10 +358,10 @@ def heaviside(k, input: Tensor, values: Tensor):
     return k.heaviside(input, values)
 
 
-@op(elementwise=True)
+@op(elementwise=True, upcast=False)
 def nextafter(k, input: Tensor, other: Tensor):
     """The next floating-point number after `input` towards `other`."""
-    if input.dtype.kind != "f":
+    if input.dtype.kind not in "fV":
         raise NotImplementedError(f"nextafter is not implemented for {input.dtype}")
     return k.nextafter(input, other)
 

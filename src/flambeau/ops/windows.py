@@ -171,10 +171,11 @@ def istft(
         raise RuntimeError(f"istft(): n_fft={n_fft} does not go with {a.shape[-2]} frequencies")
     spectrum = shape.transpose(input if a.ndim == 3 else shape.unsqueeze(input, 0), -2, -1)
     norm = "ortho" if normalized else None
-    if return_complex or not onesided:
+    if return_complex:
         frames = fourier.ifft(spectrum, norm=norm)
-        frames = frames if return_complex else NS["OPS"].real(frames)
     else:
+        if not onesided:  # of a whole spectrum only the first half is read
+            spectrum = shape.slice(spectrum, spectrum._a.ndim - 1, 0, n_fft // 2 + 1)
         frames = fourier.irfft(spectrum, n_fft, norm=norm)
     put = NS["OPS"].windows_put
     taper = _frame_window("istft", window, n_fft, width, input)

@@ -397,6 +397,8 @@ def arange(
         raise RuntimeError(f"arange(): step leads away from end, got start={start}, end={end}, step={step}")
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = _numpy_type(dtype, dtypes.int64 if whole else None)
+    if d.kind in "iu" and not whole and int(step):
+        start, end, step, whole = int(start), int(end), int(step), True
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
     if d.kind in "iu":
         array = (int(start) + np.arange(n, dtype=np.int64) * int(step)).astype(d)
@@ -441,6 +443,7 @@ def _evenly(start: Any, end: Any, steps: int, d: np.dtype) -> np.ndarray:
     if steps < 2:
         return np.full(steps, start, d)
     if d.kind in "iu":
+        start, end = int(start), int(end)
         step = (end - start) / (steps - 1)
         i = np.arange(steps)
         values = np.where(i < steps // 2, start + step * i, end - step * (steps - i - 1))

@@ -141,8 +141,11 @@ def matrix_exp(a: Any) -> Any:
 
 def permutation(pivots: Any, m: int, dtype: Any) -> Any:
     """The matrices that exchange rows as LAPACK's pivots (from 1) say."""
-    lines = pivots.reshape(-1, pivots.shape[-1])
-    result = np.zeros((len(lines), m, m), dtype)
+    count = 1
+    for n in pivots.shape[:-1]:
+        count *= n
+    lines = pivots.reshape(count, pivots.shape[-1])
+    result = np.zeros((count, m, m), dtype)
     for p, swaps in zip(result, lines, strict=True):
         row = np.arange(m)
         for i, j in enumerate(swaps - 1):

@@ -171,7 +171,7 @@ def logsumexp(a: Array, dim: Any, keepdim: bool = False) -> Array:
     """Logarithm of the sum of exponentials over `dim` (an int or a tuple), without overflow."""
     if a.size == 0:
         return np.log(np.sum(np.exp(a), dim, keepdims=keepdim))
-    m = _finite_or_zero(np.maximum.reduce(a, dim, keepdims=True))
+    m = _finite_or_zero(np.maximum.reduce(a.real if a.dtype.kind == "c" else a, dim, keepdims=True))
     total = np.log(np.add.reduce(np.exp(a - m), dim, keepdims=True))
     total = total + m
     if keepdim or a.ndim == 0:
