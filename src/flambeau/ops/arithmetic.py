@@ -571,6 +571,9 @@ def _(k, g, input, other):
     return k.mul(g, k.div(input, other))
 
 
+for _function, _name in ((scaled_add, "add"), (scaled_sub, "sub"), (divide, "div"), (scaled_rsub, "rsub")):
+    _function.__name__ = _name  # what messages and `help` call it
+
 true_divide = div
 multiply = mul
 subtract = scaled_sub
