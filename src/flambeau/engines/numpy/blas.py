@@ -98,7 +98,7 @@ def set_threads(n: int) -> None:
 
 
 def _shorten_spin() -> None:
-    """Idle BLAS threads spin for some 25 ms by default and take a core away from ours: make that half a millisecond.
+    """Idle BLAS threads spin for some 25 ms by default and take a core away from ours: make that two milliseconds, which still spans the gap between one layer's products and the next's.
 
     OpenBLAS reads the setting (a power of two, in clock cycles) when its threads start, so they are started anew.
     """
@@ -107,7 +107,7 @@ def _shorten_spin() -> None:
     steps = [getattr(_lib, name, None) for name in ("openblas_read_env", "blas_thread_shutdown_", "blas_thread_init")]
     if None in steps:
         return
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "20"
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "22"
     try:
         for step in steps:
             step()  # type: ignore[misc]
