@@ -98,7 +98,8 @@ def set_threads(n: int) -> None:
 
 
 def _shorten_spin() -> None:
-    """Idle BLAS threads spin for some 25 ms by default and take a core away from ours: make that two milliseconds, which still spans the gap between one layer's products and the next's.
+    """Idle BLAS threads spin for some 25 ms by default and take a core away from ours: make that two milliseconds,
+    which still spans the gap between one layer's products and the next's.
 
     OpenBLAS reads the setting (a power of two, in clock cycles) when its threads start, so they are started anew.
     """
