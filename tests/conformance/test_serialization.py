@@ -257,8 +257,8 @@ def refusal(call):
     try:
         call()
     except Exception as error:
-        return type(error).__name__
-    return None
+        return [cls.__name__ for cls in type(error).__mro__]
+    return []
 
 
 @pytest.mark.parametrize("call", [
@@ -279,7 +279,7 @@ def test_refusals(call, tmp_path):
     torch.save(torch.ones(1), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     mine = type("F", (), {"save": staticmethod(files.save), "load": staticmethod(files.load)})
     found, expected = refusal(lambda: call(mine, tmp_path)), refusal(lambda: call(torch, tmp_path))
-    assert found == expected is not None
+    assert expected and expected[0] in found
 
 
 def test_locations():

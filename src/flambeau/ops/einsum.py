@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops import reduce, shape
 from flambeau.ops.arithmetic import mul
@@ -209,7 +210,7 @@ def _pair(a: Any, la: list[Any], b: Any, lb: list[Any], needed: set[Any]) -> tup
     first = _matrices(a, la, batch, left, inner, (*lead, n_left, n_inner))
     second = _matrices(b, lb, batch, inner, right, (*lead, n_inner, n_right))
     product = (bmm if batch else mm)(first, second)
-    return _folded(product, tuple((size_a | size_b)[x] for x in labels)), labels
+    return show_as(_folded(product, tuple((size_a | size_b)[x] for x in labels)), "ViewBackward0"), labels
 
 
 def _matrices(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import need_tensor
 from flambeau.ops import shape
@@ -130,7 +131,10 @@ def _c2c(name: str, input: Any, s: Any, dim: Any, norm: str | None, forward: boo
     x = _sized(_complex(input), dims, s)
     if not dims:
         return deliver(name, out, x)
-    return deliver(name, out, fft_c2c(x, dims, _scale(norm, _count(x, dims), forward), forward))
+    result = fft_c2c(x, dims, _scale(norm, _count(x, dims), forward), forward)
+    if input._a.dtype.kind != "c":
+        show_as(result, "FftR2CBackward0")
+    return deliver(name, out, result)
 
 
 def _r2c(name: str, input: Any, s: Any, dim: Any, norm: str | None, out: Any) -> Any:
