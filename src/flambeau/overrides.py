@@ -29,11 +29,8 @@ def _classes(relevant_args: Iterable[Any]) -> list[type]:
         handler = getattr(cls, "__torch_function__", None)
         if cls is Tensor or handler is None or cls in found or getattr(handler, "disabled", False):
             continue
-        if (
-            isinstance(value, Tensor)
-            and handler.__func__ is Tensor.__torch_function__.__func__
-            and cls.__name__ == "Parameter"
-        ):
+        inherited = getattr(handler, "__func__", handler) is Tensor.__torch_function__.__func__
+        if inherited and cls.__name__ == "Parameter":
             continue
         at = next((i for i, other in enumerate(found) if issubclass(cls, other)), len(found))
         found.insert(at, cls)

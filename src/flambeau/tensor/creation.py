@@ -397,7 +397,7 @@ def arange(
         raise RuntimeError(f"arange(): step leads away from end, got start={start}, end={end}, step={step}")
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = _numpy_type(dtype, dtypes.int64 if whole else None)
-    if d.kind in "iu" and not whole and int(step):
+    if d == np.int64 and not whole and int(step):  # the other integer types count their elements by the given numbers
         start, end, step, whole = int(start), int(end), int(step), True
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
     if d.kind in "iu":
@@ -477,9 +477,10 @@ def logspace(
     if steps < 0:
         raise RuntimeError(f"steps must not be negative, got {steps}")
     d = _numpy_type(dtype)
-    values = np.power(
-        float(base), _evenly(float(_number(start)), float(_number(end)), int(steps), np.dtype(np.float64))
-    )
+    ends = [float(_number(v)) for v in (start, end)]
+    if d.kind in "iu":
+        ends = [float(int(v)) for v in ends]
+    values = np.power(float(base), _evenly(*ends, int(steps), np.dtype(np.float64)))
     return _give(out, _finish(values.astype(d), device, requires_grad))
 
 
