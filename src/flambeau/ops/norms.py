@@ -138,13 +138,13 @@ def matrix_norm(
     if ord in (1, -1, math.inf, -math.inf):
         summed, left = (rows, columns) if ord in (1, -1) else (columns, rows)
         totals = vector_norm(A, 1, summed, True)
-        result = (reduce.amax if ord > 0 else reduce.amin)(totals, left, True)
+        result = _extreme(totals, ord)(totals, left, True)
     elif ord in ("nuc", 2, -2):
         values = NS["OPS"].svdvals(shape.movedim(A, (rows, columns), (-2, -1)))
         if ord == "nuc":
             result = reduce.sum(values, -1)
         else:
-            result = (reduce.amax if ord > 0 else reduce.amin)(values, -1)
+            result = _extreme(values, ord)(values, -1)
         if not keepdim:
             return deliver("matrix_norm", out, result)
         for d in sorted((rows, columns)):
@@ -156,6 +156,13 @@ def matrix_norm(
     if not keepdim:
         result = shape.squeeze(result, (rows, columns))
     return deliver("matrix_norm", out, result)
+
+
+def _extreme(t: Any, ord: Any) -> Any:
+    """The reduction for a norm that is a largest or smallest of several: of none the largest is 0."""
+    if ord < 0:
+        return reduce.amin
+    return reduce.amax if t._a.size else reduce.sum
 
 
 def linalg_norm(

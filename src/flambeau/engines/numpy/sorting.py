@@ -165,7 +165,9 @@ def searchsorted(a: Any, values: Any, right: bool) -> Any:
     side: Any = "right" if right else "left"
     if a.ndim == 1:
         return np.searchsorted(a, values, side=side)
-    lines = a.reshape(-1, a.shape[-1])
+    if values.size == 0:
+        return np.zeros(values.shape, np.int64)
+    lines = a.reshape(values.size // values.shape[-1], a.shape[-1])
     wanted = values.reshape(len(lines), -1)
     found = [np.searchsorted(line, w, side=side) for line, w in zip(lines, wanted, strict=True)]
     return np.stack(found).reshape(values.shape) if found else np.zeros(values.shape, np.int64)
