@@ -132,7 +132,7 @@ def _c2c(name: str, input: Any, s: Any, dim: Any, norm: str | None, forward: boo
     if not dims:
         return deliver(name, out, x)
     result = fft_c2c(x, dims, _scale(norm, _count(x, dims), forward), forward)
-    if input._a.dtype.kind != "c":
+    if input._a.dtype.kind != "c" and name in ("fft", "ifft"):
         show_as(result, "FftR2CBackward0")
     return deliver(name, out, result)
 
