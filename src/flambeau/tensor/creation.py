@@ -477,10 +477,10 @@ def logspace(
     if steps < 0:
         raise RuntimeError(f"steps must not be negative, got {steps}")
     d = _numpy_type(dtype)
-    ends = [float(_number(v)) for v in (start, end)]
+    first, last = float(_number(start)), float(_number(end))
     if d.kind in "iu":
-        ends = [float(int(v)) for v in ends]
-    values = np.power(float(base), _evenly(*ends, int(steps), np.dtype(np.float64)))
+        first, last = float(int(first)), float(int(last))
+    values = np.power(float(base), _evenly(first, last, int(steps), np.dtype(np.float64)))
     return _give(out, _finish(values.astype(d), device, requires_grad))
 
 
