@@ -288,8 +288,13 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
 
 def isclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |input - other| <= atol + rtol * |other|, elementwise."""
+    for name, value in (("input", input), ("other", other)):
+        if not isinstance(value, NS["Tensor"]):
+            raise TypeError(f"isclose(): '{name}' must be a Tensor, got {type(value).__name__}")
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"isclose(): tolerances must not be negative, got rtol={rtol}, atol={atol}")
     if input._a.dtype != other._a.dtype:
-        raise RuntimeError(f"equal(): both tensors must have one dtype, got {input.dtype} and {other.dtype}")
+        raise RuntimeError(f"isclose(): both tensors must have one dtype, got {input.dtype} and {other.dtype}")
     from flambeau.ops.dispatch import wrap
 
     try:

@@ -222,6 +222,8 @@ def dsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
 def _even_split(input: Any, parts: Any, dim: int, least: int, name: str) -> tuple[Any, ...]:
     if input._a.ndim < least:
         raise RuntimeError(f"{name}(): at least {least} dimensions are needed, got {describe(input)}")
+    if isinstance(parts, str):
+        raise TypeError(f"{name}(): the parts must be an int, or ints to split at, got {parts!r}")
     if isinstance(parts, int) and (parts <= 0 or input._a.shape[dim] % parts):
         raise RuntimeError(
             f"{name}(): dimension {dim} of length {input._a.shape[dim]} is not divisible into {parts} equal parts"
@@ -450,6 +452,8 @@ def _atleast(tensors: tuple, lift: Any) -> Any:
 
 def hstack(tensors: Any, *, out: Any = None) -> Any:
     """Joined along columns (vectors: end to end)."""
+    if not len(tensors):
+        raise RuntimeError("hstack(): at least one tensor is needed")
     items = atleast_1d(list(tensors))
     return cat(items, 0 if items[0]._a.ndim == 1 else 1, out=out)
 
