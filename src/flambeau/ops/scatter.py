@@ -49,7 +49,7 @@ def _numbers(name: str, input: Any, src: Any) -> None:
         )
 
 
-def _check(name: str, input: Any, dim: Any, index: Any, src: Any = None) -> None:
+def check(name: str, input: Any, dim: Any, index: Any, src: Any = None) -> None:
     """Refuses an index that does not fit `input`, or a source that is smaller than it or of another dtype."""
     check_gather(name, input, dim, index)
     if src is None:
@@ -78,7 +78,7 @@ def _source_gradient(k: Any, g: Any, dim: int, index: Any, src_shape: Any) -> An
 @op(any_dtype=True, grad_name="ScatterBackward0")
 def scatter_src(k, input: Tensor, dim, index: Index, src: Tensor):
     """`input` with `src` at `index` along `dim`."""
-    _check("scatter", input, dim, index, src)
+    check("scatter", input, dim, index, src)
     return k.scatter_put(input, dim, index, src)
 
 
@@ -95,7 +95,7 @@ def _(k, g, dim, index, src_shape):
 @op(any_dtype=True, grad_name="ScatterBackward1")
 def scatter_fill(k, input: Tensor, dim, index: Index, value):
     """`input` with a number at `index` along `dim`."""
-    _check("scatter", input, dim, index)
+    check("scatter", input, dim, index)
     return k.scatter_fill(input, dim, index, value)
 
 
@@ -129,7 +129,7 @@ def scatter(
 @op(any_dtype=True)
 def scatter_add(k, input: Tensor, dim, index: Index, src: Tensor):
     """`input` with `src` added at `index` along `dim`: `out[index[i][j]][j] += src[i][j]` for dim 0."""
-    _check("scatter_add", input, dim, index, src)
+    check("scatter_add", input, dim, index, src)
     return k.scatter_add(input, dim, index, src)
 
 
@@ -146,7 +146,7 @@ def _(k, g, dim, index, src_shape):
 @op(any_dtype=True, grad_name="ScatterReduceBackward0")
 def scatter_extreme(k, input: Tensor, dim, index: Index, src: Tensor, how):
     """`input` combined at `index` with `src`: the products, maxima or minima."""
-    _check("scatter_reduce", input, dim, index, src)
+    check("scatter_reduce", input, dim, index, src)
     return k.scatter_extreme(input, dim, index, src, how)
 
 

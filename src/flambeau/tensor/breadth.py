@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from flambeau.autograd.runtime import thread
+from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, shape, sorting, special, windows
 from flambeau.ops import index as indexing
@@ -70,6 +70,26 @@ class Places:
     index_reduce, index_reduce_ = places.index_reduce, in_place(places.index_reduce)
     as_strided_scatter, nonzero_static = places.as_strided_scatter, places.nonzero_static
     masked_scatter_, put_ = in_place(masked_scatter), in_place(put)
+
+
+_scatter_in_place = Places.scatter_
+
+
+def _scatter_(self: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None) -> Any:
+    """`scatter`, written into this tensor, which is returned."""
+    number = value if src is None else src
+    plain = self._node is None and reduce is None and self._a.ndim and isinstance(index, NS["Tensor"]) and index._a.ndim
+    if not plain or number.__class__ not in (int, float):
+        return _scatter_in_place(self, dim, index, src, value=value, reduce=reduce)
+    check_writable(self, "scatter_", thread.grad)
+    places.check("scatter", self._a, dim, index._a)
+    NS["K"].scatter_fill_into(self._a, dim, index._a, number)
+    bump(self)
+    return self
+
+
+_scatter_.__name__ = "scatter_"
+Places.scatter_ = _scatter_  # type: ignore[method-assign]
 
 
 def _in_new_shape(function: Any) -> Any:

@@ -50,6 +50,12 @@ def scatter_fill(a: Any, dim: int, index: Any, value: Any) -> Any:
     return _written(a, dim, index, write)
 
 
+def scatter_fill_into(a: Any, dim: int, index: Any, value: Any) -> None:
+    """Writes a number at `index` along `dim` into `a` itself, which has dimensions."""
+    if index.size:
+        a[_places(a, dim, index)] = value
+
+
 def scatter_extreme(a: Any, dim: int, index: Any, src: Any, how: str) -> Any:
     """A copy of `a` combined at `index` with `src`: the products, maxima or minima."""
     ufunc = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[how]
