@@ -112,6 +112,10 @@ NS["GENERAL"] = general
 
 def operator(op: Op, args: tuple, out: Any = None) -> Any:
     """`general` for Python's operators: an operand of a foreign type gets its own say."""
+    if out is None and len(args) == 2 and op.elementwise is True and NS["PLAIN"]:
+        found = _integers(op, *args)
+        if found is not None:
+            return found
     for value, kind in zip(args, op.kinds, strict=True):
         if kind == TENSOR and not isinstance(value, (NS["Tensor"], *NUMBER)):
             if op.name == "eq" and isinstance(value, np.ndarray):
@@ -121,6 +125,24 @@ def operator(op: Op, args: tuple, out: Any = None) -> Any:
 
 
 NS["OPERATOR"] = operator
+
+
+def _integers(op: Op, x: Any, y: Any) -> Any:
+    """The quick way for integers of one dtype, which need no promotion and record nothing; None for all else."""
+    cls = NS["Tensor"]
+    if x.__class__ is not cls or x._a.dtype.kind not in "iu":
+        return None
+    d = x._a.dtype
+    if y.__class__ is cls and y._a.dtype is d:
+        b = y._a
+    elif y.__class__ is int:
+        b = constant(y, d)._a
+    else:
+        return None
+    try:
+        return wrap(op.compute(NS["K"], x._a, b))
+    except (ValueError, TypeError):
+        return None  # told by the general way
 
 
 def _refuse_bool(op: Op, args: tuple) -> None:
@@ -153,7 +175,7 @@ def _operands(op: Op, args: tuple) -> tuple[list[Any], dtypes.dtype | None]:
                 (full if value._a.ndim else zero_dim).append(dtypes.of_numpy(value._a.dtype))
         elif value is None and op.optional[i]:
             continue
-        elif op.elementwise and kind == TENSOR and isinstance(value, NUMBER):
+        elif op.numbers and kind == TENSOR and isinstance(value, NUMBER):
             numbers.append(i)
             values[i] = value = value.item() if isinstance(value, np.generic) else value
             scalars.append(dtypes.of_scalar(value))

@@ -70,6 +70,17 @@ def _(k, g, tensors_shape, dim, needs):
     return parts
 
 
+def _plain(tensors: Any, dtype: Any) -> bool:
+    """Whether tensors of one dtype can be joined as arrays: no subclass, nothing to record, no mode that looks on."""
+    if not NS["PLAIN"]:
+        return False
+    tensor, recorded = NS["Tensor"], NS["GRAD_ENABLED"]()
+    for t in tensors:
+        if t.__class__ is not tensor or t._a.dtype is not dtype or (recorded and t._node is not None):
+            return False
+    return True
+
+
 def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     """The tensors joined along `dim`; all other lengths must agree. dtypes are promoted together.
 
@@ -90,6 +101,11 @@ def cat(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     kept = [t for t in tensors if t._a.shape != (0,)] or list(tensors[:1])
     first = kept[0]._a
     d = wrap_dim(dim, first.ndim)
+    if out is None and len(kept) == len(tensors) and _plain(tensors, first.dtype):
+        try:
+            return NS["WRAP"](np.concatenate([t._a for t in tensors], d))
+        except ValueError:
+            pass  # told below
     for i, t in enumerate(kept[1:], 1):
         a = t._a
         if a.ndim != first.ndim:
@@ -131,7 +147,10 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
             raise RuntimeError(
                 f"stack(): the tensors must have one shape; tensor 0 is {list(first)}, tensor {i} is {list(t._a.shape)}"
             )
-    return stack_op(list(tensors), wrap_dim(dim, len(first) + 1), out=out)
+    d = wrap_dim(dim, len(first) + 1)
+    if out is None and _plain(tensors, tensors[0]._a.dtype):
+        return NS["WRAP"](np.stack([t._a for t in tensors], d))
+    return stack_op(list(tensors), d, out=out)
 
 
 @overridable
