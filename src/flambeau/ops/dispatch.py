@@ -81,6 +81,8 @@ def _refused_by_numpy(error: TypeError) -> bool:
 
 def general(op: Op, args: tuple, out: Any = None) -> Any:
     """Runs `op` on any operands, and records it."""
+    if thread.inference and out is None and not (thread.grad or NS["PLAIN"] or op.keywords):
+        return _infer(op, args)
     if not overrides.off:
         handler = find_override(op, args)
         if handler is not None:
@@ -108,6 +110,19 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
 
 
 NS["GENERAL"] = general
+
+
+def _infer(op: Op, args: tuple) -> Any:
+    """An op in inference mode: nothing is recorded, so the straight path will do; its results are marked."""
+    NS["PLAIN"] = True
+    try:
+        result = op.function(*args)  # type: ignore[attr-defined]
+    finally:
+        NS["PLAIN"] = False
+    for t in result if result.__class__ is tuple else (result,):
+        if isinstance(t, NS["Tensor"]) and t._base is None:
+            mark_inference(t)
+    return result
 
 
 def operator(op: Op, args: tuple, out: Any = None) -> Any:
