@@ -305,7 +305,7 @@ def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
     return pow(*values, out=out)
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers=False)
 def atan2(k, input: Tensor, other: Tensor):
     """The angle of the point (other, input)."""
     return k.atan2(input, other)
@@ -329,7 +329,7 @@ def _winner(k, g, mine, theirs, wins):
     return k.where(wins(mine, theirs), k.zeros_like(half), half)
 
 
-@op(elementwise=True, no_complex=RuntimeError)
+@op(elementwise=True, no_complex=RuntimeError, numbers=False)
 def maximum(k, input: Tensor, other: Tensor):
     """The larger of each pair; NaN wins."""
     return k.maximum(input, other)
@@ -345,7 +345,7 @@ def _(k, g, input, other):
     return _winner(k, g, other, input, k.lt)
 
 
-@op(elementwise=True, no_complex=RuntimeError)
+@op(elementwise=True, no_complex=RuntimeError, numbers=False)
 def minimum(k, input: Tensor, other: Tensor):
     """The smaller of each pair; NaN wins."""
     return k.minimum(input, other)
@@ -361,7 +361,7 @@ def _(k, g, input, other):
     return _winner(k, g, other, input, k.gt)
 
 
-@op(elementwise=True)
+@op(elementwise=True, numbers=False)
 def fmax(k, input: Tensor, other: Tensor):
     """The larger of each pair; a number wins over NaN."""
     return k.fmax(input, other)
@@ -379,7 +379,7 @@ def _(k, g, input, other):
     return k.where(mine, k.zeros_like(g), g)
 
 
-@op(elementwise=True)
+@op(elementwise=True, numbers=False)
 def fmin(k, input: Tensor, other: Tensor):
     """The smaller of each pair; a number wins over NaN."""
     return k.fmin(input, other)
@@ -417,7 +417,7 @@ def _(k, g, condition):
     return k.where(condition, k.zeros_like(g), g)
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers=False)
 def hypot(k, input: Tensor, other: Tensor):
     """The length of the hypotenuse over each pair of legs."""
     return k.hypot(input, other)
@@ -450,7 +450,7 @@ def _(k, g):
     return k.zeros_like(g)
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers=False)
 def logaddexp(k, input: Tensor, other: Tensor):
     """log(exp(input) + exp(other)) without overflow."""
     return k.logaddexp(input, other)
@@ -466,7 +466,7 @@ def _(k, g, other, out):
     return k.mul(g, k.exp(k.sub(other, out)))
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers=False)
 def logaddexp2(k, input: Tensor, other: Tensor):
     """log2(2**input + 2**other) without overflow."""
     return k.logaddexp2(input, other)

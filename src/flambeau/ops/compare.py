@@ -57,14 +57,16 @@ __all__ = [
 ]
 
 
-def _comparison(name: str, words: str, no_complex: Any = False) -> Any:
+def _comparison(name: str, words: str, no_complex: Any = False, numbers: bool = True) -> Any:
     def body(k: Any, input, other):  # type: ignore[no-untyped-def]
         return getattr(k, name)(input, other)
 
     body.__annotations__ = {"input": "Tensor", "other": "Tensor"}
     body.__name__ = name
     body.__doc__ = f"Whether {words}, elementwise, as a bool tensor."
-    return op(body, elementwise=True, differentiable=False, upcast=False, name=name, no_complex=no_complex)
+    return op(
+        body, elementwise=True, differentiable=False, upcast=False, name=name, no_complex=no_complex, numbers=numbers
+    )
 
 
 eq = _comparison("eq", "input equals other")
@@ -73,9 +75,9 @@ lt = _comparison("lt", "input is less than other", NotImplementedError)
 le = _comparison("le", "input is at most other", NotImplementedError)
 gt = _comparison("gt", "input is greater than other", NotImplementedError)
 ge = _comparison("ge", "input is at least other", NotImplementedError)
-logical_and = _comparison("logical_and", "both are nonzero")
-logical_or = _comparison("logical_or", "one of both is nonzero")
-logical_xor = _comparison("logical_xor", "exactly one of both is nonzero")
+logical_and = _comparison("logical_and", "both are nonzero", numbers=False)
+logical_or = _comparison("logical_or", "one of both is nonzero", numbers=False)
+logical_xor = _comparison("logical_xor", "exactly one of both is nonzero", numbers=False)
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 

@@ -55,6 +55,7 @@ class Op:
         self.shown_as: Any = options.get("shown_as")
         self.no_bool: bool = options.get("no_bool", False)
         self.no_complex: Any = options.get("no_complex", False)
+        self.numbers: bool = options.get("numbers", bool(self.elementwise))
         self.upcast: bool = options.get("upcast", not self.any_dtype)
         self.differentiable: bool = options.get("differentiable", True)
         signature = inspect.signature(compute)

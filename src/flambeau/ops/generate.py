@@ -51,7 +51,7 @@ def _unwrap(op: Op, general: str) -> list[str]:
         lines += [f"    {test}", *(f"        {line}" for line in inner)]
         if op.optional[i]:
             lines += [f"    elif {name} is None:", f"        a{i} = None"]
-        elif kind == TENSOR and op.elementwise and not first:
+        elif kind == TENSOR and op.numbers and not first:
             lines += [
                 f"    elif {name}.__class__ is float or {name}.__class__ is int:",
                 f"        {name} = CONSTANT({name}, d)",

@@ -389,6 +389,8 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
     d = wrap_dim(dim, input._a.ndim)
     if not input._a.ndim:
         raise RuntimeError("diff(): a tensor without dimensions has no neighbours to subtract")
+    if n < 0:
+        raise RuntimeError(f"diff(): n must not be negative, got {n}")
     if n == 0:
         return deliver("diff", out, shape.clone(input))
     parts = [p for p in (prepend, input, append) if p is not None]

@@ -279,8 +279,12 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         x = shape.to_numpy_dtype(x, dtypes.get_default_dtype().numpy)
     n = x._a.shape[1]
     weights = None
+    if fweights is not None and fweights._a.dtype.kind not in "iu":
+        raise RuntimeError(f"cov(): fweights are counts and must be integers, got {fweights.dtype}")
     for w in (fweights, aweights):
         if w is not None:
+            if w._a.size and w._a.min() < 0:
+                raise RuntimeError("cov(): weights must not be negative")
             if w._a.shape != (n,):
                 raise RuntimeError(
                     f"cov(): expected weights to have {n} elements, one per observation, got {list(w._a.shape)}"
@@ -352,6 +356,8 @@ def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int =
         list(range(n)) if dim is None else [wrap_dim(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]
     )
     spacing = 1 if spacing is None else spacing
+    if len(set(dims)) != len(dims):
+        raise RuntimeError(f"gradient(): each dimension may be named once, got {dims}")
     steps = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(dims)
     if len(steps) != len(dims):
         raise RuntimeError(

@@ -264,7 +264,7 @@ def _(k, g, input, eps):
     return k.where(inside, slope, k.full_like(slope, math.nan if eps is None else 0.0))
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers=False)
 def igamma(k, input: Tensor, other: Tensor):
     """The regularised lower incomplete gamma function P(input, other). Differentiable in `other`."""
     return k.igamma(input, other)
@@ -275,7 +275,7 @@ def _(k, g, input, other, needs):
     return _needs_no_shape("igamma", needs), k.mul(g, _gamma_density(k, input, other))
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers=False)
 def igammac(k, input: Tensor, other: Tensor):
     """The regularised upper incomplete gamma function Q(input, other). Differentiable in `other`."""
     return k.igammac(input, other)
@@ -333,14 +333,14 @@ def _integers(name: str, a: Any) -> None:
         raise NotImplementedError(f"{name}() is not implemented for {a.dtype}; it takes integers")
 
 
-@op(elementwise=True, differentiable=False)
+@op(elementwise=True, differentiable=False, numbers=False)
 def gcd(k, input: Tensor, other: Tensor):
     """The greatest common divisor of each pair of integers."""
     _integers("gcd", input)
     return k.gcd(input, other)
 
 
-@op(elementwise=True, differentiable=False)
+@op(elementwise=True, differentiable=False, numbers=False)
 def lcm(k, input: Tensor, other: Tensor):
     """The least common multiple of each pair of integers, never negative."""
     _integers("lcm", input)
@@ -352,13 +352,13 @@ def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     return show_as(mul(input, pow(2.0, other), out=out), "LdexpBackward0")
 
 
-@op(elementwise=True, differentiable=False)
+@op(elementwise=True, differentiable=False, numbers=False)
 def heaviside(k, input: Tensor, values: Tensor):
     """0 where input is negative, 1 where it is positive, `values` where it is 0."""
     return k.heaviside(input, values)
 
 
-@op(elementwise=True, upcast=False)
+@op(elementwise=True, upcast=False, numbers=False)
 def nextafter(k, input: Tensor, other: Tensor):
     """The next floating-point number after `input` towards `other`."""
     if input.dtype.kind not in "fV":
