@@ -167,3 +167,13 @@ def test_embedding_errors(name):
     error, call = BAD_TABLES[name]
     with pytest.raises(error):
         call()
+
+
+def test_an_infinite_gradient_stays_in_its_row():
+    table = torch.zeros(3, 2, requires_grad=True)
+    gradient = torch.tensor([[1.0, 2.0], [float("inf"), float("nan")], [3.0, 4.0]])
+    torch.nn.functional.embedding(torch.tensor([0, 1, 0]), table).backward(gradient)
+    assert table.grad[0].tolist() == [4.0, 6.0]
+    assert table.grad[2].tolist() == [0.0, 0.0]
+    assert table.grad[1, 0].item() == float("inf")
+    assert table.grad[1, 1].isnan().item()

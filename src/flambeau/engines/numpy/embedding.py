@@ -29,7 +29,9 @@ def embedding_backward(g: np.ndarray, indices: np.ndarray, count: int) -> np.nda
     if rows.size * count <= _PRODUCT and g.dtype.char in "fd":
         picks = np.zeros((rows.size, count), g.dtype)
         picks[np.arange(rows.size), rows] = 1
-        return np.matmul(picks.T, flat).reshape(count, *features)
+        table = np.matmul(picks.T, flat)
+        if np.isfinite(table.sum()):  # otherwise 0 times an infinity may have spread a NaN to rows without one
+            return table.reshape(count, *features)
     result = np.zeros((count, flat.shape[1]), g.dtype)
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
