@@ -8,6 +8,8 @@ from __future__ import annotations
 import dis
 from typing import Any
 
+from flambeau.autograd.runtime import NS
+from flambeau.engines.kernels import CPU_KERNELS
 from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, define, parameter_list
 from flambeau.ops.nodes import GeneralNode, OpNode
 
@@ -92,9 +94,12 @@ def _compute(op: Op, ns: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _direct_kernel(op: Op) -> Any:
-    """The kernel itself, where an op's body is nothing but a call of it with the op's parameters in order."""
-    if any(step.opcode in dis.hasjrel for step in dis.get_instructions(op.compute)):
+def _single_call(function: Any, count: int) -> tuple[str | None, tuple[int, ...]] | None:
+    """What a body or rule of `count` operands does, where that is one kernel on its operands, or to return one of them.
+
+    The kernel's name (None: an operand is returned) and the operands' positions; None for anything else.
+    """
+    if any(step.opcode in dis.hasjrel for step in dis.get_instructions(function)):
         return None  # a body with a choice in it does more than call a kernel
     seen: list[tuple[str, tuple]] = []
 
@@ -106,16 +111,38 @@ def _direct_kernel(op: Op) -> Any:
 
             return call
 
-    marks = tuple(object() for _ in op.parameters)
+    marks = [object() for _ in range(count)]
     try:
-        result = op.compute(Probe(), *marks)
+        result = function(Probe(), *marks)
     except Exception:
         return None  # the body looks at its operands: not a plain call
-    if result is seen and len(seen) == 1 and seen[0][1] == marks:
-        from flambeau.engines.kernels import CPU_KERNELS
+    name, args = (
+        (None, (result,)) if not seen else (seen[0][0], seen[0][1]) if result is seen and len(seen) == 1 else (None, ())
+    )
+    places = tuple(marks.index(arg) for arg in args if arg in marks)
+    return (name, places) if places and len(places) == len(args) else None
 
-        return CPU_KERNELS.find(seen[0][0])
-    return None
+
+def _direct_kernel(op: Op) -> Any:
+    """The kernel itself, where an op's body is nothing but a call of it with the op's parameters in order."""
+    found = _single_call(op.compute, len(op.parameters))
+    if found is None or found[0] is None or found[1] != tuple(range(len(op.parameters))):
+        return None
+    return CPU_KERNELS.find(found[0])
+
+
+def _rule_call(op: Op, r: int, rule: Rule, values: list[str]) -> str:
+    """The text of a rule's value: the kernel itself where the rule is nothing but a call of it."""
+    found = _single_call(rule.function, len(values))
+    if found is not None:
+        name, places = found
+        if name is None:
+            return values[places[0]]
+        kernel = CPU_KERNELS.find(name)
+        if kernel is not None:
+            NS[f"RULE_KERNEL_{op.name}_{r}"] = kernel
+            return f"RULE_KERNEL_{op.name}_{r}({', '.join(values[i] for i in places)})"
+    return f"RULE_{op.name}_{r}(K, {', '.join(values)})"
 
 
 def differentiable(op: Op) -> list[tuple[int, str, Rule | None]]:
@@ -207,7 +234,7 @@ def backward_source(op: Op) -> str:
             got, value = _fetch(op, name, mine)
             fetch += got
             values.append(value)
-        call = f"RULE_{op.name}_{r}(K, {', '.join(values)})"
+        call = _rule_call(op, r, rule, values)
         targets = ", ".join(f"x{i}" for i in mine)
         lines += [f"        {line}" for line in fetch]
         lines.append(f"        {targets} = {call}")
