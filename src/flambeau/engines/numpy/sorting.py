@@ -143,7 +143,7 @@ def unique_runs(a: Any, dim: int | None) -> tuple[Any, Any, Any]:
     first = np.ones(n, bool)
     if n:
         differs = lines[1:] != lines[:-1]
-        first[1:] = differs.reshape(n - 1, -1).any(1) if lines.ndim > 1 else differs
+        first[1:] = differs.any(tuple(range(1, differs.ndim)))
     starts = np.flatnonzero(first)
     inverse = np.cumsum(first) - 1
     counts = np.diff(np.append(starts, n))
