@@ -316,15 +316,7 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
     pending: dict[Any, Any] = {}
     heap: list[tuple[int, int, Any]] = []
     leaves: list[Any] = []
-    for edge, g in zip(edges, grads, strict=True):
-        if edge in pending:
-            pending[edge] = np.add(pending[edge], g)
-        else:
-            pending[edge] = g
-            if isinstance(edge, Node):
-                heapq.heappush(heap, (-edge.seq, id(edge), edge))
-            else:
-                leaves.append(edge)
+    _begin(edges, grads, pending, heap, leaves)
     node = heapq.heappop(heap)[2] if heap else None
     while node is not None:
         try:
@@ -336,6 +328,13 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
             node.release()
         following = None
         picked = node.__class__ is Pick
+        if len(results) == 1 and not picked and not heap:
+            # a link of a chain: nothing else is under way, so what comes next is its one edge
+            (edge,), (g,) = node.edges, results
+            if isinstance(edge, Node) and g is not None and edge not in pending:
+                pending[edge] = g
+                node = edge
+                continue
         for edge, g in zip(node.edges, results):  # noqa: B905  (lengths agree by construction)
             if g is None or edge is None:
                 continue
@@ -367,6 +366,19 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
     results = g = old = None
     for leaf in leaves:
         accumulate(leaf, pending.pop(leaf))
+
+
+def _begin(edges: list[Any], grads: list[Any], pending: dict[Any, Any], heap: list, leaves: list[Any]) -> None:
+    """Sets out the roots' gradients; a root given twice gets the sum."""
+    for edge, g in zip(edges, grads, strict=True):
+        if edge in pending:
+            pending[edge] = np.add(pending[edge], g)
+        else:
+            pending[edge] = g
+            if isinstance(edge, Node):
+                heapq.heappush(heap, (-edge.seq, id(edge), edge))
+            else:
+                leaves.append(edge)
 
 
 def _only_view(whole: Any, g: np.ndarray) -> bool:

@@ -40,6 +40,7 @@ def wrap(array: Any) -> Any:
 
 
 NS["WRAP"] = wrap
+_singles: dict[Any, Any] = {}  # those of float32 by their value alone: 0 and -0 are equal, so neither is here
 _constants: dict[tuple[Any, np.dtype, bool], Any] = {}
 
 
@@ -50,12 +51,16 @@ def constant(value: Any, d: np.dtype) -> Any:
     if found is None:
         if len(_constants) > 4096:
             _constants.clear()
+            _singles.clear()
         with np.errstate(over="ignore"):
             found = _constants[key] = wrap(np.array(value, dtype=d))
+        if value and d == np.float32:
+            _singles[value] = found
     return found
 
 
 NS["CONSTANT"] = constant
+NS["SINGLES"] = _singles
 
 
 def failure(op: Op, error: Exception, operands: Sequence[Any]) -> Exception:

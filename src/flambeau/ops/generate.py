@@ -56,7 +56,8 @@ def _unwrap(op: Op, general: str) -> list[str]:
         elif kind == TENSOR and op.numbers and not first:
             lines += [
                 f"    elif {name}.__class__ is float or {name}.__class__ is int:",
-                f"        {name} = CONSTANT({name}, d)",
+                f"        kept_ = SINGLES.get({name}) if d is F32 else None",
+                f"        {name} = kept_ if kept_ is not None else CONSTANT({name}, d)",
                 f"        a{i} = {name}._a",
             ]
         lines += ["    else:", f"        return {general}"]
