@@ -35,7 +35,6 @@ class Rule:
         self.function = function
         self.inputs = inputs
         self.takes = tuple(inspect.signature(function).parameters)[1:]
-        self.joint = len(inputs) > 1
 
 
 class Op:

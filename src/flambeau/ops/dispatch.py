@@ -91,7 +91,7 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
     if not overrides.off:
         handler = find_override(op, args)
         if handler is not None:
-            return handler if out is None else handler
+            return handler
     if out is not None:
         return write_out(op, args, out)
     make_node_classes(op, NS)

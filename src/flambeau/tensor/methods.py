@@ -560,12 +560,3 @@ for _name in (
 ).split():
     _ufunc = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}.get(_name)
     setattr(Methods, _name + "_", in_place(getattr(Methods, _name), _ufunc))
-
-
-def add_methods(cls: type, module: Any, names: str) -> None:
-    """Binds functions of `module` as methods of `cls`: 'name' as it is, 'name_' in place."""
-    for name in names.split():
-        if name.endswith("_") and not name.startswith("__"):
-            setattr(cls, name, in_place(getattr(module, name[:-1])))
-        else:
-            setattr(cls, name, getattr(module, name))
