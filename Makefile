@@ -2,7 +2,8 @@
 #   make demo         a custom layer trains, live, with its loss curve drawn in the terminal
 #   make test         the tests that need no PyTorch
 #   make lint         ruff and mypy
-#   make conformance  the tests that compare with PyTorch 2.13, installed by pip into .venv-conformance
+#   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
+#                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
 #   make bench        the same programs under PyTorch and under flambeau; writes docs/benchmarks.md
 #   make docs         the API reference, into build/docs
 #   make clean        removes everything the other targets made
@@ -20,6 +21,7 @@ ORACLE := .venv-conformance
 PIP_FLAGS := --disable-pip-version-check --quiet
 TESTS ?= tests
 ARGS ?=
+TESTED ?=
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -64,7 +66,8 @@ lint: $(VENV)/.ready-test
 	$(VENV)/bin/python -m mypy
 
 conformance: $(ORACLE)/.ready
-	$(ORACLE)/bin/python -m pytest tests/conformance $(ARGS)
+	$(ORACLE)/bin/python -m pytest tests/conformance $(TESTED)
+	$(ORACLE)/bin/python -m conformance $(ARGS)
 
 bench: $(ORACLE)/.ready
 	$(ORACLE)/bin/python -m bench $(ARGS)

@@ -1,0 +1,337 @@
+"""The steps by which one entry of `op_db` is compared. A step returns, or raises what is wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.testing._internal.opinfo.core import BinaryUfuncInfo, ReductionOpInfo, SampleInput, UnaryUfuncInfo
+
+import flambeau
+
+from . import scope
+from .compare import Differs, as_exact, flat, same, same_error, same_form, same_gradients, tensors
+from .translate import Missing, OutOfScope, fresh, function, resolve, value
+
+SEED = 2468
+
+
+class Nothing(Exception):
+    """PyTorch itself has nothing to compare with here."""
+
+
+def seed() -> None:
+    """The same state of both generators, and of the ones that the databases use."""
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+    flambeau.manual_seed(SEED)
+
+
+def ours_of(entry: Any) -> Callable:
+    """flambeau's function for an entry."""
+    try:
+        if resolve(torch, entry.name) is entry.op:
+            return resolve(flambeau, entry.name)
+    except AttributeError:
+        pass
+    return function(entry.op)
+
+
+class Case:
+    """One sample, made anew for each library whenever it is asked for: operators may write to their operands."""
+
+    def __init__(self, sample: Any) -> None:
+        self.sample = sample
+
+    def theirs(self) -> tuple[Any, ...]:
+        s = self.sample
+        return fresh((s.input, *s.args)), fresh(s.kwargs)
+
+    def ours(self) -> tuple[Any, ...]:
+        s = self.sample
+        return value((s.input, *s.args)), value(s.kwargs)
+
+
+def _their_result(call: Callable, args: Any, kwargs: Any) -> Any:
+    """PyTorch's result, with its generator at the start."""
+    seed()
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        raise Nothing(str(error)) from None
+
+
+def _plain(sample: Any) -> Any:
+    """The sample, none of whose tensors needs a gradient."""
+    return sample.transform(lambda t: t.detach() if isinstance(t, torch.Tensor) else t)
+
+
+def values(entry: Any, sample: Any) -> None:
+    """Results, their shapes and dtypes."""
+    case = Case(_plain(sample))
+    args, kwargs = case.theirs()
+    theirs = _their_result(entry.op, args, kwargs)
+    mine, named = case.ours()
+    seed()
+    ours = ours_of(entry)(*mine, **named)
+    try:
+        compare_results(entry, sample, theirs, ours)
+    except Differs:
+        if not as_exact(theirs, ours, lambda: _exact(entry, sample)):
+            raise
+
+
+#: What single precision and less is computed in to see whose result is the nearer one.
+WIDER = {
+    torch.bfloat16: torch.float64, torch.float16: torch.float64, torch.float32: torch.float64,
+    torch.complex64: torch.complex128,
+}  # fmt: skip
+
+
+def _exact(entry: Any, sample: Any) -> Any:
+    """PyTorch's result in double precision on the same numbers."""
+
+    def wider(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return x.detach().to(WIDER.get(x.dtype, x.dtype))
+        return WIDER.get(x, x) if isinstance(x, torch.dtype) else x
+
+    s = sample.transform(wider)
+    return _their_result(entry.op, fresh((s.input, *s.args)), fresh(s.kwargs))
+
+
+def compare_results(entry: Any, sample: Any, theirs: Any, ours: Any) -> None:
+    """Raises `Differs` unless they agree, as far as they are defined at all."""
+    if entry.name in scope.UNWRITTEN or entry.name in scope.FREE_SIGNS:
+        a, b = tensors(theirs), tensors(ours)
+        if len(a) != len(b):
+            raise Differs(f"{len(b)} results, PyTorch has {len(a)}")
+        for x, y in zip(a, b, strict=True):
+            same_form(x, y, "result")
+        if entry.name in scope.FREE_SIGNS:
+            fix = sample.output_process_fn_grad
+            same(fix(theirs), function(fix)(ours), "result")
+    else:
+        same(theirs, ours, "result")
+
+
+def written_out(entry: Any, sample: Any) -> None:
+    """The results written to `out=`, which is what comes back."""
+    case = Case(_plain(sample))
+    args, kwargs = case.theirs()
+    like = _their_result(entry.op, args, kwargs)
+    kinds = tensors(like)
+    if len(kinds) != len(flat(like)):
+        raise Nothing
+    single = isinstance(like, torch.Tensor)
+    theirs = [torch.full_like(t, 0).contiguous() for t in kinds]
+    ours = [flambeau.zeros(tuple(t.shape), dtype=value(t.dtype)) for t in kinds]
+    args, kwargs = case.theirs()
+    _their_result(entry.op, args, {**kwargs, "out": theirs[0] if single else tuple(theirs)})
+    mine, named = case.ours()
+    seed()
+    result = ours_of(entry)(*mine, **named, out=ours[0] if single else tuple(ours))
+    if any(a is not b for a, b in zip(tensors(result), ours, strict=True)):
+        raise Differs("out=: what comes back is not what was given")
+    compare_results(entry, sample, theirs[0] if single else theirs, ours[0] if single else ours)
+
+
+def variant(entry: Any, call: Callable, sample: Any, in_place: bool = False) -> None:
+    """Another way to call the operator: a method, in place, an operator sign, an alias."""
+    case = Case(_plain(sample))
+    args, kwargs = case.theirs()
+    theirs = _their_result(call, args, kwargs)
+    mine, named = case.ours()
+    ours = function(call)
+    seed()
+    result = ours(*mine, **named)
+    if in_place and result is not mine[0]:
+        raise Differs("in place: what comes back is not the operand")
+    compare_results(entry, sample, theirs, result)
+
+
+def gradients(entry: Any, sample: Any, order: int) -> None:
+    """Gradients of all results for all operands; with `order` 2, of those gradients for the operands again."""
+    case = Case(sample)
+    (args, kwargs), (mine, named) = case.theirs(), case.ours()
+    fix = sample.output_process_fn_grad
+    wrapper = entry.gradcheck_wrapper
+    theirs = tensors(fix(_their_result(wrapper, (entry.op, *args), kwargs)))
+    if not any(t.requires_grad for t in theirs):
+        raise Nothing("no result needs a gradient")
+    seed()
+    ours = tensors(function(fix)(function(wrapper)(ours_of(entry), *mine, **named)))
+    _compare_gradients(theirs, ours, tensors([args, kwargs]), tensors([mine, named]), order)
+
+
+def _cotangents(results: list[Any], leaf: bool) -> tuple[list[Any], list[Any]]:
+    """The same random numbers for both libraries, shaped like the results."""
+    rng = np.random.default_rng(SEED)
+    theirs, ours = [], []
+    for t in results:
+        a = rng.uniform(0.2, 1.0, tuple(t.shape)) * rng.choice([-1.0, 1.0], tuple(t.shape))
+        if t.is_complex():
+            a = a + 1j * rng.uniform(-1, 1, tuple(t.shape))
+        made = torch.from_numpy(np.asarray(a)).to(t.dtype).requires_grad_(leaf)
+        theirs.append(made)
+        ours.append(value(made.detach()).requires_grad_(leaf))
+    return theirs, ours
+
+
+def _compare_gradients(theirs: list[Any], ours: list[Any], args: list[Any], mine: list[Any], order: int) -> None:
+    if len(theirs) != len(ours):
+        raise Differs(f"{len(ours)} results, PyTorch has {len(theirs)}")
+    for i, (x, y) in enumerate(zip(theirs, ours, strict=True)):
+        if x.requires_grad and not y.requires_grad:
+            raise Differs(f"result {i} has no gradient")
+    pairs = [(x, y) for x, y in zip(theirs, ours, strict=True) if x.requires_grad]
+    leaves = [(x, y) for x, y in zip(args, mine, strict=True) if x.requires_grad]
+    theirs, ours = [x for x, _ in pairs], [y for _, y in pairs]
+    args, mine = [x for x, _ in leaves], [y for _, y in leaves]
+    g, h = _cotangents(theirs, order > 1)
+    first = _their_gradients(theirs, args, g, order > 1)
+    have = flambeau.autograd.grad(ours, mine, h, create_graph=order > 1, allow_unused=True)
+    if order == 1:
+        return same_gradients(first, have, "gradient of operand")
+    both = [(x, y) for x, y in zip(first, have, strict=True) if x is not None and x.requires_grad]
+    if not both:
+        raise Nothing("no gradient needs a gradient")
+    if any(y is None or not y.requires_grad for _, y in both):
+        raise Differs("a gradient has no gradient")
+    w, v = _cotangents([x for x, _ in both], False)
+    second = _their_gradients([x for x, _ in both], args + g, w, False)
+    again = flambeau.autograd.grad([y for _, y in both], mine + h, v, allow_unused=True)
+    return same_gradients(second, again, "second gradient of operand", 100.0)
+
+
+def _their_gradients(results: list[Any], leaves: list[Any], g: list[Any], record: bool) -> Any:
+    try:
+        return torch.autograd.grad(results, leaves, g, create_graph=record, allow_unused=True)
+    except (RuntimeError, NotImplementedError) as error:
+        raise Nothing(str(error)) from None
+
+
+def refused(entry: Any, bad: Any) -> None:
+    """Input that PyTorch refuses, by the class of its exception."""
+    case = Case(bad.sample_input)
+    args, kwargs = case.theirs()
+    seed()
+    try:
+        entry.op(*args, **kwargs)
+    except Exception as error:
+        theirs = error
+    else:
+        raise Nothing
+    ours = None
+    mine, named = case.ours()
+    call = ours_of(entry)
+    try:
+        seed()
+        call(*mine, **named)
+    except (Missing, OutOfScope):
+        raise
+    except Exception as error:
+        ours = error
+    same_error(theirs, ours)
+
+
+def _samples(entry: Any, dtype: torch.dtype, grad: bool) -> list[Any]:
+    seed()
+    try:
+        return list(entry.sample_inputs("cpu", dtype, requires_grad=grad))
+    except Exception:
+        return []
+
+
+Step = tuple[str, str, Callable[[], None]]
+
+
+def steps(entry: Any) -> Iterator[Step]:
+    """All steps of an entry: which check it counts for, its name, and what to run."""
+    dtypes = entry.supported_dtypes("cpu")
+    wide = torch.float64 if torch.float64 in dtypes else next(iter(sorted(dtypes, key=str)), None)
+    for dtype in [torch.float64, torch.float32, *scope.OTHERS]:
+        if dtype not in dtypes:
+            continue
+        name = str(dtype).removeprefix("torch.")
+        for i, sample in scope.thin(_samples(entry, dtype, False), scope.MOST.get(name, scope.MOST["others"])):
+            yield "values", f"{name} {i}", lambda s=sample: values(entry, s)
+    if wide is not None:
+        yield from _variant_steps(entry, _samples(entry, wide, False))
+        yield from _layout_steps(entry, wide)
+    yield from _gradient_steps(entry)
+    yield from _error_steps(entry)
+
+
+def _variant_steps(entry: Any, samples: list[Any]) -> Iterator[Step]:
+    chosen = scope.thin(samples, scope.MOST["variants"])
+    ways: list[tuple[str, Any, bool]] = [
+        ("method", entry.get_method(), False),
+        ("in place", entry.get_inplace(), True),
+        ("operator", entry.get_operator(), False),
+        ("operator in place", entry.get_inplace_operator(), True),
+    ]
+    for alias in entry.aliases:
+        ways += [(f"alias {alias.name}", alias.op, False), (f"alias method {alias.name}", alias.method_variant, False)]
+    for name, call, in_place in ways:
+        for i, sample in chosen if call is not None else ():
+            if not (in_place and sample.broadcasts_input) and not (name.startswith("alias") and i):
+                yield "variants", f"{name} {i}", lambda s=sample, c=call, p=in_place: variant(entry, c, s, p)
+    if entry.supports_out:
+        for i, sample in chosen:
+            yield "variants", f"out= {i}", lambda s=sample: written_out(entry, s)
+
+
+def _empty(entry: Any, dtype: torch.dtype) -> Iterator[Any]:
+    """Operands without elements, for the families whose operands may have any shape."""
+    shapes = ((0,), (2, 0, 3))
+    for shape in shapes:
+        a = torch.zeros(shape, dtype=dtype)
+        if isinstance(entry, BinaryUfuncInfo):
+            yield SampleInput(a, args=(a.clone(),))
+            yield SampleInput(a, args=(torch.ones((), dtype=dtype),))
+        elif isinstance(entry, UnaryUfuncInfo):
+            yield SampleInput(a)
+        elif isinstance(entry, ReductionOpInfo):
+            yield SampleInput(a)
+            yield SampleInput(a, kwargs={"dim": -1, "keepdim": True})
+
+
+def _layout_steps(entry: Any, dtype: torch.dtype) -> Iterator[Step]:
+    for i, sample in scope.thin(_samples(entry, dtype, False), scope.MOST["layouts"]):
+        yield "layouts", f"strided {i}", lambda s=sample: values(entry, s.noncontiguous())
+    for i, sample in enumerate(_empty(entry, dtype)):
+        yield "layouts", f"empty {i}", lambda s=sample: values(entry, s)
+
+
+def _gradient_steps(entry: Any) -> Iterator[Step]:
+    if not entry.supports_autograd:
+        return
+    kinds = entry.supported_backward_dtypes("cpu")
+    for dtype, most in ((torch.float64, None), (torch.complex128, scope.MOST["complex gradients"])):
+        if dtype not in kinds:
+            continue
+        name = str(dtype).removeprefix("torch.")
+        for i, sample in scope.thin(_samples(entry, dtype, True), most):
+            yield "gradients", f"{name} {i}", lambda s=sample: gradients(entry, s, 1)
+            if entry.supports_gradgrad:
+                yield "second", f"{name} {i}", lambda s=sample: gradients(entry, s, 2)
+        if dtype == torch.float64:
+            for i, sample in scope.thin(_samples(entry, dtype, True), scope.MOST["layouts"]):
+                yield "gradients", f"strided {i}", lambda s=sample: gradients(entry, s.noncontiguous(), 1)
+
+
+def _error_steps(entry: Any) -> Iterator[Step]:
+    if entry.error_inputs_func is None:
+        return
+    seed()
+    try:
+        inputs = list(entry.error_inputs("cpu"))
+    except Exception:
+        return
+    for i, bad in enumerate(inputs):
+        yield "errors", str(i), lambda b=bad: refused(entry, b)
