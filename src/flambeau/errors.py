@@ -5,6 +5,7 @@ Where PyTorch raises a class of Python's, so does flambeau; the classes here are
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,3 +43,34 @@ def describe_all(names: Iterable[str], values: Iterable[object]) -> str:
 
 class LinAlgError(RuntimeError):
     """A matrix has no such inverse, factor or decomposition: it is singular, or not positive definite."""
+
+
+class CheckpointError(RuntimeError, pickle.UnpicklingError):
+    """A saved file is damaged, was cut short, or asks for what data may not ask for. Nothing of it was run or used.
+
+    `entry` is the record of the archive that is at fault, where it is one; `tensor` is the place, in the saved
+    containers, of the tensor that lies in it.
+    """
+
+    def __init__(self, problem: str, entry: str | None = None, tensor: str | None = None) -> None:
+        self.problem = problem
+        self.entry = entry
+        self.tensor = tensor
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        where = f"entry {self.entry}" if self.entry else ""
+        if self.tensor:
+            where += f" (tensor {self.tensor})" if where else f"tensor {self.tensor}"
+        return f"{where}: {self.problem}" if where else self.problem
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.problem, self.entry, self.tensor)
+
+
+class EmptyCheckpointError(CheckpointError, EOFError):
+    """There is nothing left to read where a saved object should begin."""
+
+
+class SaveError(RuntimeError, OSError):
+    """A file could not be written; what was there before is still there, whole. `errno` is the system's reason."""

@@ -8,9 +8,14 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+from flambeau.errors import CheckpointError, SaveError
 from flambeau.serialization.allow import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
+from flambeau.serialization.options import *
+from flambeau.serialization.options import MAP_PRIVATE, MAP_SHARED
 
 __all__ = [
+    "CheckpointError",
+    "SaveError",
     "add_safe_globals",
     "clear_safe_globals",
     "get_safe_globals",
@@ -32,19 +37,22 @@ def save(
     """Save a tensor, a state dict, or any object made of these and of Python's values, for `load` and for PyTorch.
 
     A path appears complete or not at all: the file is written beside it, synced to disk, and then takes its place, so a
-    crash or an object that can't be saved leaves an older file as it was. Tensors that share memory share it again
-    after `load`; of a view the whole memory that it looks into is saved.
+    crash, a full disk or an object that can't be saved leaves an older file as it was. What a killed process leaves
+    behind is removed by the next save into the folder. Every record has its checksum, and a list of all records tells
+    one that is missing or exchanged. Tensors that share memory share it again after `load`; of a view the whole memory
+    that it looks into is saved.
 
     Args:
         obj: what to save. Modules can be saved whole, but a state dict is better: it needs no code to load.
         f: a path, or an object with a `write` method.
         pickle_module: only Python's own `pickle` is possible.
         pickle_protocol: the version of the pickle format; PyTorch's `weights_only` loading wants 2.
-        _use_new_zipfile_serialization: False writes the format from before PyTorch 1.6.
+        _use_new_zipfile_serialization: False writes the format from before PyTorch 1.6, which has no checksums.
 
     Raises:
         AttributeError: if `f` is neither path nor file.
-        RuntimeError: if the file can't be written, or tensors of different dtypes share memory.
+        SaveError: if the file can't be written; it is a RuntimeError and an OSError.
+        RuntimeError: if tensors of different dtypes share memory.
         pickle.PicklingError, TypeError, AttributeError: for an object that pickle can't take.
 
     >>> import io
@@ -76,19 +84,24 @@ def load(
     With `weights_only=False` it may hold any Python object, such as a whole module, and may run anything: only for
     files that you trust. Classes of PyTorch's become flambeau's of the same name.
 
+    What is loaded is what was saved: a file that was damaged or cut short is an error that names the entry. Neither
+    time nor memory goes beyond what the file's size accounts for.
+
     Args:
         f: a path, or a binary file with `read`, `readline`, `seek` and `tell`.
         map_location: where tensors go that were saved elsewhere: a device or its name, a dict from name to name, or a
             function of the storage and its location's name, which returns the storage, or None to leave it.
         pickle_module: whose `Unpickler` reads under `weights_only=False`.
         weights_only: see above. None means True, unless `pickle_module` is given.
-        mmap: map the file rather than read it: memory is filled when it is touched. Only for a path.
+        mmap: map the file rather than copy it into memory; checksums are still read over, unless
+            `set_crc32_options(False)` says not to. Only for a path.
         pickle_load_args: `encoding` for strings that Python 2 pickled; further arguments go to `pickle_module`.
 
     Raises:
-        pickle.UnpicklingError: if the file names anything outside the list (the message tells what), or is damaged.
-        RuntimeError: if the archive is damaged, or its tensors lie on a device that is not here (see `map_location`).
-        FileNotFoundError, EOFError: if there is no file, or nothing in it.
+        CheckpointError: if the file is damaged, or names anything outside the list (the message tells what). It is a
+            RuntimeError and a pickle.UnpicklingError, as PyTorch raises them, and an EOFError if the file is empty.
+        RuntimeError: if its tensors lie on a device that is not here (see `map_location`).
+        FileNotFoundError: if there is no file.
         ValueError: if `mmap` is asked for without a path.
     """
     from flambeau.serialization.loading import read

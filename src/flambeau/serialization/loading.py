@@ -14,9 +14,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from flambeau import devices
+from flambeau.errors import CheckpointError, EmptyCheckpointError
 from flambeau.serialization import names
 from flambeau.serialization.archive import ArchiveReader, is_zip
-from flambeau.serialization.names import Storage, StorageType
+from flambeau.serialization.names import Storage
+from flambeau.serialization.options import (
+    MAP_SHARED,
+    LoadEndianness,
+    Options,
+    StorageType,
+    default_restore_location,
+)
 from flambeau.serialization.saving import LEGACY_MAGIC, LEGACY_PROTOCOL
 from flambeau.serialization.unpickler import Unpickler, global_names
 
@@ -47,40 +55,38 @@ def read(
         if is_zip(file):
             if mmap and not is_path:
                 raise ValueError("f must be a path when mmap=True: only a file on disk can be mapped")
-            return _load_zip(job, ArchiveReader(file, os.fspath(f) if is_path else None, bool(mmap)))
+            return _load_zip(job, _archive(file, os.fspath(f) if is_path else None, bool(mmap)))
         if mmap:
             raise RuntimeError("mmap=True needs a file in the zip format; this one is older. Load it, and save it anew")
         return _load_legacy(job, file)
 
 
-def _restorer(map_location: Any) -> Callable[[Storage, str], Storage]:
+def _archive(file: BinaryIO, path: str | None = None, map_file: bool = False) -> ArchiveReader:
+    return ArchiveReader(file, path, map_file, Options.map_flags == MAP_SHARED, Options.checksums)
+
+
+def _restorer(map_location: Any) -> Callable[[Storage, str], Any]:
     """What decides on which device a storage is restored; it fails for devices that are not here."""
+    if map_location is None:
+        return default_restore_location
+    if isinstance(map_location, bytes):
+        map_location = map_location.decode("ascii")
     if isinstance(map_location, (str, devices.device)):
-        target = devices.require(map_location)
-        return lambda storage, location: _place(storage, str(target))
+        target = str(devices.require(map_location))
+        return lambda storage, location: default_restore_location(storage, target)
     if isinstance(map_location, dict):
         renamed = {str(k): str(v) for k, v in map_location.items()}
-        return lambda storage, location: _place(storage, renamed.get(location, location))
-    if callable(map_location):
-
-        def restore(storage: Storage, location: str) -> Storage:
-            found = map_location(storage, location)
-            return _place(storage, location) if found is None else found
-
-        return restore
-    if map_location is not None:
+        return lambda storage, location: default_restore_location(storage, renamed.get(location, location))
+    if not callable(map_location):
         raise TypeError(
             f"map_location: expected a device, its name, a dict or a function, got {type(map_location).__name__}"
         )
-    return _place
 
+    def restore(storage: Storage, location: str) -> Any:
+        found = map_location(storage, location)
+        return default_restore_location(storage, location) if found is None else found
 
-def _place(storage: Storage, location: str) -> Storage:
-    if location.partition(":")[0] != "cpu":
-        raise RuntimeError(
-            f"the file's tensors lie on '{location}', which is not here: load it with map_location='cpu'"
-        )
-    return storage
+    return restore
 
 
 class _Job:
@@ -88,7 +94,7 @@ class _Job:
 
     def __init__(
         self,
-        restore: Callable[[Storage, str], Storage],
+        restore: Callable[[Storage, str], Any],
         weights_only: bool,
         pickle_module: Any,
         arguments: dict[str, Any],
@@ -98,13 +104,14 @@ class _Job:
         self._module = pickle_module
         self._arguments = {"encoding": "utf-8", **arguments}
 
-    def unpickle(self, file: BinaryIO, persistent_load: Callable[[Any], Any] | None = None) -> Any:
-        """The object of the next pickle in `file`."""
+    def unpickle(self, file: BinaryIO, length: int, persistent_load: Callable[[Any], Any] | None = None) -> Any:
+        """The object of the next pickle in `file`, which has at most `length` bytes."""
         if self.weights_only:
             return Unpickler(
                 file,
                 names.allowed,
                 names.callables(),
+                length,
                 names.user_classes(),
                 persistent_load,
                 self._arguments["encoding"],
@@ -127,7 +134,7 @@ def _trusting(module: Any) -> type:
 
         def persistent_load(self, saved: Any) -> Any:
             if self._persistent_load is None:
-                raise pickle.UnpicklingError("the pickle refers to data outside of it, but there is none")
+                raise CheckpointError("the pickle refers to data outside of it, but there is none")
             return self._persistent_load(saved)
 
     return Trusting
@@ -140,12 +147,16 @@ def _ascii(text: Any) -> Any:
 def _storage_id(saved: Any, parts: int) -> list[Any]:
     """Kind, key, location, count (and what follows) of a storage that a pickle refers to."""
     if type(saved) is not tuple or len(saved) != parts or _ascii(saved[0]) != "storage":
-        raise pickle.UnpicklingError(f"the file is damaged: expected a storage's id, got {str(saved)[:80]}")
+        raise CheckpointError("the file is damaged: the pickle refers to data outside of it that is no storage")
     kind, key, location, count = saved[1], _ascii(saved[2]), _ascii(saved[3]), saved[4]
     sound = isinstance(kind, StorageType) and type(key) is str and type(location) is str and type(count) is int
-    if not sound or count < 0:
-        raise pickle.UnpicklingError(f"the file is damaged: a storage's id reads {str(saved)[:80]}")
+    if not sound or not 0 <= count < 2**63:
+        raise CheckpointError("the file is damaged: a storage has no sound type, key, location or size")
     return [kind, key, location, count, *saved[5:]]
+
+
+def _itemsize(kind: StorageType) -> int:
+    return kind.dtype.itemsize if kind.dtype is not None else 1
 
 
 def _load_zip(job: _Job, archive: ArchiveReader) -> Any:
@@ -154,73 +165,102 @@ def _load_zip(job: _Job, archive: ArchiveReader) -> Any:
             "this is a TorchScript program, not a file of torch.save: flambeau can't run it. "
             "Save the module's state_dict() instead"
         )
-    swapped = archive.byteswapped()
-    loaded: dict[str, Storage] = {}
+    order = archive.byte_order() or _DEFAULT_ORDER[Options.endianness]
+    loaded: dict[str, Any] = {}
 
-    def storage(saved: Any) -> Storage:
+    def storage(saved: Any) -> Any:
         kind, key, location, count = _storage_id(saved, 5)
         if key not in loaded:
-            size = count * (kind.dtype.itemsize if kind.dtype is not None else 1)
-            data = archive.read_array(f"data/{key}", size)
-            loaded[key] = job.restore(Storage(data, kind.dtype, swapped), location)
+            data = archive.read_array(f"data/{key}", count * _itemsize(kind))
+            loaded[key] = job.restore(Storage(data, kind.dtype, order != sys.byteorder), location)
         return loaded[key]
 
-    return job.unpickle(io.BytesIO(archive.read("data.pkl")), storage)
+    data = archive.read("data.pkl")
+    pickled = io.BytesIO(data)
+    try:
+        found = job.unpickle(pickled, len(data), storage)
+    except CheckpointError as error:
+        error.entry = error.entry or "data.pkl"
+        raise
+    if job.weights_only and pickled.tell() != len(data):
+        raise CheckpointError("the pickle goes on behind its end; the file is damaged", "data.pkl")
+    return found
+
+
+_DEFAULT_ORDER = {None: "little", LoadEndianness.NATIVE: sys.byteorder, LoadEndianness.LITTLE: "little",
+                  LoadEndianness.BIG: "big"}  # fmt: skip
 
 
 def _load_legacy(job: _Job, file: Any) -> Any:
     """The format before the zip archive: pickles one after another, then the storages in order."""
-    if job.unpickle(file) != LEGACY_MAGIC:
-        raise RuntimeError(
+    here = file.tell()
+    available = file.seek(0, os.SEEK_END) - here
+    file.seek(here)
+    if available == 0:
+        raise EmptyCheckpointError("Ran out of input: there is nothing in the file")
+    if job.unpickle(file, available) != LEGACY_MAGIC:
+        raise CheckpointError(
             "the file is neither a zip archive nor in PyTorch's older format: torch.save did not write it"
         )
-    version = job.unpickle(file)
+    version = job.unpickle(file, available)
     if version != LEGACY_PROTOCOL:
-        raise RuntimeError(f"the file is of format {version!r}; expected {LEGACY_PROTOCOL}")
-    info = job.unpickle(file)
+        raise CheckpointError(f"the file is of format {str(version)[:40]}; expected {LEGACY_PROTOCOL}")
+    info = job.unpickle(file, available)
     swapped = isinstance(info, dict) and info.get("little_endian", True) != (sys.byteorder == "little")
-    here = file.tell()
-    available = file.seek(0, os.SEEK_END)
-    file.seek(here)
-    loaded: dict[str, Storage] = {}
-
-    def storage(saved: Any) -> Any:
-        if type(saved) is tuple and saved and _ascii(saved[0]) == "module":
-            return saved[1]
-        kind, key, location, count, view = _storage_id(saved, 6)
-        itemsize = kind.dtype.itemsize if kind.dtype is not None else 1
-        if key not in loaded:
-            if count * itemsize > available:
-                raise pickle.UnpicklingError(
-                    f"the file was cut short: a storage of {count * itemsize} bytes is missing"
-                )
-            loaded[key] = job.restore(Storage(np.zeros(count * itemsize, np.uint8), kind.dtype), location)
-        found = loaded[key]
-        if view is not None:
-            _, offset, size = view
-            return Storage(found.bytes[offset * itemsize : (offset + size) * itemsize], kind.dtype)
-        return found
-
-    result = job.unpickle(file, storage)
-    for key in job.unpickle(file):
-        if key not in loaded:
-            raise RuntimeError(f"the file is damaged: nothing uses its storage {key!r}")
-        _fill(loaded[key], file, swapped)
+    storages = _LegacyStorages(job, available)
+    result = job.unpickle(file, available, storages)
+    for key in job.unpickle(file, available):
+        storages.fill(key, file, swapped)
+    if storages.waiting:
+        raise CheckpointError(f"the file was cut short: storage {min(storages.waiting)[:40]!r} is missing")
     return result
 
 
-def _fill(storage: Storage, file: Any, swapped: bool) -> None:
-    """Read a storage's bytes into the memory that tensors already look into."""
-    header = file.read(8)
-    if len(header) != 8 or struct.unpack("<q", header)[0] != len(storage):
-        raise RuntimeError("the file is damaged: a storage is not as long as it was said to be")
-    data = file.read(storage.bytes.size)
-    if len(data) != storage.bytes.size:
-        raise RuntimeError("the file was cut short: a storage is incomplete")
-    storage.bytes[:] = np.frombuffer(data, np.uint8)
-    if swapped and storage.dtype is not None:
-        part = storage.dtype.itemsize // (2 if storage.dtype.is_complex else 1)
-        storage.bytes.reshape(-1, part)[:] = storage.bytes.reshape(-1, part)[:, ::-1].copy()
+class _LegacyStorages:
+    """Storages of the older format: tensors look into them before their bytes have come."""
+
+    def __init__(self, job: _Job, available: int) -> None:
+        self._job = job
+        self._left = available
+        self._blocks: dict[str, Storage] = {}
+        self._given: dict[str, Any] = {}
+        self.waiting: set[str] = set()
+
+    def __call__(self, saved: Any) -> Any:
+        if type(saved) is tuple and len(saved) > 1 and _ascii(saved[0]) == "module":
+            return saved[1]
+        kind, key, location, count, view = _storage_id(saved, 6)
+        itemsize = _itemsize(kind)
+        if key not in self._blocks:
+            self._left -= count * itemsize
+            if self._left < 0:
+                raise CheckpointError(f"the file was cut short: a storage of {count * itemsize} bytes is missing")
+            self._blocks[key] = Storage(np.zeros(count * itemsize, np.uint8), kind.dtype)
+            self._given[key] = self._job.restore(self._blocks[key], location)
+            self.waiting.add(key)
+        if view is None:
+            return self._given[key]
+        sound = type(view) is tuple and len(view) == 3 and all(type(n) is int and n >= 0 for n in view[1:])
+        if not sound or (view[1] + view[2]) * itemsize > self._blocks[key].bytes.size:
+            raise CheckpointError("the file is damaged: a part of a storage does not lie in it")
+        _, offset, size = view
+        return Storage(self._blocks[key].bytes[offset * itemsize : (offset + size) * itemsize], kind.dtype)
+
+    def fill(self, key: Any, file: Any, swapped: bool) -> None:
+        """Read a storage's bytes into the memory that tensors already look into."""
+        if type(key) is not str or key not in self.waiting:
+            raise CheckpointError("the file is damaged: it has a storage that nothing uses, or one twice")
+        self.waiting.remove(key)
+        storage = self._blocks[key]
+        header = file.read(8)
+        if len(header) != 8 or struct.unpack("<q", header)[0] != len(storage):
+            raise CheckpointError("the file is damaged: a storage is not as long as it was said to be", key)
+        data = file.read(storage.bytes.size)
+        if len(data) != storage.bytes.size:
+            raise CheckpointError("the file was cut short: a storage is incomplete", key)
+        storage.bytes[:] = np.frombuffer(data, np.uint8)
+        if swapped:
+            storage.unswap(storage.dtype.itemsize, storage.dtype.is_complex)
 
 
 def unsafe_globals(f: Any) -> list[str]:
@@ -228,5 +268,5 @@ def unsafe_globals(f: Any) -> list[str]:
     with open(f, "rb") if isinstance(f, (str, os.PathLike)) else contextlib.nullcontext(f) as file:
         if not is_zip(file):
             raise ValueError("expected a file that torch.save wrote in its zip format")
-        archive = ArchiveReader(file)
+        archive = _archive(file)
         return sorted(name for name in global_names(archive.read("data.pkl")) if names.allowed(name) is None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pickle
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from flambeau import devices, dtypes
+from flambeau.errors import CheckpointError
 from flambeau.nn.parameter import Parameter
 from flambeau.serialization.allow import PUBLIC, user
+from flambeau.serialization.options import StorageType
 from flambeau.tensor.creation import from_numpy
 from flambeau.tensor.size import Size
+from flambeau.tensor.storage import TypedStorage
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["Storage", "StorageType", "allowed", "callables", "known", "resolve", "storage_name", "user_classes"]
@@ -29,35 +31,32 @@ _STORAGES = {
 _STORAGE_OF = {dtype: name for name, dtype in _STORAGES.items()}
 
 
-class StorageType:
-    """The type of a storage as a pickle names it: `torch.FloatStorage`; `dtype` is None where it is untyped."""
+class Storage(TypedStorage):
+    """Memory that tensors of a file lie in, and what `map_location` functions are given.
 
-    def __init__(self, name: str, dtype: dtypes.dtype | None) -> None:
-        self.name = name
-        self.dtype = dtype
-
-
-class Storage:
-    """A block of memory that tensors of a file lie in. A `map_location` function is given these.
-
-    `bytes` is a flat uint8 array; `swapped` says that its numbers are still in the other byte order.
+    `swapped` says that its numbers are still in the other byte order, `place` to which device its tensors go.
     """
 
     def __init__(self, data: np.ndarray, dtype: dtypes.dtype | None, swapped: bool = False) -> None:
+        self.dtype = dtypes.uint8 if dtype is None else dtype
         self.bytes = data
-        self.dtype = dtype
+        self._memory = data.view(self.dtype.numpy)
         self.swapped = swapped
-        self.device = devices.CPU
+        self.place = devices.CPU
 
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return self.bytes.size
-
-    def __len__(self) -> int:
-        return self.bytes.size // (self.dtype.itemsize if self.dtype is not None else 1)
+    def unswap(self, itemsize: int, is_complex: bool) -> None:
+        """Turn numbers of the given size into this machine's byte order."""
+        parts = self.bytes.reshape(-1, itemsize // (2 if is_complex else 1))
+        parts[:] = parts[:, ::-1].copy()
+        self.swapped = False
 
     def cpu(self) -> Storage:
         """Itself: that is where it lies."""
+        return self
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Storage:
+        """Have its tensors go to a GPU. An error if there is none."""
+        self.place = devices.require("cuda" if device is None else devices.device(device))
         return self
 
 
@@ -72,31 +71,29 @@ def storage_name(dtype: dtypes.dtype) -> str | None:
 def _rebuild(storage: Any, dtype: Any, offset: Any, size: Any, stride: Any, requires_grad: Any) -> Tensor:
     """A tensor that lies in `storage`, which may hold others too; everything is checked against its bounds."""
     if not isinstance(storage, Storage) or not isinstance(dtype, dtypes.dtype):
-        raise pickle.UnpicklingError("the file is damaged: a tensor is not made from a storage and a dtype")
-    numbers = [offset, *size, *stride]
-    if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
-        raise pickle.UnpicklingError(f"the file is damaged: a tensor has offset {offset}, size {size}, stride {stride}")
+        raise CheckpointError("the file is damaged: a tensor is not made from a storage and a dtype")
+    if not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride) or len(size) > 64:
+        raise CheckpointError("the file is damaged: a tensor's size and stride do not fit each other")
+    if any(type(n) is not int or not 0 <= n < 2**63 for n in (offset, *size, *stride)):
+        raise CheckpointError("the file is damaged: a tensor's offset, size or stride is no sound number")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 in size:
         array = np.empty(size, dtype.numpy)
     elif (last + 1) * dtype.itemsize > storage.bytes.size:
-        raise pickle.UnpicklingError(
-            f"the file is damaged: a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not "
-            f"fit its storage of {storage.bytes.size} bytes"
+        raise CheckpointError(
+            f"the file is damaged: a tensor of size {size}, stride {stride} and offset {offset} does not fit its "
+            f"storage of {storage.bytes.size} bytes"
         )
     else:
         if storage.swapped:
-            part = dtype.itemsize // (2 if dtype.is_complex else 1)
-            storage.bytes.reshape(-1, part)[:] = storage.bytes.reshape(-1, part)[:, ::-1].copy()
-            storage.swapped = False
-        array = np.ndarray(
-            tuple(size),
-            dtype.numpy,
-            storage.bytes,
-            offset * dtype.itemsize,
-            tuple(step * dtype.itemsize for step in stride),
-        )
+            storage.unswap(dtype.itemsize, dtype.is_complex)
+        steps = tuple(step * dtype.itemsize for step in stride)
+        array = np.ndarray(size, dtype.numpy, storage.bytes, offset * dtype.itemsize, steps)
+    if requires_grad and not (dtype.is_floating_point or dtype.is_complex):
+        raise CheckpointError(f"the file is damaged: a tensor of {dtype} is said to require a gradient")
     tensor = from_numpy(array)
+    if storage.place.type != "cpu":
+        tensor = tensor.to(storage.place)
     return tensor.requires_grad_() if requires_grad else tensor
 
 
@@ -130,18 +127,18 @@ def _rebuild_tensor_v3(
 
 
 def _rebuild_parameter(data: Any, requires_grad: Any, backward_hooks: Any = None) -> Parameter:
+    if not isinstance(data, Tensor) or (requires_grad and not (data.is_floating_point() or data.is_complex())):
+        raise CheckpointError("the file is damaged: a parameter is not made of a tensor of floats")
     return Parameter(data, bool(requires_grad))
 
 
 def _rebuild_parameter_with_state(data: Any, requires_grad: Any, backward_hooks: Any, state: Any) -> Parameter:
-    return _with_state(Parameter(data, bool(requires_grad)), state)
+    return _with_state(_rebuild_parameter(data, requires_grad), state)
 
 
 def _rebuild_from_type_v2(function: Callable, new_type: type, args: tuple, state: Any) -> Any:
     if function not in _REBUILD.values():
-        raise pickle.UnpicklingError(
-            "the file is damaged: a tensor is rebuilt by something that does not rebuild tensors"
-        )
+        raise CheckpointError("the file is damaged: a tensor is rebuilt by something that does not rebuild tensors")
     tensor = function(*args)
     if type(tensor) is not new_type:
         tensor = tensor.as_subclass(new_type)
@@ -169,7 +166,7 @@ _REBUILD: dict[str, Callable] = {
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """How protocol 2 writes bytes: as text to be encoded."""
     if encoding not in ("latin1", "latin-1", "utf-8", "ascii"):
-        raise pickle.UnpicklingError(f"the pickle encodes text as {encoding!r}; bytes are written as 'latin1'")
+        raise CheckpointError(f"the pickle encodes text as {encoding!r}; bytes are written as 'latin1'")
     return text.encode(encoding)
 
 
@@ -177,7 +174,7 @@ def _bytearray(data: Any = b"", encoding: str | None = None) -> bytearray:
     if type(data) is str and encoding is not None:
         data = _encode(data, encoding)
     if type(data) is not bytes:
-        raise pickle.UnpicklingError("the pickle is damaged: a bytearray is made from bytes")
+        raise CheckpointError("the pickle is damaged: a bytearray is made from bytes")
     return bytearray(data)
 
 

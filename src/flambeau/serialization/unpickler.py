@@ -2,22 +2,29 @@
 
 A pickle is a program for a small stack machine, and Python's own machine calls whatever function the program names.
 This one knows a closed list of names. Only these can be called, made instances of, or given a state; a pickle that
-names anything else is refused before anything of it is imported.
+names anything else is refused before anything of it is imported. What it may cost is bounded by its length: memory,
+because what calls may copy is counted; time, because keys must be cheap to hash and may not all have one hash.
 """
 
 from __future__ import annotations
 
-import pickle
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
+
+from flambeau.errors import CheckpointError, EmptyCheckpointError
 
 __all__ = ["Unpickler", "global_names"]
 
 _DICTS = (dict, OrderedDict, Counter)
+_SIZED = (str, bytes, bytearray, tuple, list, dict, set, frozenset)
 #: What Python 2 called them, and pickles of protocol 2 still do.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+#: What calls may copy: each thing that a pickle writes once, and some on top.
+_COPIES, _COPIES_FREE = 16, 16 << 20
+#: Of how many parts the key of a dict may be made, and how many keys of one dict may share a hash.
+_KEY_PARTS, _KEYS_ALIKE = 1000, 1000
 
 
 class _Mark:
@@ -32,10 +39,11 @@ class Unpickler:
         find_global: gives what a name such as `"torch.Size"` stands for, or None to refuse it.
         callables: those of the named things that the pickle may call.
         classes: those that the user vouched for: their instances may be made and given a state as usual.
+        length: how many bytes the pickle can have at most.
         persistent_load: gives the object that a persistent id, such as that of a storage, stands for.
 
     Raises:
-        pickle.UnpicklingError: for a name that is refused, and for anything that is no sound pickle.
+        CheckpointError: for a name that is refused, and for anything that is no sound pickle.
     """
 
     def __init__(
@@ -43,6 +51,7 @@ class Unpickler:
         file: BinaryIO,
         find_global: Callable[[str], Any],
         callables: set[int],
+        length: int,
         classes: tuple[type, ...] = (),
         persistent_load: Callable[[Any], Any] | None = None,
         encoding: str = "utf-8",
@@ -53,6 +62,9 @@ class Unpickler:
         self._classes = classes
         self._persistent_load = persistent_load
         self._encoding = encoding
+        self._length = length
+        self._copies = _COPIES * length + _COPIES_FREE
+        self._hashes: dict[int, Counter[int]] = {}
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -63,26 +75,26 @@ class Unpickler:
             while True:
                 code = read(1)
                 if not code:
-                    raise EOFError("Ran out of input: the pickle has no end")
+                    raise EmptyCheckpointError("Ran out of input: the pickle has no end")
                 if code == b".":
                     return self.stack.pop()
                 step = steps.get(code)
                 if step is None:
-                    raise pickle.UnpicklingError(
+                    raise CheckpointError(
                         f"instruction {code!r} is not one that data needs, or this is no pickle; if you trust the "
                         "file, load it with weights_only=False"
                     )
                 step(self)
         except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error) as error:
-            raise pickle.UnpicklingError(f"the pickle is damaged or not of this kind: {error}") from error
+            raise CheckpointError(f"the pickle is damaged or not of this kind: {str(error)[:200]}") from error
 
     # --- helpers ---------------------------------------------------------------------------------------------------
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes."""
-        data = self._file.read(size) if size >= 0 else b""
+        data = self._file.read(size) if 0 <= size <= self._length else b""
         if len(data) != size:
-            raise pickle.UnpicklingError(f"the pickle was cut short: {size} bytes were expected, {len(data)} came")
+            raise CheckpointError(f"the pickle was cut short: {size} bytes were expected, {len(data)} came")
         return data
 
     def number(self, layout: str) -> Any:
@@ -103,10 +115,51 @@ class Unpickler:
         while stack[at] is not _Mark:
             at -= 1
             if at < 0:
-                raise pickle.UnpicklingError("the pickle is damaged: an instruction has no mark to go back to")
+                raise CheckpointError("the pickle is damaged: an instruction has no mark to go back to")
         found = stack[at + 1 :]
         del stack[at:]
         return found
+
+    def path(self) -> str:
+        """Where in the containers the value belongs that is being read: keys and positions, with dots."""
+        keys: list[str] = []
+        owner: Any = None
+        held: list[Any] = []
+        for thing in (*self.stack, _Mark):  # between marks: what is done, and at the end what is under way
+            if thing is not _Mark:
+                held.append(thing)
+                continue
+            if isinstance(owner, list) and held:
+                keys.append(str(len(owner) + len(held) - 1))
+            elif len(held) > 1 and type(held[-2]) in (str, int) and (owner is not None or type(held[0]) in _DICTS):
+                keys.append(str(held[-2])[:80])
+            owner, held = (held[-1] if held else None), []
+        return ".".join(keys)
+
+    def spend(self, args: Iterable[Any]) -> None:
+        """Account for a call that may copy its arguments."""
+        self._copies -= 16 + sum(len(arg) for arg in args if isinstance(arg, _SIZED))
+        if self._copies < 0:
+            raise CheckpointError("the pickle copies the same data over and over: it is a trap, no checkpoint")
+
+    def check_keys(self, target: Any, keys: Iterable[Any]) -> None:
+        """Refuse keys that would take forever to hash or to tell from each other."""
+        for key in keys:
+            kind = type(key)
+            if kind is str or kind is bytes or kind is float or (kind is int and key.bit_length() <= 64):
+                continue
+            parts, waiting = 0, [key]
+            while waiting and parts <= _KEY_PARTS:
+                part = waiting.pop()
+                parts += 1
+                if isinstance(part, tuple):
+                    waiting.extend(part[: _KEY_PARTS + 1])
+            if parts > _KEY_PARTS:
+                raise CheckpointError(f"the pickle has a key of more than {_KEY_PARTS} parts")
+            seen = self._hashes.setdefault(id(target), Counter())
+            seen[hash(key)] += 1
+            if seen[hash(key)] > _KEYS_ALIKE:
+                raise CheckpointError("the pickle has keys that all have the same hash: it is a trap, no checkpoint")
 
     # --- names and calls -------------------------------------------------------------------------------------------
 
@@ -114,7 +167,7 @@ class Unpickler:
         full = f"{_RENAMED.get(module, module)}.{name}"
         found = self._find_global(full)
         if found is None:
-            raise pickle.UnpicklingError(
+            raise CheckpointError(
                 f"the pickle asks for the global {full}, which is not among those that data may name. If you trust it, "
                 f"allow it with flambeau.serialization.add_safe_globals([{name}]) or the context manager "
                 "safe_globals, or load the file with weights_only=False, which lets it run any code"
@@ -124,13 +177,16 @@ class Unpickler:
     def stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
-            raise pickle.UnpicklingError("the pickle is damaged: a global's name must be text")
+            raise CheckpointError("the pickle is damaged: a global's name must be text")
         self.named(module, name)
 
     def call(self) -> None:
         args, function = self.stack.pop(), self.stack.pop()
         if id(function) not in self._callables or type(args) is not tuple:
-            raise pickle.UnpicklingError(f"the pickle calls {_name(function)}, which data has no need to call")
+            raise CheckpointError(f"the pickle calls {_name(function)}, which data has no need to call")
+        self.spend(args)
+        if function in _KEYED:
+            self.check_keys(args, _KEYED[function](*args))
         self.push(function(*args))
 
     def new(self, keywords: bool = False) -> None:
@@ -138,7 +194,10 @@ class Unpickler:
         args, cls = self.stack.pop(), self.stack.pop()
         known = id(cls) in self._callables and isinstance(cls, type)
         if not known or type(args) is not tuple:
-            raise pickle.UnpicklingError(f"the pickle makes an instance of {_name(cls)}, which data has no need of")
+            raise CheckpointError(f"the pickle makes an instance of {_name(cls)}, which data has no need of")
+        self.spend(args)
+        if cls in _KEYED and cls not in self._classes:
+            self.check_keys(args, _KEYED[cls](*args, **kwargs))
         self.push(cls.__new__(cls, *args, **kwargs) if cls in self._classes else cls(*args, **kwargs))
 
     def build(self) -> None:
@@ -148,12 +207,17 @@ class Unpickler:
         elif type(instance) in self._classes:
             _set_state(instance, state)
         else:
-            raise pickle.UnpicklingError(f"the pickle gives a state to a {type(instance).__name__}, which takes none")
+            raise CheckpointError(f"the pickle gives a state to a {type(instance).__name__}, which takes none")
 
     def persistent(self) -> None:
         if self._persistent_load is None:
-            raise pickle.UnpicklingError("the pickle refers to data outside of it, but there is none")
-        self.push(self._persistent_load(self.stack.pop()))
+            raise CheckpointError("the pickle refers to data outside of it, but there is none")
+        saved = self.stack.pop()
+        try:
+            self.push(self._persistent_load(saved))
+        except CheckpointError as error:
+            error.tensor = error.tensor or self.path()
+            raise
 
     # --- containers ------------------------------------------------------------------------------------------------
 
@@ -165,19 +229,29 @@ class Unpickler:
             for value in values:
                 target.append(value)
         else:
-            raise pickle.UnpicklingError(f"the pickle appends to a {type(target).__name__}; only lists take that")
+            raise CheckpointError(f"the pickle appends to a {type(target).__name__}; only lists take that")
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) not in _DICTS and type(target) not in self._classes:
-            raise pickle.UnpicklingError(f"the pickle sets items of a {type(target).__name__}; only dicts take that")
+            raise CheckpointError(f"the pickle sets items of a {type(target).__name__}; only dicts take that")
+        self.check_keys(target, items[::2])
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key] = value
+
+    def pairs(self, items: list[Any]) -> None:
+        self.push({})
+        self.set_items(items)
+
+    def frozen(self, items: list[Any]) -> None:
+        self.check_keys(items, items)
+        self.push(frozenset(items))
 
     def add_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not set:
-            raise pickle.UnpicklingError(f"the pickle adds items to a {type(target).__name__}; only sets take that")
+            raise CheckpointError(f"the pickle adds items to a {type(target).__name__}; only sets take that")
+        self.check_keys(target, items)
         target.update(items)
 
     def text(self, data: bytes) -> None:
@@ -191,7 +265,7 @@ def _name(thing: Any) -> str:
 
 def _plain_state(state: Any) -> dict[str, Any]:
     if type(state) is not dict or not all(type(key) is str for key in state):
-        raise pickle.UnpicklingError("the pickle is damaged: an OrderedDict's attributes must be a dict by name")
+        raise CheckpointError("the pickle is damaged: an OrderedDict's attributes must be a dict by name")
     return state
 
 
@@ -216,8 +290,41 @@ def _text_integer(line: str) -> int | bool:
     return {"00": False, "01": True}[line] if line in ("00", "01") else int(line.rstrip("L"))
 
 
-def _pairs(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+def _proto(u: Unpickler) -> None:
+    version = u.take(1)[0]
+    if version > 5:
+        raise CheckpointError(f"the pickle is of protocol {version}, which nobody knows")
+
+
+def _keys(items: Any = ()) -> list[Any]:
+    if type(items) not in (list, tuple, set, frozenset):
+        raise TypeError("a set is made from a list")
+    return list(items)
+
+
+def _keys_of_pairs(items: Any = ()) -> list[Any]:
+    if type(items) not in (list, tuple, dict) or not all(type(pair) in (list, tuple) for pair in _unless_dict(items)):
+        raise TypeError("an OrderedDict is made from a list of pairs")
+    return [pair[0] for pair in _unless_dict(items)]
+
+
+def _unless_dict(items: Any) -> Any:
+    return () if type(items) is dict else items  # whose keys were checked when it was filled
+
+
+def _keys_counted(items: Any = None) -> list[Any]:
+    if items is not None and type(items) is not dict:
+        raise TypeError("a Counter is made from a dict")
+    return []
+
+
+#: How to find, among the arguments of what makes containers, the things that will be hashed.
+_KEYED: dict[Any, Callable[..., list[Any]]] = {
+    set: _keys,
+    frozenset: _keys,
+    OrderedDict: _keys_of_pairs,
+    Counter: _keys_counted,
+}
 
 
 def _tuple_of(size: int) -> Callable[[Unpickler], None]:
@@ -241,7 +348,7 @@ def _pop_pair(u: Unpickler) -> list[Any]:
 
 _STEPS: dict[bytes, Callable[[Unpickler], Any]] = {
     # structure
-    b"\x80": lambda u: u.take(1),
+    b"\x80": _proto,
     b"\x95": lambda u: u.take(8),
     b"(": lambda u: u.push(_Mark),
     b"0": lambda u: u.stack.pop(),
@@ -281,12 +388,12 @@ _STEPS: dict[bytes, Callable[[Unpickler], Any]] = {
     b"a": lambda u: u.append([u.stack.pop()]),
     b"e": lambda u: u.append(u.since_mark()),
     b"}": lambda u: u.push({}),
-    b"d": lambda u: u.push(_pairs(u.since_mark())),
+    b"d": lambda u: u.pairs(u.since_mark()),
     b"s": lambda u: u.set_items(_pop_pair(u)),
     b"u": lambda u: u.set_items(u.since_mark()),
     b"\x8f": lambda u: u.push(set()),
     b"\x90": lambda u: u.add_items(u.since_mark()),
-    b"\x91": lambda u: u.push(frozenset(u.since_mark())),
+    b"\x91": lambda u: u.frozen(u.since_mark()),
     # memory
     b"p": lambda u: _memo_put(u, int(u.line())),
     b"q": lambda u: _memo_put(u, u.take(1)[0]),
@@ -309,8 +416,8 @@ _STEPS: dict[bytes, Callable[[Unpickler], Any]] = {
 class _Names(Unpickler):
     """Walks through a pickle and only writes down the names it asks for."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file, lambda name: None, set())
+    def __init__(self, file: BinaryIO, length: int) -> None:
+        super().__init__(file, lambda name: None, set(), length)
         self.found: set[str] = set()
 
     def named(self, module: str, name: str) -> None:
@@ -338,11 +445,14 @@ class _Names(Unpickler):
     def add_items(self, items: list[Any]) -> None:
         """Containers stay empty: only names are wanted."""
 
+    def frozen(self, items: list[Any]) -> None:
+        self.push(None)
+
 
 def global_names(data: bytes) -> set[str]:
     """The names that a pickle asks for; nothing of it is run."""
     import io
 
-    walk = _Names(io.BytesIO(data))
+    walk = _Names(io.BytesIO(data), len(data))
     walk.load()
     return walk.found
