@@ -281,6 +281,10 @@ class ArchiveReader:
         record = self._records.get(self._folder + name)
         if record is None:
             raise CheckpointError("the archive lacks it; the file is damaged", name)
+        return record, self._start(record, name)
+
+    def _start(self, record: Record, name: str) -> int:
+        """Where a record's bytes begin, once its own header agrees with the table of contents."""
         with _sound("its header", name):
             header = self._at(record.offset, _LOCAL.size)
             magic, _, flags, method, _, _, crc, stored, size, name_length, extra = _LOCAL.unpack(header)
@@ -293,7 +297,7 @@ class ArchiveReader:
             same = own.decode("utf-8" if flags & _UTF8 else "cp437") == record.name and method == record.method
             if magic != b"PK\3\4" or not agree or not same or start + record.stored > self._table:
                 raise ValueError("it is not what the table of contents says")
-        return record, start
+        return start
 
     def _check(self, name: str, record: Record, crc: int) -> None:
         if self._verify and not self._bare and crc != record.crc:
@@ -351,6 +355,16 @@ class ArchiveReader:
                 break
             crc, left = zlib.crc32(piece, crc), left - len(piece)
         return crc
+
+    def check(self) -> None:
+        """Compare every record with its checksum."""
+        for full in self._records:
+            name, record = full.removeprefix(self._folder), self._records[full]
+            start = self._start(record, name)
+            if record.method == _STORED and name != "data.pkl":
+                self._check(name, record, self._crc(start, record.size))
+            elif name in self:
+                self.read(name)
 
     def byte_order(self) -> str | None:
         """'little' or 'big'; None if the archive does not tell."""

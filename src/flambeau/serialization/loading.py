@@ -28,7 +28,7 @@ from flambeau.serialization.options import (
 from flambeau.serialization.saving import LEGACY_MAGIC, LEGACY_PROTOCOL
 from flambeau.serialization.unpickler import Unpickler, global_names
 
-__all__ = ["read", "unsafe_globals"]
+__all__ = ["check", "read", "unsafe_globals"]
 
 
 def read(
@@ -261,6 +261,14 @@ class _LegacyStorages:
         storage.bytes[:] = np.frombuffer(data, np.uint8)
         if swapped:
             storage.unswap(storage.dtype.itemsize, storage.dtype.is_complex)
+
+
+def check(path: Any) -> None:
+    """Compare all of an archive with its checksums."""
+    with open(path, "rb") as file:
+        if not is_zip(file):
+            raise CheckpointError("this is no file of torch.save's zip format: only that has checksums")
+        ArchiveReader(file).check()
 
 
 def unsafe_globals(f: Any) -> list[str]:

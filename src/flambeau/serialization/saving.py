@@ -21,11 +21,12 @@ from flambeau.serialization.allow import torch_name
 from flambeau.serialization.archive import ArchiveWriter
 from flambeau.serialization.atomic import atomic_file
 from flambeau.serialization.options import Options
+from flambeau.serialization.unpickler import global_names
 from flambeau.tensor.size import Size
 from flambeau.tensor.storage import TypedStorage, UntypedStorage
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["LEGACY_MAGIC", "LEGACY_PROTOCOL", "write"]
+__all__ = ["LEGACY_MAGIC", "LEGACY_PROTOCOL", "refused", "write"]
 
 #: Numbers at the start of files from before the zip format.
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -46,6 +47,13 @@ def write(obj: Any, f: Any, pickle_module: Any, pickle_protocol: int, new_format
             f"save: expected f to be a path or an object with a 'write' method, got {type(f).__name__}"
         )
     put(obj, f, pickle_protocol, "archive", byteorder)
+
+
+def refused(obj: Any) -> set[str]:
+    """The names that a file of `obj` would hold and `load` would refuse by default."""
+    pickled = io.BytesIO()
+    _Pickler(pickled, 2).dump(obj)
+    return {name for name in global_names(pickled.getvalue()) if names.allowed(name) is None}
 
 
 class _Global:

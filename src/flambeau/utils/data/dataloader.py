@@ -13,6 +13,7 @@ from flambeau.utils.data._utils.collate import default_collate, default_convert
 from flambeau.utils.data._utils.fetch import IterableDatasetFetcher, MapDatasetFetcher
 from flambeau.utils.data._utils.worker import Worker, WorkerInfo, get_worker_info
 from flambeau.utils.data.dataset import Dataset, IterableDataset
+from flambeau.utils.data.resume import begin
 from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
@@ -161,11 +162,15 @@ class DataLoader(Generic[T_co]):
         super().__setattr__(name, value)
 
     def __iter__(self) -> _BaseDataLoaderIter:
+        return begin(self)
+
+    def _begin_pass(self) -> _BaseDataLoaderIter:
         if not (self.persistent_workers and self.num_workers):
             return self._get_iterator()
         if self._iterator is None:
             self._iterator = self._get_iterator()
         else:
+            self._iterator._finished = False
             self._iterator._reset(self)
         return self._iterator
 
@@ -239,6 +244,9 @@ def _check_sampling(batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: 
 class _BaseDataLoaderIter:
     """One pass over the batches of a loader."""
 
+    _finished = False
+    _start: Any = None  # where the random streams stood when it began: see `resume`
+
     def __init__(self, loader: DataLoader) -> None:
         self._dataset = loader.dataset
         self._dataset_kind = loader._dataset_kind
@@ -264,7 +272,11 @@ class _BaseDataLoaderIter:
         return len(self._index_sampler)
 
     def __next__(self) -> Any:
-        data = self._next_data()
+        try:
+            data = self._next_data()
+        except StopIteration:
+            self._finished = True
+            raise
         self._num_yielded += 1
         if self._len_called is not None and self._num_yielded > self._len_called:
             warnings.warn(
