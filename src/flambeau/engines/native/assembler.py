@@ -21,7 +21,7 @@ class Mem(NamedTuple):
 
     base: int
     disp: int = 0
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]
     scale: int = 1
     spread: bool = False
 

@@ -1,8 +1,8 @@
 """Values become instructions: which register holds what, and what goes to memory when registers run out.
 
 Within one pass over a row's elements the code is a straight line, so the value whose next use is farthest away is the
-one to give up its register (Belady). Values that come from outside (results of reductions, numbers from the caller) lie in
-the frame and are operands in memory.
+one to give up its register (Belady). Values that come from outside (results of reductions, numbers from the caller)
+lie in the frame and are operands in memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BINARY = {"add": 0x58, "mul": 0x59, "sub": 0x5C, "min": 0x5D, "div": 0x5E, "max
 _SWAPS = {"add", "mul", "and", "or", "xor"}
 #: fma by which operand is overwritten: the product's first (213), or the sum (231)
 _FUSED = {"fma": (0xA8, 0xB8), "fnma": (0xAC, 0xBC)}
-_MASKS = {"cmp", "mand", "mor"}
+_MASKS = {"cmp", "mand", "mor", "mnot"}
 _MASK_LOGIC = {"mand": 0x41, "mor": 0x45}
 
 
@@ -185,20 +185,25 @@ class Emitter:
             source = self.register(args[0])
             to = self._target(args[0])
             w = int(asm.double and asm.wide)
-            asm.vector("66", "0f", 0x73 if asm.double else 0x72, 6 if op == "shl" else 2, to, source, bytes([value.imm]), w=w)
+            way = 6 if op == "shl" else 2
+            asm.vector("66", "0f", 0x73 if asm.double else 0x72, way, to, source, bytes([value.imm]), w=w)
         elif op == "cmp":
             left, right = self.register(args[0]), self.operand(args[1])
             to = self._target(args[0], args[1])
             asm.vector("66" if asm.double else None, "0f", 0xC2, to, left, right, bytes([value.imm]))
+        elif op == "mnot":
+            left = self.register(args[0])
+            to = self._target(args[0])
+            combine(asm, "xor", to, left, Pool(b"\xff" * 32))
         elif op in _MASK_LOGIC:
             left, right = self.register(args[0]), self.operand(args[1])
             to = self._target(args[0], args[1])
             combine(asm, "and" if op == "mand" else "or", to, left, right)
         elif op == "select":
-            mask, b = self.register(args[0]), self.register(args[2])
-            a = self.operand(args[1])
+            mask, other = self.register(args[0]), self.register(args[2])
+            chosen = self.operand(args[1])
             to = self._target(args[2])
-            asm.vector("66", "3a", 0x4B if asm.double else 0x4A, to, b, a, bytes([mask << 4]))
+            asm.vector("66", "3a", 0x4B if asm.double else 0x4A, to, other, chosen, bytes([mask << 4]))
         else:
             raise AssertionError(f"no instruction for {op}")
         self.home[value] = to
@@ -234,6 +239,10 @@ class Emitter:
             left, right = self.register(args[0]), self.operand(args[1])
             k = self.free_masks.pop()
             asm.evex("66" if asm.double else None, "0f", 0xC2, k, left, right, bytes([value.imm]), w=int(asm.double))
+        elif value.op == "mnot":
+            source = self.masks[args[0]]
+            k = self.free_masks.pop()
+            asm.vex(None, "0f", 0x44, k, 0, source, bits=128)
         else:
             left, right = self.masks[args[0]], self.masks[args[1]]
             k = self.free_masks.pop()

@@ -13,8 +13,29 @@ from __future__ import annotations
 import functools
 
 from .assembler import (
-    EQUAL, GREATER, LESS, NOT_EQUAL, NOT_LESS, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI,
-    RSP, Assembler, Mem, Pool,
+    EQUAL,
+    LESS,
+    NOT_EQUAL,
+    NOT_LESS,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    Assembler,
+    Mem,
+    Pool,
 )  # fmt: skip
 
 __all__ = ["DEPTH", "Word", "gemm_code", "tile"]
@@ -233,7 +254,8 @@ class _Gemm:
         asm.store(_Slots.DONE, RAX)
         asm.cmp(RAX, self._word(Word.K))
         asm.jump(out, NOT_LESS)
-        for slot, contiguous, step in ((_Slots.A0, self.a_rows, Word.STEP_A), (_Slots.B0, not self.b_rows, Word.STEP_B)):
+        a, b = (_Slots.A0, self.a_rows, Word.STEP_A), (_Slots.B0, not self.b_rows, Word.STEP_B)
+        for slot, contiguous, step in (a, b):
             asm.mov(RAX, R15)
             if contiguous:
                 asm.shift_left(RAX, shift)

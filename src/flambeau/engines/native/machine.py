@@ -1,8 +1,8 @@
 """The processor, and memory that code can run in.
 
-Native kernels need an x86-64 processor with AVX2 and FMA (AVX-512 where there) and a system whose C calls pass arguments
-in the order rdi, rsi, rdx (Linux, macOS). Elsewhere, with `FLAMBEAU_NATIVE=0`, or where the system forbids new code, `LEVEL`
-is 0 and NumPy does all the work. Pages are written first and made executable after: no page is ever both.
+Native kernels need an x86-64 processor with AVX2 and FMA (AVX-512 where there) and a system whose C calls pass
+arguments in rdi, rsi, rdx (Linux, macOS). Elsewhere, with `FLAMBEAU_NATIVE=0`, or where the system forbids new code,
+`LEVEL` is 0 and NumPy does all the work. Pages are written first and made executable after: no page is ever both.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ Every operand has a stride per row (and one for each outer step, so that three d
 along the row, or one number per row (`k.load_row`, `k.store_row`). A reduction's result is known when its pass is over:
 what depends on it comes in the next pass, and what that needs of earlier passes is computed again unless it was kept.
 
-The generated function is `f(table, first row, last row)`; the table holds the row's length, the rows of an outer step, then
-address, row step and outer step of each operand, then numbers. `docs/architecture.md` has the reasons.
+The generated function is `f(table, first row, last row)`; the table holds the row's length, the rows of an outer step,
+then address, row step and outer step of each operand, then numbers. `docs/architecture.md` has the reasons.
 """
 
 from __future__ import annotations
@@ -19,8 +19,29 @@ import math
 from typing import Any
 
 from .assembler import (
-    EQUAL, GREATER, NOT_EQUAL, NOT_LESS, R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP,
-    Assembler, Mem, Pool,
+    EQUAL,
+    GREATER,
+    NOT_EQUAL,
+    NOT_LESS,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    Assembler,
+    Mem,
+    Pool,
 )  # fmt: skip
 from .emission import Emitter, Frame, combine
 from .values import Value, Values
@@ -138,12 +159,10 @@ class _Writer:
     # --- the function -----------------------------------------------------------------------------------------
 
     def write(self) -> bytes:
-        asm, kernel = self.asm, self.kernel
-        body = self._body()
-        # the frame's size is known only now: a first run finds it, the second writes
+        kernel = self.kernel
+        self._body()  # how large the frame is, is known only now: this run finds out, the next one writes
         size = self.frame.count * self.frame.size
-        del body
-        self.__init__(kernel, asm.wide)  # type: ignore[misc]
+        self.__init__(kernel, self.asm.wide)  # type: ignore[misc]
         asm = self.asm
         done = asm.name("done")
         asm.cmp(RSI, RDX)

@@ -5,8 +5,8 @@ microseconds, then asleep in the kernel (futex). Neither the workers nor the loo
 job of twenty microseconds is worth sharing. The caller works too and returns when every task is done.
 
 The control block (64-byte lines of 8 words): generation; door (1: open); next task; workers inside; sleepers;
-then function, table, tasks, size of a task, end. A worker that comes late finds the door closed and leaves; the door opens
-only after the job is written, and no job is written while a worker is inside.
+then function, table, tasks, size of a task, end. A worker that comes late finds the door closed and leaves; the door
+opens only after the job is written, and no job is written while a worker is inside.
 """
 
 from __future__ import annotations
@@ -19,11 +19,25 @@ import threading
 from collections.abc import Callable
 
 from .assembler import (
-    EQUAL, NOT_EQUAL, NOT_LESS, R8, R10, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem,
+    EQUAL,
+    NOT_EQUAL,
+    NOT_LESS,
+    R10,
+    R12,
+    R13,
+    R14,
+    RAX,
+    RBP,
+    RBX,
+    RDI,
+    RDX,
+    RSI,
+    Assembler,
+    Mem,
 )  # fmt: skip
 from .machine import LEVEL, install
 
-__all__ = ["SHARED", "run", "set_workers"]
+__all__ = ["SHARED", "alone", "count", "run", "set_workers"]
 
 _LINE = 64
 _GENERATION, _DOOR, _NEXT, _INSIDE, _SLEEPERS, _JOB = (i * _LINE for i in range(6))
@@ -189,6 +203,16 @@ def _start() -> _Pool:
         _call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(install(_caller_code()))
     _pool = _Pool()
     return _pool
+
+
+def count() -> int:
+    """How many threads share a job."""
+    return _wanted + 1
+
+
+def alone() -> bool:
+    """Whether there is nobody to share with."""
+    return _wanted == 0 or not SHARED
 
 
 def run(function: int, direct: Callable, table: bytes, end: int, size: int) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 __all__ = ["Value", "Values"]
 
-#: exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2; log(m) = 2s(1 + s^2 P(s^2)) with s = (m-1)/(m+1); erf(x) = x(1 + P(x^2))
-#: below one; erfc(t) = exp(-t P(t)) above. Fitted by ourselves, weighted for relative error (float32).
+#: exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2; log(m) = 2s(1 + s^2 P(s^2)) with s = (m-1)/(m+1); below one
+#: erf(x) = x(1 + P(x^2)), above erfc(t) = exp(-t P(t)). Fitted by ourselves, weighted for relative error (float32).
 _EXP = (0.5, 0.1666666716337204, 0.04166635498404503, 0.008333273231983185, 0.001394095947034657,
         0.00019914125732611865)  # fmt: skip
 _LOG = (0.3333333432674408, 0.2000006139278412, 0.14275361597537994, 0.11666382849216461)
@@ -163,6 +163,10 @@ class Values:
     def either(self, a: Value, b: Value) -> Value:
         return self.make("mor", a, b)
 
+    def negate(self, a: Value) -> Value:
+        """A mask's opposite."""
+        return self.make("mnot", a)
+
     def poly(self, x: Any, coefficients: tuple[float, ...]) -> Value:
         """The polynomial with these coefficients, lowest first, by Horner's rule."""
         result = self.const(coefficients[-1])
@@ -250,6 +254,12 @@ class Values:
         result = self.select(self.compare("eq", x, 0.0), -math.inf, result)
         # a NaN is none of: above, zero
         return self.select(self.compare("ge", x, 0.0), result, math.nan)
+
+    def log1p(self, x: Any) -> Value:
+        u = self.add(1.0, x)
+        result = self.add(self.log(u), self.div(self.sub(x, self.sub(u, 1.0)), u))
+        result = self.select(self.compare("eq", u, math.inf), u, result)
+        return self.select(self.compare("eq", u, 0.0), -math.inf, result)
 
     def erf(self, x: Any) -> Value:
         """erf, for float32."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native.symbols import Symbol
 from .chain import keep_where, run_chain, select_bits
 
 __all__ = [
@@ -215,6 +216,9 @@ def elu_backward(g: Array, a: Array, alpha: float, scale: float, input_scale: fl
 
 def _erf_core(a: Array, y: Array, out: Array) -> None:
     """`out = erf(a / sqrt 2)` where `y = a * a`, for float32."""
+    if out.__class__ is Symbol:
+        out.set(out.k.erf(a.value * math.sqrt(0.5)))
+        return
     np.multiply(y, _Q[0], out=out)
     for c in _Q[1:-1]:
         np.add(out, c, out=out)

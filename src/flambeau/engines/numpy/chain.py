@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native.symbols import Symbol, native_chain
 from .parallel import BLOCK, parallel_for, scratch
 
 __all__ = ["choose", "keep_where", "row_blocks", "run_chain", "select_bits"]
@@ -25,6 +26,8 @@ def run_chain(chain: Callable[..., Any], arrays: tuple, temps: int = 0) -> None:
     All arrays have one shape; those that the chain writes must be C-contiguous. Temporaries have the dtype of the first
     array.
     """
+    if native_chain(chain, arrays, temps):
+        return
     first = arrays[0]
     n = first.size
     if n <= BLOCK:
@@ -54,12 +57,18 @@ _BITS: dict[int, np.dtype] = {4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 def keep_where(mask: np.ndarray, a: np.ndarray, out: np.ndarray) -> None:
     """Write `a` where `mask`, else zero, to `out`."""
+    if out.__class__ is Symbol:
+        out.set(out.k.select(mask.value, a.value, 0.0))
+        return
     bits = _BITS[a.itemsize]
     np.multiply(a.view(bits), mask, out=out.view(bits))
 
 
 def select_bits(mask: np.ndarray, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """Write `a` where `mask`, else `b`, to `out`, which may be `a`, but not `b`. Either may be of one element."""
+    if out.__class__ is Symbol:
+        out.set(out.k.select(mask.value, a.value, b.value))
+        return
     bits = _BITS[out.itemsize]
     res, low = out.view(bits), b.view(bits)
     np.subtract(a.view(bits), low, out=res)

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import threads as native_threads
 from . import blas
 from .blas import single_blas
 
@@ -71,6 +72,7 @@ def _usable_cores() -> int:
 
 
 _threads = _usable_cores()
+native_threads.set_workers(_threads)
 if "FLAMBEAU_NUM_THREADS" in os.environ:
     blas.set_threads(_threads)
 
@@ -89,6 +91,7 @@ def set_num_threads(n: int) -> None:
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise RuntimeError(f"set_num_threads expects a positive int, got {n!r}")
     _threads = n
+    native_threads.set_workers(n)
     blas.set_threads(n)
 
 
