@@ -20,8 +20,11 @@ _ROOMS = ("cli", "devices", "dtypes", "engines", "errors", "missing", "ops", "ru
 
 def public_name(name: str) -> str:
     """``flambeau.nn`` as the user says it: ``torch.nn`` once flambeau serves as torch."""
-    served = sys.modules.get("torch") is sys.modules.get(ROOT)
-    return "torch" + name[len(ROOT) :] if served and (name + ".").startswith(ROOT + ".") else name
+    if sys.modules.get("torch") is not sys.modules.get(ROOT):
+        return name
+    from flambeau.run import served_name
+
+    return served_name(name) or name
 
 
 def _names(owner: object) -> list[str]:

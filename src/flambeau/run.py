@@ -1,4 +1,5 @@
-"""Programs written for PyTorch, run as they are: ``torch`` and every ``torch.*`` import is served by flambeau.
+"""Programs written for PyTorch, run as they are: ``torch`` and every ``torch.*`` import is served by flambeau, and so
+is ``torchvision``, by ``flambeau.vision``.
 
 ``flambeau run train.py --epochs 3`` does it from the command line, ``flambeau.install_as_torch()`` from within.
 """
@@ -18,20 +19,31 @@ from . import missing
 
 ROOT = __package__
 ALIAS = "torch"
+#: What is served, and the package behind it; the longer of ours first, so that a name of ours finds its own.
+SERVED = {"torchvision": f"{ROOT}.vision", ALIAS: ROOT}
 
 
-def _target(name: str) -> str:
-    """The module of flambeau that stands behind a module of torch."""
-    return ROOT + name[len(ALIAS) :]
+def _target(name: str) -> str | None:
+    """The module of flambeau that stands behind a module of torch or torchvision; None for any other."""
+    served, dot, rest = name.partition(".")
+    return SERVED[served] + dot + rest if served in SERVED else None
+
+
+def served_name(ours: str) -> str | None:
+    """The name that a module of flambeau is served under; None for a module of others."""
+    for alias, package in SERVED.items():
+        if (ours + ".").startswith(package + "."):
+            return alias + ours[len(package) :]
+    return None
 
 
 def _speak_as_torch(module: ModuleType) -> None:
     """Classes say that they live in torch: so ``type(x)`` prints as it does there and pickles carry torch's names."""
     for value in list(vars(module).values()):
         home = getattr(value, "__module__", None)
-        if isinstance(value, type) and isinstance(home, str) and (home + ".").startswith(ROOT + "."):
+        if isinstance(value, type) and isinstance(home, str) and (alias := served_name(home)):
             try:
-                value.__module__ = ALIAS + home[len(ROOT) :]
+                value.__module__ = alias
             except (AttributeError, TypeError):  # a class made in C keeps its name
                 continue
 
@@ -40,7 +52,7 @@ class _AliasLoader(Loader):
     """Answers an import of ``torch.x`` with the very module ``flambeau.x``."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(_target(spec.name))
+        module = importlib.import_module(str(_target(spec.name)))
         self.own_spec = module.__spec__
         return module
 
@@ -51,14 +63,15 @@ class _AliasLoader(Loader):
 
 
 class _AliasFinder(MetaPathFinder):
-    """Finds ``torch`` and everything below it in flambeau."""
+    """Finds ``torch``, ``torchvision`` and everything below them in flambeau."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
-        if fullname != ALIAS and not fullname.startswith(ALIAS + "."):
+        ours = _target(fullname)
+        if ours is None:
             return None
-        if fullname != ALIAS and not _exists(_target(fullname)):
+        if not _exists(ours):
             parent, _, name = fullname.rpartition(".")
-            owner = sys.modules.get(_target(parent), parent)
+            owner = sys.modules.get(_target(parent) or parent, parent)
             raise ModuleNotFoundError(missing.message(name, owner), name=fullname)
         return ModuleSpec(fullname, _AliasLoader(), is_package=True)
 
@@ -77,7 +90,8 @@ def _installed() -> bool:
 
 
 def install_as_torch() -> None:
-    """Serve ``import torch`` and every ``torch.*`` import with flambeau from here on, in this process.
+    """Serve ``import torch`` and every ``torch.*`` import with flambeau from here on, in this process; likewise
+    ``torchvision`` with ``flambeau.vision``.
 
     ``torch`` then is the module ``flambeau``, ``torch.nn`` is ``flambeau.nn``, and so on at every depth. Calling it
     again changes nothing.
@@ -102,8 +116,8 @@ def install_as_torch() -> None:
     if not _installed():
         sys.meta_path.insert(0, _AliasFinder())
     for name, module in list(sys.modules.items()):
-        if name == ROOT or name.startswith(ROOT + "."):
-            sys.modules[ALIAS + name[len(ROOT) :]] = module
+        if alias := served_name(name):
+            sys.modules[alias] = module
             _speak_as_torch(module)
 
 
