@@ -143,15 +143,12 @@ def draw_bounding_boxes(image: Tensor, boxes: Tensor, labels: Sequence[str] | No
 @torch.no_grad()
 def draw_segmentation_masks(image: Tensor, masks: Tensor, alpha: float = 0.8, colors: Any = None) -> Tensor:
     """The image (3, height, width) with boolean masks (n, height, width) laid over it in colours."""
-    from flambeau.vision.transforms.functional import convert_image_dtype
-
-    canvas = _image_to_draw(image)
+    _image_to_draw(image)
     masks = masks[None] if masks.ndim == 2 else masks
     if masks.dtype != torch.bool or masks.shape[-2:] != image.shape[-2:]:
         raise ValueError(f"masks are boolean and as large as the image, got {masks.dtype} {tuple(masks.shape)}")
-    painted = canvas.clone()
+    painted = image.clone()
     for mask, colour in zip(masks, _colours(colors, len(masks))):
-        value = pillow("ImageColor").getrgb(colour) if isinstance(colour, str) else colour
-        painted[:, mask] = torch.tensor(value, dtype=torch.uint8)[:, None]
-    first, second = (convert_image_dtype(t, torch.float32) for t in (canvas, painted))
-    return convert_image_dtype(first * (1 - alpha) + second * alpha, image.dtype)
+        value = torch.tensor(pillow("ImageColor").getrgb(colour) if isinstance(colour, str) else colour)
+        painted[:, mask] = (value / 255 if image.is_floating_point() else value).to(image.dtype)[:, None]
+    return (image * (1 - alpha) + painted * alpha).to(image.dtype)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from flambeau import hub
+import flambeau as torch
 from flambeau.nn import Module
 from flambeau.tensor.tensor import Tensor
 from flambeau.vision.models._files import FILES
@@ -51,7 +51,7 @@ class WeightsEnum(enum.Enum):
     @property
     def path(self) -> str:
         """Where the file has to lie."""
-        return os.path.join(hub.get_dir(), "checkpoints", os.path.basename(self.url))
+        return os.path.join(torch.hub.get_dir(), "checkpoints", os.path.basename(self.url))
 
     def get_state_dict(self, progress: bool = True, check_hash: bool = False, **kwargs: Any) -> dict[str, Tensor]:
         """The weights in the file. RuntimeError, which says where to put it, if it is absent."""
@@ -60,7 +60,7 @@ class WeightsEnum(enum.Enum):
                 f"{self} needs the file {os.path.basename(self.url)}, and flambeau fetches nothing from the network: "
                 f"download {self.url} yourself and place it at {self.path}, or ask for weights=None"
             )
-        return hub.load_state_dict_from_url(self.url, **kwargs)
+        return torch.hub.load_state_dict_from_url(self.url, **kwargs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}.{self.name}"
