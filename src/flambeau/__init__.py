@@ -113,6 +113,7 @@ from flambeau.ops.dropout import NAMESPACE as _dropouts
 from flambeau.ops.einsum import einsum
 from flambeau.ops.elementwise import *
 from flambeau.ops.embedding import table_embedding as embedding
+from flambeau.ops.implicit import _dirichlet_grad, _sample_dirichlet, _standard_gamma, _standard_gamma_grad
 from flambeau.ops.index import gather
 from flambeau.ops.joining import *
 from flambeau.ops.linalg import det

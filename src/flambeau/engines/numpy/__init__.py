@@ -35,6 +35,7 @@ _MODULES = (
     "linalg",
     "fourier",
     "image",
+    "gammas",
 )
 
 
