@@ -94,7 +94,8 @@ def install_as_torch() -> None:
     ``torchvision`` with ``flambeau.vision``.
 
     ``torch`` then is the module ``flambeau``, ``torch.nn`` is ``flambeau.nn``, and so on at every depth. Calling it
-    again changes nothing.
+    again changes nothing. Python processes that are started from then on serve torch too (by the environment variables
+    PYTHONPATH and FLAMBEAU_AS_TORCH, which this sets).
 
     Raises:
         RuntimeError: real PyTorch is already imported: two libraries cannot share the name.
@@ -115,10 +116,19 @@ def install_as_torch() -> None:
         )
     if not _installed():
         sys.meta_path.insert(0, _AliasFinder())
+        _tell_children()
     for name, module in list(sys.modules.items()):
         if alias := served_name(name):
             sys.modules[alias] = module
             _speak_as_torch(module)
+
+
+def _tell_children() -> None:
+    """Have processes that this one starts serve torch as well: `_startup/sitecustomize.py` does it as Python starts."""
+    startup = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_startup")
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != startup]
+    os.environ["PYTHONPATH"] = os.pathsep.join([startup, *paths])
+    os.environ["FLAMBEAU_AS_TORCH"] = "1"
 
 
 def _search_first(folder: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flambeau.autograd.runtime import NS
 from flambeau.nn._core import Tensor, empty, no_grad
+from flambeau.tensor.sharing import share, travels
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter"]
 
@@ -67,6 +68,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
     def __reduce_ex__(self, proto: Any) -> tuple:
         state = {k: v for k, v in getattr(self, "__dict__", {}).items() if not k.startswith("_")}
+        if travels():
+            share(self)
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict(), state)
 
 

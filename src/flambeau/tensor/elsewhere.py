@@ -8,7 +8,9 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import LEAF, NS, thread
+from flambeau.engines.shared import block_of
 from flambeau.ops.dispatch import wrap
+from flambeau.tensor.sharing import reduce_shared, travels
 from flambeau.tensor.size import Size
 
 
@@ -43,10 +45,20 @@ class Elsewhere:
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         if not self.is_leaf:
-            raise RuntimeError("only leaf tensors can be pickled; call .detach() first")
+            raise RuntimeError(
+                "only leaf tensors can be pickled or sent to another process: history stays behind; "
+                "call .detach() first"
+            )
         extra = {name: value for name, value in self.__dict__.items() if name not in _OWN}
-        array = self._a if self._a.base is None else self._a.copy(order="K")
-        return _rebuild, (type(self), array, self._node is LEAF, extra)
+        if travels():
+            return reduce_shared(self, extra)
+        array = self._a if self._a.base is None or block_of(self._a) is not None else self._a.copy(order="K")
+        order = sorted(range(array.ndim), key=lambda d: -abs(array.strides[d]))
+        flat = array.transpose(order)
+        if array.flags.c_contiguous or not flat.flags.c_contiguous:
+            return _rebuild, (type(self), array, self._node is LEAF, extra)
+        # NumPy would pickle these in the order of their dimensions; PyTorch keeps the order in memory
+        return _rebuild, (type(self), flat, self._node is LEAF, extra, order)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array. A tensor that requires grad must be detached first (or `force=True`)."""
@@ -122,9 +134,11 @@ def _copied(array: np.ndarray, memo: dict) -> np.ndarray:
     return np.ndarray(array.shape, array.dtype, kept, start, array.strides)
 
 
-def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict) -> Any:
+def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict, order: Any = None) -> Any:
     self: Any = object.__new__(cls)
     self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
+    if order is not None:
+        self._a = self._a.transpose(np.argsort(order))
     if leaf:
         self._node = LEAF
     self.__dict__.update(extra)

@@ -357,10 +357,6 @@ class Conversions:
         """Whether the memory is pinned: never."""
         return False
 
-    def share_memory_(self) -> Any:
-        """The tensor; memory is shared with processes when it is sent."""
-        return self
-
     def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Any:
         """`torch.tensor(data)` in this tensor's dtype."""
         from flambeau.tensor import creation

@@ -9,6 +9,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.views import bump, make_view
 from flambeau.devices import CPU, device
+from flambeau.engines.shared import block_of
 from flambeau.errors import need_tensor
 
 
@@ -17,9 +18,12 @@ def memory_of(array: np.ndarray) -> np.ndarray:
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    if owner.flags.c_contiguous:
-        return owner.reshape(-1)
-    return owner.transpose(np.argsort([-step for step in owner.strides], kind="stable")).reshape(-1)
+    if not owner.flags.c_contiguous:
+        return owner.transpose(np.argsort([-step for step in owner.strides], kind="stable")).reshape(-1)
+    flat = owner.reshape(-1)
+    if flat.dtype != array.dtype and flat.nbytes % array.itemsize == 0:
+        return flat.view(array.dtype)  # memory that came as bytes, or is looked at as another dtype
+    return flat
 
 
 class UntypedStorage:
@@ -49,6 +53,10 @@ class UntypedStorage:
 
     def __getitem__(self, i: int) -> int:
         return int(self._memory.view(np.uint8)[i])
+
+    def is_shared(self) -> bool:
+        """Whether the memory is shared between processes."""
+        return block_of(self._memory) is not None
 
     def resize_(self, size: int) -> None:
         """Refused: memory belongs to NumPy arrays, which keep their size."""

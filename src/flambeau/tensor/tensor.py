@@ -15,11 +15,12 @@ from flambeau.ops import index as indexing
 from flambeau.tensor.elsewhere import Elsewhere, legacy_array
 from flambeau.tensor.history import History
 from flambeau.tensor.methods import Methods
+from flambeau.tensor.sharing import Sharing
 from flambeau.tensor.size import Size
 from flambeau.tensor.storage import Memory
 
 
-class Tensor(Methods, History, Memory, Elsewhere):
+class Tensor(Methods, History, Memory, Sharing, Elsewhere):
     """An array of one dtype with automatic differentiation.
 
     `Tensor(2, 3)` makes a float32 tensor of zeros of that shape, `Tensor([1, 2])` one of these values. `torch.tensor`
@@ -190,10 +191,6 @@ class Tensor(Methods, History, Memory, Elsewhere):
         return False
 
     is_neg = is_conj
-
-    def is_shared(self) -> bool:
-        """Whether the memory is shared between processes."""
-        return False
 
     def get_device(self) -> int:
         """The device's number; -1 on the CPU."""

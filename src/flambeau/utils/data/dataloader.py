@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import itertools
 import os
 import warnings
@@ -10,20 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from flambeau.utils.data._utils.collate import default_collate, default_convert
-from flambeau.utils.data._utils.fetch import IterableDatasetFetcher, MapDatasetFetcher
-from flambeau.utils.data._utils.worker import Worker, WorkerInfo, get_worker_info
+from flambeau.utils.data._utils.fetch import DatasetKind as _DatasetKind
+from flambeau.utils.data._utils.iterate import _BaseDataLoaderIter, _SingleProcessDataLoaderIter
+from flambeau.utils.data._utils.worker import WorkerInfo, get_worker_info
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 from flambeau.utils.data.resume import begin
-from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
+from flambeau.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
 T_co = TypeVar("T_co", covariant=True)
-
-
-class _DatasetKind:
-    Map = 0
-    Iterable = 1
 
 
 class _InfiniteConstantSampler(Sampler):
@@ -36,9 +31,12 @@ class _InfiniteConstantSampler(Sampler):
 class DataLoader(Generic[T_co]):
     """Iterates over batches of a dataset, anew each time `iter` is called.
 
-    The order of shuffling, and how much of the random generator an epoch consumes, are PyTorch's. Batches are made in
-    this process whatever `num_workers` is; with workers each has its copy of the dataset, its `get_worker_info()` and
-    its own random numbers, those of PyTorch's worker processes, so batches come out the same.
+    The order of shuffling, how much of the random generator an epoch consumes, and what workers draw are PyTorch's.
+
+    With `num_workers` above 0, that many processes fetch and collate batches ahead of time, each with its copy of the
+    dataset, its `get_worker_info()` and its own random numbers, and send them through shared memory. They end with the
+    iteration that they work for. An error in a worker is raised where its batch is due, with the worker's traceback;
+    a worker that dies is a RuntimeError.
 
     Args:
         dataset: a `Dataset`, anything else with `__getitem__` and `__len__`, or an `IterableDataset`.
@@ -46,17 +44,18 @@ class DataLoader(Generic[T_co]):
         shuffle: read in a new random order each time.
         sampler: yields the indices to read; instead of `shuffle`.
         batch_sampler: yields lists of indices; instead of `batch_size`, `shuffle`, `sampler` and `drop_last`.
-        num_workers: how many workers take turns.
+        num_workers: how many processes make batches; with 0 they are made here, when they are asked for.
         collate_fn: makes a batch of a list of samples; `default_collate` by default.
         pin_memory: accepted; there is no device memory to copy to.
         drop_last: leave out a last batch that would be smaller.
-        timeout: accepted with workers, for which there is no waiting.
-        worker_init_fn: called with a worker's number when it starts.
-        multiprocessing_context: accepted with workers.
+        timeout: seconds to wait for a batch of a worker before that is a RuntimeError; 0 waits for ever.
+        worker_init_fn: called with a worker's number in its process, after its generators are seeded.
+        multiprocessing_context: a context of `multiprocessing`, or a start method: 'fork', 'spawn' or 'forkserver'.
         generator: where the order of shuffling and the workers' seeds are drawn from; by default the global one.
-        prefetch_factor: with workers, how many batches per worker have their indices drawn in advance (2 if None).
+        prefetch_factor: how many batches each worker makes ahead of time (2 if None).
         persistent_workers: keep the workers, and what they did to their datasets, for the next iteration.
-        pin_memory_device, in_order: accepted.
+        pin_memory_device: accepted.
+        in_order: False yields batches as they are ready, whichever worker they come from.
 
     Raises:
         ValueError: for options that contradict each other or are out of range.
@@ -178,7 +177,7 @@ class DataLoader(Generic[T_co]):
         if self.num_workers == 0:
             return _SingleProcessDataLoaderIter(self)
         self.check_worker_number_rationality()
-        return _MultiProcessingDataLoaderIter(self)
+        return _processes()._MultiProcessingDataLoaderIter(self)
 
     @property
     def _auto_collation(self) -> bool:
@@ -241,131 +240,14 @@ def _check_sampling(batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: 
         raise ValueError("batch_size=None yields single samples: there is no last batch to drop, leave drop_last out")
 
 
-class _BaseDataLoaderIter:
-    """One pass over the batches of a loader."""
+def _processes() -> Any:
+    """The module of worker processes; it needs `multiprocessing`, which is slow to import."""
+    from flambeau.utils.data._utils import processes
 
-    _finished = False
-    _start: Any = None  # where the random streams stood when it began: see `resume`
-
-    def __init__(self, loader: DataLoader) -> None:
-        self._dataset = loader.dataset
-        self._dataset_kind = loader._dataset_kind
-        self._len_called = loader._IterableDataset_len_called
-        self._auto_collation = loader._auto_collation
-        self._drop_last = loader.drop_last
-        self._index_sampler = loader._index_sampler
-        self._num_workers = loader.num_workers
-        if loader.pin_memory:
-            warnings.warn(
-                "pin_memory=True has no effect: there is no accelerator to pin memory for", UserWarning, stacklevel=4
-            )
-        self._timeout = loader.timeout
-        self._collate_fn = loader.collate_fn
-        self._sampler_iter = iter(self._index_sampler)
-        self._base_seed = draw_seed(loader.generator)
-        self._num_yielded = 0
-
-    def __iter__(self) -> _BaseDataLoaderIter:
-        return self
-
-    def __len__(self) -> int:
-        return len(self._index_sampler)
-
-    def __next__(self) -> Any:
-        try:
-            data = self._next_data()
-        except StopIteration:
-            self._finished = True
-            raise
-        self._num_yielded += 1
-        if self._len_called is not None and self._num_yielded > self._len_called:
-            warnings.warn(
-                f"the IterableDataset {self._dataset} said that its length is {self._len_called}, but "
-                f"{self._num_yielded} samples have come"
-                + ("; do its workers share the samples out by get_worker_info()?" if self._num_workers else ""),
-                UserWarning,
-                stacklevel=2,
-            )
-        return data
-
-    def _next_data(self) -> Any:
-        raise StopIteration
-
-    def _fetcher(self, dataset: Any) -> Any:
-        kind = IterableDatasetFetcher if self._dataset_kind == _DatasetKind.Iterable else MapDatasetFetcher
-        return kind(dataset, self._auto_collation, self._collate_fn, self._drop_last)
-
-    def __getstate__(self) -> Any:
-        raise NotImplementedError(
-            f"a {type(self).__name__} can't be pickled; pickle the DataLoader, and call iter() on it"
-        )
+    return processes
 
 
-class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
-    """Fetches a batch when it is asked for."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        super().__init__(loader)
-        if self._timeout != 0:
-            raise AssertionError(f"timeout={self._timeout} needs workers: pass num_workers > 0, or leave it out")
-        self._dataset_fetcher = self._fetcher(self._dataset)
-
-    def _next_data(self) -> Any:
-        return self._dataset_fetcher.fetch(next(self._sampler_iter))
-
-
-class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
-    """Deals batches out to workers in turn; indices are drawn ahead, as far as PyTorch draws them."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        super().__init__(loader)
-        if loader.prefetch_factor == 0:
-            raise AssertionError("prefetch_factor should be positive: workers would never get anything to do")
-        self._ahead = cast(int, loader.prefetch_factor) * self._num_workers
-        init, count = loader.worker_init_fn, self._num_workers
-        self._workers = [Worker(i, count, self._base_seed, self._dataset, init, self._fetcher) for i in range(count)]
-        self._begin()
-
-    def _reset(self, loader: DataLoader) -> None:
-        self._len_called = loader._IterableDataset_len_called
-        for worker in self._workers:
-            worker.resume()
-        self._begin()
-
-    def _begin(self) -> None:
-        self._sampler_iter = iter(self._index_sampler)
-        self._num_yielded = 0
-        self._turns = itertools.cycle(self._workers)
-        self._tasks: collections.deque[tuple[Worker, Any]] = collections.deque()
-        for _ in range(self._ahead):
-            self._add_task()
-
-    def _add_task(self) -> None:
-        try:
-            index = next(self._sampler_iter)
-        except StopIteration:
-            return
-        for worker in itertools.islice(self._turns, self._num_workers):
-            if worker.active:
-                self._tasks.append((worker, index))
-                return
-
-    def _next_data(self) -> Any:
-        while self._tasks:
-            worker, index = self._tasks.popleft()
-            if not worker.active:
-                continue
-            try:
-                data = worker.fetch(index)
-            except StopIteration:
-                if self._dataset_kind == _DatasetKind.Map:
-                    raise
-                worker.active = False
-                self._add_task()
-                continue
-            except Exception:
-                self._add_task()
-                raise
-            self._add_task()
-            return data
-        raise StopIteration
+def __getattr__(name: str) -> Any:
+    if name == "_MultiProcessingDataLoaderIter":
+        return _processes()._MultiProcessingDataLoaderIter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)

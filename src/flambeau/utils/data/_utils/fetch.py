@@ -12,7 +12,20 @@ from flambeau.tensor.tensor import Tensor
 from flambeau.utils.data._utils.collate import collate_tensor_fn, default_collate, default_collate_fn_map
 from flambeau.utils.data.dataset import Subset, TensorDataset
 
-__all__ = ["IterableDatasetFetcher", "MapDatasetFetcher"]
+__all__ = ["DatasetKind", "IterableDatasetFetcher", "MapDatasetFetcher"]
+
+
+class DatasetKind:
+    """The two kinds of datasets: with indices, and streams."""
+
+    Map = 0
+    Iterable = 1
+
+    @staticmethod
+    def create_fetcher(kind: int, dataset: Any, auto_collation: bool, collate_fn: Callable, drop_last: bool) -> Any:
+        """What fetches from a dataset of that kind."""
+        fetcher = MapDatasetFetcher if kind == DatasetKind.Map else IterableDatasetFetcher
+        return fetcher(dataset, auto_collation, collate_fn, drop_last)
 
 
 class MapDatasetFetcher:

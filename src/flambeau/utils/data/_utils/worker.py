@@ -1,21 +1,31 @@
-"""Workers, played by this process: each has its copy of the dataset and its own streams of random numbers."""
+"""A worker process of a `DataLoader`: it is told indices, and answers with batches."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
+import os
 import random
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from flambeau._utils import ExceptionWrapper
+from flambeau.engines.numpy import parallel
 from flambeau.random import default_generator
+from flambeau.utils.data._utils.fetch import DatasetKind
 
-__all__ = ["Worker", "WorkerInfo", "get_worker_info"]
+__all__ = ["DATA", "END", "READY", "RESUME", "Plan", "WorkerInfo", "get_worker_info", "work"]
+
+#: What messages from the loader are: tasks (a number and indices), `RESUME`, or `END`.
+RESUME, END = "resume", "end"
+#: What answers hold: data, the end of this worker's stream, or an error; and that a new epoch can begin.
+DATA, STREAM_END, ERROR, READY = "data", "stream end", "error", "ready"
+
+_WATCH_SECONDS = 1.0
 
 
-class WorkerInfo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
     """What a worker knows of itself: `id`, `num_workers`, its `seed`, and its copy of the `dataset`."""
 
     id: int
@@ -26,90 +36,136 @@ class WorkerInfo(NamedTuple):
     worker_method: str | None = "multiprocessing"
 
 
-_current: WorkerInfo | None = None
+_worker_info: WorkerInfo | None = None
 
 
 def get_worker_info() -> WorkerInfo | None:
     """What there is to know of the `DataLoader` worker that this is called in; None outside of one."""
-    return _current
+    return _worker_info
 
 
-class Worker:
-    """Worker `number` of `count`; its dataset draws the random numbers that it draws in PyTorch's process `number`."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What all workers of one loader are told when they start."""
 
-    def __init__(
-        self,
-        number: int,
-        count: int,
-        base_seed: int,
-        dataset: Any,
-        init: Callable | None,
-        make_fetcher: Callable[[Any], Any],
-    ) -> None:
-        try:
-            own = copy.copy(dataset)  # what `worker_init_fn` changes of it, it changes for this worker only
-        except Exception:
-            own = dataset
-        self.info = WorkerInfo(number, count, base_seed + number, own)
-        self._make_fetcher = make_fetcher
-        self._states: tuple | None = None
-        self._base_seed = base_seed
-        self._failure: Exception | None = None
-        self.active = True
-        with self._inside():
+    kind: int
+    dataset: Any
+    auto_collation: bool
+    collate_fn: Any
+    drop_last: bool
+    base_seed: int
+    init_fn: Any
+    count: int
+
+    def fetcher(self) -> Any:
+        """What fetches batches from the dataset, from its beginning."""
+        return DatasetKind.create_fetcher(
+            self.kind, self.dataset, self.auto_collation, self.collate_fn, self.drop_last
+        )
+
+
+def _seed_all(base_seed: int, number: int) -> None:
+    """PyTorch's seeds for worker `number`: the base seed plus its number, and for NumPy a hash of both."""
+    seed = base_seed + number
+    random.seed(seed)
+    default_generator.manual_seed(seed)
+    words = [number, base_seed & 0xFFFFFFFF, base_seed >> 32, 0]
+    np.random.seed(np.random.SeedSequence(words).generate_state(4))
+
+
+class _Desk:
+    """Where a worker waits for tasks; it notices when the loader's process is gone, however that ended."""
+
+    def __init__(self, connection: Any) -> None:
+        import multiprocessing
+
+        self.connection = connection
+        self.parent = os.getppid()
+        loader = multiprocessing.parent_process()
+        self.watched = [connection] if loader is None else [connection, loader.sentinel]
+
+    def next(self) -> Any:
+        """The next message; `END` if nobody is there any more."""
+        from multiprocessing.connection import wait
+
+        from flambeau.utils.data._utils import channel
+
+        while True:
+            ready = wait(self.watched, _WATCH_SECONDS)
+            if self.connection in ready:
+                try:
+                    return channel.receive(self.connection)
+                except (EOFError, OSError):
+                    return END
+            if ready or os.getppid() != self.parent:
+                return END
+
+
+def work(connection: Any, number: int, plan: Plan) -> None:
+    """Worker `number`'s life: answer tasks in order until told to end."""
+    try:
+        _work(connection, number, plan)
+    except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
+        pass  # Ctrl-C reaches the loader too; and with the loader gone nobody waits for what was fetched
+
+
+def _work(connection: Any, number: int, plan: Plan) -> None:
+    global _worker_info
+    parallel.set_num_threads(1)
+    _seed_all(plan.base_seed, number)
+    _worker_info = WorkerInfo(number, plan.count, plan.base_seed + number, plan.dataset)
+    where = f"in DataLoader worker process {number}"
+    failure: ExceptionWrapper | None = None
+    fetcher: Any = None
+    try:
+        if plan.init_fn is not None:
+            plan.init_fn(number)
+        fetcher = plan.fetcher()
+    except Exception:
+        failure = ExceptionWrapper(where=where)  # told when its first batch is due
+    desk = _Desk(connection)
+    ended = False
+    while (message := desk.next()) != END:
+        if message == RESUME:
+            ended = False
             try:
-                if init is not None:
-                    init(number)
-                self.restart()
-            except Exception as error:
-                self._failure = error  # raised when its first batch is due
-
-    def restart(self) -> None:
-        """Begin the dataset anew, for the next epoch of a worker that stays."""
-        self._fetcher = self._make_fetcher(self.info.dataset)
-        self.active = True
-
-    def fetch(self, index: Any) -> Any:
-        """The batch at `index`; StopIteration when a stream has ended."""
-        if self._failure is not None:
-            raise self._failure
-        with self._inside():
-            return self._fetcher.fetch(index)
-
-    def resume(self) -> None:
-        """`restart` among this worker's random numbers."""
-        with self._inside():
-            self.restart()
-
-    def _seed(self) -> None:
-        default_generator.manual_seed(self.info.seed)
-        random.seed(self.info.seed)
-        words = [self.info.id, self._base_seed & 0xFFFFFFFF, self._base_seed >> 32, 0]
-        np.random.seed(np.random.SeedSequence(words).generate_state(4))
-
-    @contextlib.contextmanager
-    def _inside(self) -> Iterator[None]:
-        """Be this worker: its random states in place of the program's, which come back untouched."""
-        global _current
-        outer, outer_info = _random_states(), _current
-        if self._states is None:
-            self._seed()
+                fetcher = plan.fetcher()
+            except Exception:
+                failure = ExceptionWrapper(where=where)
+            _answer(connection, (-1, READY, None), where)
+            continue
+        task, index = message
+        if ended:
+            continue
+        if failure is not None:
+            answer: tuple = (task, ERROR, failure)
         else:
-            _set_random_states(self._states)
-        _current = self.info
-        try:
-            yield
-        finally:
-            self._states = _random_states()
-            _set_random_states(outer)
-            _current = outer_info
+            try:
+                answer = (task, DATA, fetcher.fetch(index))
+            except Exception as error:
+                if isinstance(error, StopIteration) and plan.kind == DatasetKind.Iterable:
+                    answer, ended = (task, STREAM_END, None), True
+                else:
+                    answer = (task, ERROR, ExceptionWrapper(where=where))
+        _answer(connection, answer, where)
+        del answer, message, index  # the next batch may need the memory
 
 
-def _random_states() -> tuple:
-    return default_generator.get_state(), random.getstate(), np.random.get_state()
+def _answer(connection: Any, answer: tuple, where: str) -> None:
+    """Send an answer; if it can't be packed up, the error that says so."""
+    from flambeau.utils.data._utils import channel
 
-
-def _set_random_states(states: tuple) -> None:
-    default_generator.set_state(states[0])
-    random.setstate(states[1])
-    np.random.set_state(states[2])
+    try:
+        channel.send(connection, answer)
+        return
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception:
+        wrapped = answer[2] if answer[1] == ERROR else ExceptionWrapper(where=where)
+    try:
+        channel.send(connection, (answer[0], ERROR, wrapped))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception:  # a class that can't be pickled: its text still can
+        wrapped.exc_type = RuntimeError
+        channel.send(connection, (answer[0], ERROR, wrapped))
