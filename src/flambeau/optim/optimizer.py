@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from flambeau.autograd.views import bump
 from flambeau.dtypes import float64, get_default_dtype
 from flambeau.ops.dispatch import wrap as tensor_of
 from flambeau.optim.arithmetic import Recorded, run
+from flambeau.optim.fused import Batch
 from flambeau.tensor.tensor import Tensor
 
 __all__ = [
@@ -374,6 +376,16 @@ class RuleOptimizer(Optimizer):
         return loss
 
     def _update_all(self) -> None:
+        # updates are collected, as far as native kernels can do them, and done together at the end
+        before = _open.batch
+        batch = _open.batch = Batch()
+        try:
+            self._update_each()
+        finally:
+            _open.batch = before
+            batch.run()
+
+    def _update_each(self) -> None:
         states = self.state
         for group in self.param_groups:
             hyper = self.prepare(group)
@@ -443,8 +455,21 @@ def apply(update: Callable, group: dict[str, Any], tensors: tuple, hyper: tuple)
     if group["differentiable"]:
         update(Recorded, *tensors, *hyper)
         return
-    run(update, tuple([None if t is None else t._a for t in tensors]), hyper)
+    arrays = tuple([None if t is None else t._a for t in tensors])
+    batch = _open.batch
+    if batch is None or not batch.add(update, arrays, hyper):
+        run(update, arrays, hyper)
     bump(tensors[0])
+
+
+class _Open(threading.local):
+    """The batch that this thread's updates go into."""
+
+    batch: Batch | None = None
+
+
+_open = _Open()
+
 
 
 def number(value: Any) -> Any:

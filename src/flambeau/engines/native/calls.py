@@ -96,6 +96,17 @@ class Kernel:
         """
         self.of(dtype).run(rows, length, operands, numbers, inner, piece)
 
+    def named(
+        self, dtype: np.dtype, rows: int, length: int, operands: dict[str, tuple[int, int, int]],
+        numbers: dict[str, float], inner: int = 0, piece: int = 0,
+    ) -> None:  # fmt: skip
+        """`rows` with operands and numbers by name."""
+        made = self.of(dtype)
+        words: list[int] = []
+        for name in made.operands:
+            words += operands[name]
+        made.run(rows, length, words, [numbers[name] for name in made.numbers], inner, piece)
+
     def flat(self, arrays: Sequence[np.ndarray], numbers: Sequence[float] = ()) -> None:
         """Runs over all elements of contiguous arrays of one size and type."""
         first = arrays[0]
@@ -129,7 +140,7 @@ class _Made:
         self.place, self.call = function_of(k.compile(WIDE))
         real = "d" if k.double else "f4x"
         self.pack = struct.Struct("<2q" + "3q" * len(k.operands) + real * len(k.numbers)).pack
-        self.operands = list(k.operands)
+        self.operands, self.numbers = list(k.operands), list(k.numbers)
         # a guess at the time per element: instructions, and what goes to memory and back
         lanes = (16 if WIDE else 8) // (2 if k.double else 1)
         self.weight = len(k.order) * 0.2 / lanes + 0.04 * sum(k.operands.values())

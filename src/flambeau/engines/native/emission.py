@@ -12,14 +12,15 @@ from collections.abc import Callable
 from .assembler import RSP, Assembler, Mem, Operand, Pool
 from .values import Value
 
-__all__ = ["Emitter", "combine"]
+__all__ = ["MASKS", "Emitter", "Frame", "combine"]
 
 _BINARY = {"add": 0x58, "mul": 0x59, "sub": 0x5C, "min": 0x5D, "div": 0x5E, "max": 0x5F,
            "and": 0x54, "andn": 0x55, "or": 0x56, "xor": 0x57}  # fmt: skip
 _SWAPS = {"add", "mul", "and", "or", "xor"}
 #: fma by which operand is overwritten: the product's first (213), or the sum (231)
 _FUSED = {"fma": (0xA8, 0xB8), "fnma": (0xAC, 0xBC)}
-_MASKS = {"cmp", "mand", "mor", "mnot"}
+#: What makes a mask of lanes rather than numbers.
+MASKS = frozenset({"cmp", "mand", "mor", "mnot"})
 _MASK_LOGIC = {"mand": 0x41, "mor": 0x45}
 
 
@@ -139,7 +140,7 @@ class Emitter:
             self.home[value] = reg
         elif op in ("store", "reduce"):
             self.sink(value, self.register(args[0]))
-        elif op in _MASKS and self.asm.wide:
+        elif op in MASKS and self.asm.wide:
             self._mask(value)
         elif op == "select" and self.asm.wide:
             self._select(value)

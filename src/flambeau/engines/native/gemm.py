@@ -47,8 +47,9 @@ DEPTH = 384
 class Word:
     """The table's words: addresses, sizes in elements, steps in bytes."""
 
-    A, B, C, M, N, K, STEP_A, STEP_B, STEP_C, CHUNKS, ROWS, PANELS, BATCH_A, BATCH_B, BATCH_C, BIAS, ADD = range(17)
-    COUNT = 17
+    A, B, C, BIAS, M, N, K, STEP_A, STEP_B, STEP_C, CHUNKS, ROWS, PANELS, ADD = range(14)
+    BATCH_A, BATCH_B, BATCH_C, INNER, INNER_A, INNER_B, INNER_C = range(14, 21)
+    COUNT = 21
 
 
 def tile(wide: bool) -> tuple[int, int]:
@@ -152,7 +153,9 @@ class _Gemm:
         asm.mov(R8, RDX)  # chunk
         asm.divide(self._word(Word.PANELS))  # rax: batch, rdx: panel
         asm.mov(R9, RDX)
+        asm.divide(self._word(Word.INNER))  # a batch of two dimensions: rax, rdx
         asm.mov(R10, RAX)
+        asm.mov(R11, RDX)
         asm.imul(R8, self._word(Word.ROWS))  # first row
         asm.mov(RBX, self._word(Word.M))
         asm.sub(RBX, R8)
@@ -162,7 +165,7 @@ class _Gemm:
         asm.mov(RBX, self._word(Word.ROWS))
         asm.label(few)
         asm.store(_Slots.ROWS, RBX)
-        last, known = asm.name("last"), asm.name("known")
+        known = asm.name("known")
         asm.mov(RAX, self._word(Word.PANELS))
         asm.add_imm(RAX, -1)
         asm.mov_imm(RCX, 1)
@@ -170,7 +173,6 @@ class _Gemm:
         asm.jump(known, EQUAL)
         asm.mov_imm(RCX, 0)
         asm.label(known)
-        asm.label(last)
         asm.store(_Slots.LAST, RCX)
         self._start(_Slots.A0, Word.A, Word.BATCH_A, R8, self._word(Word.STEP_A) if self.a_rows else None)
         asm.mov_imm(RAX, self.vectors * self.lanes)
@@ -201,7 +203,7 @@ class _Gemm:
         asm.store(_Slots.MODE, RAX)
 
     def _start(self, to: Mem, base: int, batch: int, count: int, step: Mem | None) -> None:
-        """to = base + batch number (r10) * batch step + count * step (an element's size without one)."""
+        """to = base + batch numbers (r10, r11) * batch steps + count * step (an element's size without one)."""
         asm = self.asm
         asm.mov(RAX, count)
         if step is None:
@@ -210,6 +212,9 @@ class _Gemm:
             asm.imul(RAX, step)
         asm.mov(RCX, R10)
         asm.imul(RCX, self._word(batch))
+        asm.add(RAX, RCX)
+        asm.mov(RCX, R11)
+        asm.imul(RCX, self._word(batch - Word.BATCH_A + Word.INNER_A))
         asm.add(RAX, RCX)
         asm.add(RAX, self._word(base))
         asm.store(to, RAX)
@@ -331,7 +336,7 @@ class _Gemm:
         asm.jump(single)
         asm.label(out)
 
-    def _copy_column(self, columns: int = 1) -> None:
+    def _copy_column(self) -> None:
         asm = self.asm
         top, end = asm.name("column"), asm.name("end")
         asm.mov(RSI, R8)
@@ -347,7 +352,6 @@ class _Gemm:
         asm.add_imm(RCX, -1)
         asm.jump(top)
         asm.label(end)
-        del columns
 
     def _transpose_eight(self) -> None:
         """Eight columns, eight numbers of each at a time; what is left of the depth number by number."""

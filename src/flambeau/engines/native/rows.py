@@ -43,7 +43,7 @@ from .assembler import (
     Mem,
     Pool,
 )  # fmt: skip
-from .emission import Emitter, Frame, combine
+from .emission import MASKS, Emitter, Frame, combine
 from .values import Value, Values
 
 __all__ = ["HEADER", "RowKernel"]
@@ -319,10 +319,8 @@ class _Writer:
         if not wanted:
             return
         asm = self.asm
-        keep = [v for v in wanted if v.op not in ("store_row", "row") and self._used_in_passes(v)]
-        order = []
-        for v in wanted:
-            order.append(v)
+        keep = [v for v in wanted if v.op not in ("store_row", "row", *MASKS) and self._used_later(v)]
+        order = self._with_masks(wanted)
         emitter = self._emitter(order)
         for value in keep:
             emitter.uses.setdefault(value, []).insert(0, 1 << 40)
@@ -345,8 +343,22 @@ class _Writer:
                     emitter.uses[value].remove(1 << 40)
                     emitter._done(value)
 
-    def _used_in_passes(self, value: Value) -> bool:
-        return any(value in v.args for v in self.kernel.order)
+    def _used_later(self, value: Value) -> bool:
+        """Whether something beyond the row's own values of this level takes it; masks are made anew, so they do."""
+        return any(
+            value in v.args and (v not in self.uniform or v.level != value.level or v.op in MASKS)
+            for v in self.kernel.order
+        )
+
+    def _with_masks(self, wanted: list[Value]) -> list[Value]:
+        """The row's values, and before them the masks of earlier levels that they take: masks can't be kept."""
+        needed, stack = set(wanted), list(wanted)
+        while stack:
+            for arg in stack.pop().args:
+                if arg.op in MASKS and arg not in needed:
+                    needed.add(arg)
+                    stack.append(arg)
+        return [v for v in self.kernel.order if v in needed]
 
     def _emitter(self, order: list[Value], taken: int = 0, tail: bool = False, shift: int = 0) -> Emitter:
         registers = list(range((32 if self.asm.wide else 16) - 1, taken - 1, -1))
@@ -375,7 +387,7 @@ class _Writer:
         stack = list(ends)
         while stack:
             value = stack.pop()
-            if value in needed or (value in self.uniform and value.op != "reduce"):
+            if value in needed or (value in self.uniform and value.op != "reduce" and value.op not in MASKS):
                 continue
             if value.op == "reduce" and value not in ends:
                 continue

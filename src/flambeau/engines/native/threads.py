@@ -37,12 +37,12 @@ from .assembler import (
 )  # fmt: skip
 from .machine import LEVEL, install
 
-__all__ = ["SHARED", "alone", "count", "run", "set_workers"]
+__all__ = ["SHARED", "address_of", "alone", "count", "run", "set_workers"]
 
 _LINE = 64
 _GENERATION, _DOOR, _NEXT, _INSIDE, _SLEEPERS, _JOB = (i * _LINE for i in range(6))
 _FUNCTION, _TABLE, _TASKS, _SIZE, _END = (_JOB + 8 * i for i in range(5))
-_FUTEX, _WAIT, _WAKE = 202, 128, 129
+_YIELD, _FUTEX, _WAIT, _WAKE = 24, 202, 128, 129
 #: Looks at the generation before a worker goes to sleep: some thirty microseconds.
 _SPINS = 600
 
@@ -140,10 +140,16 @@ def _caller_code() -> bytes:
     _take_tasks(asm)
     asm.mov_imm(RAX, 0)
     asm.raw(b"\x48\x87\x83" + _disp(_DOOR))  # xchg [rbx + door], rax: a full fence
+    asm.mov_imm(R12, _SPINS)
     asm.label(wait)
     asm.cmp_imm(Mem(RBX, _INSIDE), 0)
     asm.jump(done, EQUAL)
     asm.raw(_PAUSE)
+    asm.add_imm(R12, -1)
+    asm.jump(wait, NOT_EQUAL)
+    asm.mov_imm(RAX, _YIELD)  # a worker that lost its core gets a chance to take this one
+    asm.raw(_SYSCALL)
+    asm.mov_imm(R12, 20)
     asm.jump(wait)
     asm.label(done)
     for reg in (R12, RBX, RBP):
@@ -184,6 +190,9 @@ def _pthread_create() -> Callable:
     return function
 
 
+#: Called when the number of threads changes.
+ON_CHANGE: list[Callable[[], None]] = []
+
 _pool: _Pool | None = None
 _wanted = 0
 _worker = 0
@@ -194,6 +203,8 @@ def set_workers(threads: int) -> None:
     """Jobs are shared by so many threads, the caller's included."""
     global _wanted
     _wanted = threads - 1
+    for changed in ON_CHANGE:
+        changed()
 
 
 def _start() -> _Pool:
@@ -228,7 +239,7 @@ def run(function: int, direct: Callable, table: bytes, end: int, size: int) -> N
                     pool.grow(_wanted)
                 job = pool.job
                 job[0] = function
-                job[1] = _address(table)
+                job[1] = address_of(table)
                 job[2] = -(-end // size)
                 job[3] = size
                 job[4] = end
@@ -242,7 +253,7 @@ def run(function: int, direct: Callable, table: bytes, end: int, size: int) -> N
 _header = bytes.__basicsize__ - 1
 
 
-def _address(table: bytes) -> int:
+def address_of(table: bytes) -> int:
     """Where the bytes of a bytes object lie."""
     return id(table) + _header
 

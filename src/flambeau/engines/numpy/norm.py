@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native.normalize import norm_rows, norm_rows_backward
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for, scratch, single_blas
 from .softmax import _ones_of, row_sum
@@ -81,6 +82,9 @@ def layer_norm(
     """Rows with mean 0 and variance 1, times `weight`, plus `bias`; then the rows' means and `1 / std`."""
     rows, n = _normalized(a, normalized_shape)
     x = a.reshape(rows, n)
+    done = norm_rows(x, _flat(weight), _flat(bias), eps, True)
+    if done is not None:
+        return done[0].reshape(a.shape), done[1], done[2]
     if a.size <= _SMALL:
         out, mean, rstd = _layer_norm_rows(x, None, n, eps)
         if weight is not None:
@@ -141,11 +145,15 @@ def layer_norm_backward(
     rows = rstd.size
     n = a.size // rows if rows else 1
     grads, x = g.reshape(rows, n), a.reshape(rows, n)
+    need_w, need_b = weight is not None and needs[1], bias is not None and needs[2]
+    done = norm_rows_backward(grads, x, mean, rstd, _flat(weight), (needs[0], need_w, need_b))
+    if done is not None:
+        shapes = a, weight, bias
+        return tuple(None if d is None else d.reshape(v.shape) for d, v in zip(done, shapes))  # type: ignore[return-value]
     res = np.empty(a.shape, a.dtype) if needs[0] else None
     flat = None if res is None else res.reshape(rows, n)
     small = a.size <= _SMALL
     w = _flat(weight) if small else _repeat(_flat(weight), rows)
-    need_w, need_b = weight is not None and needs[1], bias is not None and needs[2]
     for_weight: list[Array] = []
     for_bias: list[Array] = []
 
@@ -209,6 +217,9 @@ def rms_norm(a: Array, normalized_shape: tuple[int, ...], weight: Array | None, 
     """Rows over their root mean square, times `weight`; and the reciprocal root mean squares."""
     rows, n = _normalized(a, normalized_shape)
     x = a.reshape(rows, n)
+    done = norm_rows(x, _flat(weight), None, eps, False)
+    if done is not None:
+        return done[0].reshape(a.shape), done[2]
     if a.size <= _SMALL:
         rstd = _rstd(x, n, eps)
         out = x * rstd[:, None]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native.softmaxes import log_softmax_rows, log_softmax_rows_backward, softmax_rows, softmax_rows_backward
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for, scratch
 
@@ -106,6 +107,9 @@ def softmax(a: Array, dim: int) -> Array:
         return out
     if after == 1:
         rows, target = a.reshape(before, n), out.reshape(before, n)
+        done = softmax_rows(rows)
+        if done is not None:
+            return done.reshape(a.shape)
         if a.size <= _SMALL:
             _softmax_rows(rows, target, True)
         else:
@@ -126,6 +130,9 @@ def softmax_backward(g: Array, out: Array, dim: int) -> Array:
         return res
     if after == 1:
         grads, rows, target = g.reshape(before, n), out.reshape(before, n), res.reshape(before, n)
+        done = softmax_rows_backward(grads, rows)
+        if done is not None:
+            return done.reshape(out.shape)
         _over_rows(before, n, lambda i, j: _softmax_backward_rows(grads[i:j], rows[i:j], target[i:j]))
         return res
     np.multiply(g, out, out=res)
@@ -142,6 +149,9 @@ def log_softmax(a: Array, dim: int) -> Array:
         return out
     if after == 1:
         rows, target = a.reshape(before, n), out.reshape(before, n)
+        done = log_softmax_rows(rows)
+        if done is not None:
+            return done.reshape(a.shape)
         _over_rows(before, n, lambda i, j: _log_softmax_rows(rows[i:j], target[i:j]))
         return out
     cube, res = a.reshape(before, n, after), out.reshape(before, n, after)
@@ -159,6 +169,9 @@ def log_softmax_backward(g: Array, out: Array, dim: int) -> Array:
         return res
     if after == 1:
         grads, rows, target = g.reshape(before, n), out.reshape(before, n), res.reshape(before, n)
+        done = log_softmax_rows_backward(grads, rows)
+        if done is not None:
+            return done.reshape(out.shape)
         _over_rows(before, n, lambda i, j: _log_softmax_backward_rows(grads[i:j], rows[i:j], target[i:j]))
         return res
     np.exp(out, out=res)

@@ -1,0 +1,167 @@
+"""Matrix products of arrays by the generated code of `gemm`: `product` for matrices and batches of them.
+
+What depends on shapes and strides alone (which code, how the work is cut) is worked out once and kept.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from . import threads
+from .calls import ENABLED, WIDE, address, function_of
+from .gemm import Word, gemm_code, tile
+
+__all__ = ["Plan", "plan_product", "product"]
+
+_TAIL = struct.Struct(f"<{Word.COUNT - 4}q")
+_HEAD = struct.Struct("<4q").pack
+_ALONE = 400_000  # multiply-adds up to which one thread is quicker
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+
+_functions: dict[Any, Any] = {}
+_plans: dict[Any, Any] = {}
+
+
+class Plan:
+    """How products of certain shapes and strides are done: the function, the table's words behind the addresses."""
+
+    __slots__ = ("call", "place", "shared", "shape", "tail", "tasks")
+
+    def __init__(self, place: int, call: Any, tail: bytes, tasks: int, shared: bool, shape: tuple[int, ...]) -> None:
+        self.place, self.call, self.tail, self.tasks, self.shared, self.shape = place, call, tail, tasks, shared, shape
+
+    def run(self, a: int, b: int, c: int, bias: int = 0) -> None:
+        """The product of what lies at these addresses."""
+        table = _HEAD(a, b, c, bias) + self.tail
+        if self.shared:
+            threads.run(self.place, self.call, table, self.tasks, 1)
+        else:
+            self.call(table, 0, self.tasks)
+
+
+def _steps(a: np.ndarray, rows: int, columns: int) -> tuple[bool, int] | None:
+    """Whether a matrix's rows (else its columns) are contiguous, and the step from one to the next, in bytes."""
+    size = a.itemsize
+    down, along = a.strides[-2:]
+    if (along == size or columns == 1) and (down >= 0):
+        return True, down
+    if (down == size or rows == 1) and along >= 0:
+        return False, along
+    return None
+
+
+def _batch(a: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The steps of the batch's two dimensions (0 where it is the same for all)."""
+    lead = a.ndim - 2
+    if lead > 2:
+        return None
+    steps = [0, 0]
+    for i in range(lead):
+        n, step = a.shape[i], a.strides[i]
+        at = 2 - lead + i
+        if n != 1:
+            if n != shape[at] or step < 0:
+                return None
+            steps[at] = step
+    return steps[0], steps[1]
+
+
+def _cut(m: int, panels: int, batch: int, work: int, height: int) -> int:
+    """Into how many chunks of rows a product is cut, so that all threads have their share."""
+    count = threads.count()
+    if count == 1 or work <= _ALONE:
+        return 1
+    chunks = 1
+    while batch * panels * chunks < 3 * count and m // (2 * chunks) >= 2 * height:
+        chunks *= 2
+    return chunks
+
+
+def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False) -> Plan | None:
+    """The plan for `c = a @ b` (or `c += a @ b`) with these shapes and strides, or None where it is not for us.
+
+    Up to two leading dimensions are a batch, in which `a` and `b` may be broadcast.
+    """
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    lead = c.shape[:-2]
+    if len(lead) > 2 or not m or not n or not k:
+        return None
+    outer, inner = (1, *lead)[-2:] if lead else (1, 1)
+    if len(lead) == 2:
+        outer, inner = lead
+    size = a.itemsize
+    if c.strides[-1] != size and n > 1:
+        return None
+    of_a, of_b = _steps(a, m, k), _steps(b, k, n)
+    batches = [_batch(x, (outer, inner)) for x in (a, b, c)]
+    if of_a is None or of_b is None or None in batches:
+        return None
+    (a_rows, step_a), (b_rows, step_b) = of_a, of_b
+    if k == 1 and a_rows and not step_a:
+        step_a = size
+    height, vectors = tile(WIDE)
+    lanes = (64 if WIDE else 32) // size
+    width = vectors * lanes
+    panels = -(-n // width)
+    left = n - (panels - 1) * width
+    work = outer * inner * m * n * k
+    chunks = _cut(m, panels, outer * inner, work, height)
+    rows = -(-m // chunks)
+    rows = -(-rows // height) * height
+    chunks = -(-m // rows)
+    key = (a.dtype is _F64, a_rows, b_rows, m % height, -(-left // lanes), left % lanes != 0)
+    found = _functions.get(key)
+    if found is None:
+        found = _functions[key] = function_of(gemm_code(WIDE, *key))
+    steps = [x[0] for x in batches], [x[1] for x in batches]  # type: ignore[index]
+    tail = _TAIL.pack(
+        m, n, k, step_a, step_b, c.strides[-2], chunks, rows, panels, int(add), *steps[0], inner, *steps[1]
+    )
+    tasks = outer * inner * panels * chunks
+    return Plan(*found, tail, tasks, tasks > 1 and work > _ALONE and not threads.alone(), c.shape)
+
+
+def product(
+    a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None, bias: np.ndarray | None = None, add: bool = False
+) -> np.ndarray | None:
+    """`a @ b + bias`, or `out += a @ b`; None, and nothing done, where it has to be NumPy's work.
+
+    Matrices or batches of them with up to two leading dimensions, float32 or float64, rows or columns contiguous. `bias`
+    is a contiguous vector. `out`, if given, has contiguous rows and does not overlap the operands.
+    """
+    dtype = a.dtype
+    if not ENABLED or (dtype is not _F32 and dtype is not _F64) or b.dtype is not dtype:
+        return None
+    if out is None:
+        lead = a.shape[:-2] if a.ndim == b.ndim else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        if a.ndim == b.ndim and lead != b.shape[:-2]:
+            lead = np.broadcast_shapes(lead, b.shape[:-2])
+        key = (dtype, a.shape, b.shape, a.strides, b.strides)
+        found = _plans.get(key, _plans)
+        if found is _plans:
+            found = _remember(key, a, b, np.empty((*lead, a.shape[-2], b.shape[-1]), dtype), add)
+        if found is None:
+            return None
+        out = np.empty(found.shape, dtype)
+    else:
+        key = (dtype, a.shape, b.shape, a.strides, b.strides, out.strides, add)
+        found = _plans.get(key, _plans)
+        if found is _plans:
+            found = _remember(key, a, b, out, add)
+        if found is None:
+            return None
+    found.run(address(a), address(b), address(out), 0 if bias is None else address(bias))
+    return out
+
+
+def _remember(key: Any, a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool) -> Plan | None:
+    if len(_plans) > 4096:
+        _plans.clear()
+    made = _plans[key] = plan_product(a, b, c, add) if a.shape[-1] == b.shape[-2] else None
+    return made
+
+
+threads.ON_CHANGE.append(_plans.clear)
