@@ -1,8 +1,8 @@
 """Updates of all parameters at once: the rule, written for one parameter, becomes a native kernel.
 
-The rule is called with `Tracer` for its operations: once per step and set of hyperparameters, to note the numbers it works
-with and the course it takes; once ever for each course, to make the kernel. Products that feed a sum are rounded
-once, as in PyTorch's kernels. All parameters then go through it in one job over all cores.
+The rule is called with `Tracer` for its operations: once per step and set of hyperparameters, to note the numbers it
+works with and the course it takes; once ever for each course, to make the kernel. Products that feed a sum are
+rounded once, as in PyTorch's kernels. All parameters then go through it in one job over all cores.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.engines.native import threads
 from flambeau.engines.native.calls import Kernel, address, suits
 from flambeau.engines.native.records import Record, run_records
 from flambeau.engines.native.rows import RowKernel
-from flambeau.engines.native.symbols import Symbol, Unsupported
+from flambeau.engines.native.symbols import Symbol, Unsupported, maximum
 from flambeau.engines.native.values import Value
 
 __all__ = ["Batch"]
@@ -117,7 +116,7 @@ class Tracer:
         return self._set(a, self.k.add(self._value(a), self.k.div(scaled, self._value(c))))
 
     def maximum_(self, a: Symbol, b: Any) -> Symbol:
-        return self._set(a, np.maximum(a, b).value)
+        return self._set(a, maximum(self.k, self._value(a), self._value(b)))
 
     def dtype_like(self, a: Any, like: Any) -> Any:
         return a
@@ -263,15 +262,14 @@ class Batch:
         except Unsupported:
             return None
         key = (update, given, tuple(names.course), dtype)
-        course = _courses.get(key, _courses)
-        if course is _courses:
+        if key not in _courses:
             if len(_courses) > 256:
                 _courses.clear()
             try:
-                course = _Course(update, given, hyper, dtype)
+                _courses[key] = _Course(update, given, hyper, dtype)
             except Unsupported:
-                course = None
-            _courses[key] = course  # type: ignore[assignment]
+                _courses[key] = None
+        course = _courses[key]
         if course is None:
             return None
         return course, [names.numbers[i] for i in course.places]

@@ -38,7 +38,7 @@ from .assembler import (
     Pool,
 )  # fmt: skip
 
-__all__ = ["DEPTH", "Word", "gemm_code", "tile"]
+__all__ = ["COLUMNS", "DEPTH", "PACKED", "ROWS", "Word", "gemm_code", "tile"]
 
 #: How much of the inner dimension a packed panel covers.
 DEPTH = 384
@@ -52,6 +52,10 @@ class Word:
     COUNT = 21
 
 
+#: How B lies in memory: its rows contiguous, or its columns, or packed by `products.packed`.
+ROWS, COLUMNS, PACKED = 1, 0, 2
+
+
 def tile(wide: bool) -> tuple[int, int]:
     """Rows, and vectors of columns, of the block of C that registers hold."""
     return (8, 3) if wide else (4, 3)
@@ -60,7 +64,7 @@ def tile(wide: bool) -> tuple[int, int]:
 class _Slots:
     """Whole numbers on the stack."""
 
-    T, STOP, ROWS, A0, B0, C0, DONE, LAST, MODE, COLUMNS, BIAS, FULL = (Mem(RSP, 8 * i) for i in range(12))
+    T, STOP, ROWS, A0, B0, C0, DONE, LAST, MODE, COLUMNS, BIAS, PANEL = (Mem(RSP, 8 * i) for i in range(12))
     MASK = Mem(RSP, 128)
     BUFFER = 192
 
@@ -69,19 +73,20 @@ _ZERO, _BIAS, _ADD = 0, 1, 2
 
 
 @functools.cache
-def gemm_code(wide: bool, double: bool, a_rows: bool, b_rows: bool, rows_left: int, last: int, partial: bool) -> bytes:
-    """The machine code for products in which A's rows (else its columns) are contiguous, likewise B's; `rows_left` rows
-    remain beyond whole blocks; the last panel has `last` vectors, the last of them `partial`.
+def gemm_code(wide: bool, double: bool, a_rows: bool, b_lies: int, rows_left: int, last: int, partial: bool) -> bytes:
+    """The machine code for products in which A's rows (else its columns) are contiguous, and B lies as told.
+
+    `rows_left` rows remain beyond whole blocks; the last panel has `last` vectors, the last of them `partial`.
     """
-    return _Gemm(wide, double, a_rows, b_rows, rows_left, last, partial).write()
+    return _Gemm(wide, double, a_rows, b_lies, rows_left, last, partial).write()
 
 
 class _Gemm:
     def __init__(
-        self, wide: bool, double: bool, a_rows: bool, b_rows: bool, rows_left: int, last: int, partial: bool
+        self, wide: bool, double: bool, a_rows: bool, b_lies: int, rows_left: int, last: int, partial: bool
     ) -> None:
         self.asm = Assembler(wide, double)
-        self.a_rows, self.b_rows = a_rows, b_rows
+        self.a_rows, self.b_rows, self.packed = a_rows, b_lies == ROWS, b_lies == PACKED
         self.rows_left, self.last, self.partial = rows_left, last, partial
         self.rows, self.vectors = tile(wide)
         self.size = self.asm.lane_bytes
@@ -96,7 +101,7 @@ class _Gemm:
         for reg in saved:
             asm.push(reg)
         asm.and_imm(RSP, -64)
-        asm.add_imm(RSP, -(_Slots.BUFFER + DEPTH * self.width))
+        asm.add_imm(RSP, -(_Slots.BUFFER + (0 if self.packed else DEPTH * self.width)))
         asm.store(_Slots.T, RSI)
         asm.store(_Slots.STOP, RDX)
         self._mask()
@@ -177,7 +182,14 @@ class _Gemm:
         self._start(_Slots.A0, Word.A, Word.BATCH_A, R8, self._word(Word.STEP_A) if self.a_rows else None)
         asm.mov_imm(RAX, self.vectors * self.lanes)
         asm.imul(R9, RAX)  # first column
-        self._start(_Slots.B0, Word.B, Word.BATCH_B, R9, None if self.b_rows else self._word(Word.STEP_B))
+        if self.packed:
+            asm.mov(RAX, R9)
+            asm.mov_imm(RCX, self.vectors * self.lanes)
+            asm.divide(RCX)  # STEP_B is from panel to panel
+            asm.mov(RSI, RAX)
+            self._start(_Slots.B0, Word.B, Word.BATCH_B, RSI, self._word(Word.STEP_B))
+        else:
+            self._start(_Slots.B0, Word.B, Word.BATCH_B, R9, None if self.b_rows else self._word(Word.STEP_B))
         self._start(_Slots.C0, Word.C, Word.BATCH_C, R8, self._word(Word.STEP_C))
         asm.shift_left(R9, shift)
         asm.store(_Slots.COLUMNS, R9)
@@ -230,10 +242,12 @@ class _Gemm:
         asm.jump(small, LESS)
         asm.mov_imm(R15, DEPTH)
         asm.label(small)
-        if self.b_rows:
-            self._pack_rows(vectors, partial)
+        if self.packed:
+            asm.mov(RAX, _Slots.B0)
         else:
-            self._pack_columns(vectors, partial)
+            (self._pack_rows if self.b_rows else self._pack_columns)(vectors, partial)
+            asm.lea(RAX, Mem(RSP, _Slots.BUFFER))
+        asm.store(_Slots.PANEL, RAX)
         asm.mov(RBX, _Slots.ROWS)
         asm.mov(R14, _Slots.A0)
         asm.mov(R12, _Slots.C0)
@@ -262,7 +276,10 @@ class _Gemm:
         a, b = (_Slots.A0, self.a_rows, Word.STEP_A), (_Slots.B0, not self.b_rows, Word.STEP_B)
         for slot, contiguous, step in (a, b):
             asm.mov(RAX, R15)
-            if contiguous:
+            if slot is _Slots.B0 and self.packed:
+                asm.mov_imm(RCX, self.width)
+                asm.imul(RAX, RCX)
+            elif contiguous:
                 asm.shift_left(RAX, shift)
             else:
                 asm.imul(RAX, self._word(step))
@@ -416,7 +433,7 @@ class _Gemm:
             if rows > 6:
                 asm.lea(R10, Mem(R9, 0, R11, 2))
                 asm.add(R10, R11)
-        asm.lea(RAX, Mem(RSP, _Slots.BUFFER))
+        asm.mov(RAX, _Slots.PANEL)
         asm.mov(RCX, R15)
         four, one, done = asm.name("four"), asm.name("one"), asm.name("done")
         unroll = 4

@@ -12,9 +12,9 @@ import numpy as np
 
 from . import threads
 from .calls import ENABLED, WIDE, address, function_of
-from .gemm import Word, gemm_code, tile
+from .gemm import COLUMNS, PACKED, ROWS, Word, gemm_code, tile
 
-__all__ = ["Plan", "plan_product", "product"]
+__all__ = ["Plan", "packed", "packed_product_table", "plan_product", "product"]
 
 _TAIL = struct.Struct(f"<{Word.COUNT - 4}q")
 _HEAD = struct.Struct("<4q").pack
@@ -80,6 +80,45 @@ def _cut(m: int, panels: int, batch: int, work: int, height: int) -> int:
     return chunks
 
 
+def _function(*key: Any) -> tuple[int, Any]:
+    found = _functions.get(key)
+    if found is None:
+        found = _functions[key] = function_of(gemm_code(WIDE, *key))
+    return found
+
+
+def packed(b: np.ndarray) -> np.ndarray:
+    """A matrix in the order in which products read it: panels of columns, each row after row, filled up with zeros."""
+    k, n = b.shape
+    _, vectors = tile(WIDE)
+    width = vectors * (64 if WIDE else 32) // b.itemsize
+    panels = -(-n // width)
+    out = np.zeros((panels, k, width), b.dtype)
+    whole = n // width
+    out[:whole] = b[:, : whole * width].reshape(k, whole, width).transpose(1, 0, 2)
+    if whole < panels:
+        out[whole, :, : n - whole * width] = b[:, whole * width :]
+    return out
+
+
+def packed_product_table(
+    m: int, n: int, a: tuple[int, int], b: np.ndarray, c: tuple[int, int], add: bool
+) -> tuple[int, bytes, int]:
+    """The function, table and number of tasks for `c = a @ b`, or `c += a @ b`, with a packed `b`.
+
+    `a` and `c` are given by their address and row step in bytes; their rows are contiguous.
+    """
+    height, vectors = tile(WIDE)
+    panels, k, width = b.shape
+    lanes = width // vectors
+    left = n - (panels - 1) * width
+    place, _ = _function(b.dtype is _F64, True, PACKED, m % height, -(-left // lanes), left % lanes != 0)
+    rows = -(-m // height) * height
+    step_b = k * width * b.itemsize
+    tail = _TAIL.pack(m, n, k, a[1], step_b, c[1], 1, rows, panels, int(add), 0, 0, 0, 1, 0, 0, 0)
+    return place, _HEAD(a[0], address(b), c[0], 0) + tail, panels
+
+
 def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False) -> Plan | None:
     """The plan for `c = a @ b` (or `c += a @ b`) with these shapes and strides, or None where it is not for us.
 
@@ -112,10 +151,8 @@ def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False)
     rows = -(-m // chunks)
     rows = -(-rows // height) * height
     chunks = -(-m // rows)
-    key = (a.dtype is _F64, a_rows, b_rows, m % height, -(-left // lanes), left % lanes != 0)
-    found = _functions.get(key)
-    if found is None:
-        found = _functions[key] = function_of(gemm_code(WIDE, *key))
+    lies = ROWS if b_rows else COLUMNS
+    found = _function(a.dtype is _F64, a_rows, lies, m % height, -(-left // lanes), left % lanes != 0)
     steps = [x[0] for x in batches], [x[1] for x in batches]  # type: ignore[index]
     tail = _TAIL.pack(
         m, n, k, step_a, step_b, c.strides[-2], chunks, rows, panels, int(add), *steps[0], inner, *steps[1]
@@ -129,8 +166,8 @@ def product(
 ) -> np.ndarray | None:
     """`a @ b + bias`, or `out += a @ b`; None, and nothing done, where it has to be NumPy's work.
 
-    Matrices or batches of them with up to two leading dimensions, float32 or float64, rows or columns contiguous. `bias`
-    is a contiguous vector. `out`, if given, has contiguous rows and does not overlap the operands.
+    Matrices or batches of them with up to two leading dimensions, float32 or float64, rows or columns contiguous.
+    `bias` is a contiguous vector. `out`, if given, has contiguous rows and does not overlap the operands.
     """
     dtype = a.dtype
     if not ENABLED or (dtype is not _F32 and dtype is not _F64) or b.dtype is not dtype:
@@ -139,7 +176,7 @@ def product(
         lead = a.shape[:-2] if a.ndim == b.ndim else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         if a.ndim == b.ndim and lead != b.shape[:-2]:
             lead = np.broadcast_shapes(lead, b.shape[:-2])
-        key = (dtype, a.shape, b.shape, a.strides, b.strides)
+        key: Any = (dtype, a.shape, b.shape, a.strides, b.strides)
         found = _plans.get(key, _plans)
         if found is _plans:
             found = _remember(key, a, b, np.empty((*lead, a.shape[-2], b.shape[-1]), dtype), add)

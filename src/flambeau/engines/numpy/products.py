@@ -70,7 +70,7 @@ def _linear(a: Any, weight: Any, bias: Any) -> Any:
         return None
     if a.ndim == 2:
         return product(a, weight.T, bias=bias) if a.shape[0] > 3 else None
-    if not a.flags.c_contiguous or a.shape[-1] != weight.shape[1]:
+    if a.shape[-1] != weight.shape[1]:
         return None
     flat = a.reshape(-1, a.shape[-1])
     result = product(flat, weight.T, bias=bias) if flat.shape[0] > 3 else None
