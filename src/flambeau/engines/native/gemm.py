@@ -101,7 +101,7 @@ class _Gemm:
         for reg in saved:
             asm.push(reg)
         asm.and_imm(RSP, -64)
-        asm.add_imm(RSP, -(_Slots.BUFFER + (0 if self.packed else DEPTH * self.width)))
+        asm.add_imm(RSP, -self._frame())
         asm.store(_Slots.T, RSI)
         asm.store(_Slots.STOP, RDX)
         self._mask()
@@ -111,14 +111,7 @@ class _Gemm:
         asm.cmp(RAX, _Slots.STOP)
         asm.jump(end, NOT_LESS)
         self._place()
-        tail, done = asm.name("tail"), asm.name("done")
-        asm.cmp_imm(_Slots.LAST, 1)
-        asm.jump(tail, EQUAL)
-        self._depth(self.vectors, False)
-        asm.jump(done)
-        asm.label(tail)
-        self._depth(self.last, self.partial)
-        asm.label(done)
+        self._task()
         asm.add_imm(_Slots.T, 1)
         asm.jump(task)
         asm.label(end)
@@ -128,6 +121,22 @@ class _Gemm:
         asm.pop(RBP)
         asm.ret()
         return asm.finish()
+
+    def _frame(self) -> int:
+        """Bytes of the stack: the slots and the packed panel."""
+        return _Slots.BUFFER + (0 if self.packed else DEPTH * self.width)
+
+    def _task(self) -> None:
+        """The task that has been placed, by whether its panel is the last one."""
+        asm = self.asm
+        tail, done = asm.name("tail"), asm.name("done")
+        asm.cmp_imm(_Slots.LAST, 1)
+        asm.jump(tail, EQUAL)
+        self._depth(self.vectors, False)
+        asm.jump(done)
+        asm.label(tail)
+        self._depth(self.last, self.partial)
+        asm.label(done)
 
     def _word(self, index: int) -> Mem:
         return Mem(RDI, 8 * index)
@@ -248,25 +257,7 @@ class _Gemm:
             (self._pack_rows if self.b_rows else self._pack_columns)(vectors, partial)
             asm.lea(RAX, Mem(RSP, _Slots.BUFFER))
         asm.store(_Slots.PANEL, RAX)
-        asm.mov(RBX, _Slots.ROWS)
-        asm.mov(R14, _Slots.A0)
-        asm.mov(R12, _Slots.C0)
-        asm.mov(R13, self._word(Word.STEP_C))
-        asm.mov(R11, self._word(Word.STEP_A))
-        block, rest = asm.name("block"), asm.name("rest")
-        asm.label(block)
-        asm.cmp_imm(RBX, self.rows)
-        asm.jump(rest, LESS)
-        self._block(self.rows, vectors, partial)
-        asm.add_imm(RBX, -self.rows)
-        asm.jump(block)
-        asm.label(rest)
-        if self.rows_left:
-            skip = asm.name("skip")
-            asm.cmp_imm(RBX, 0)
-            asm.jump(skip, EQUAL)
-            self._block(self.rows_left, vectors, partial)
-            asm.label(skip)
+        self._blocks(vectors, partial)
         # on to the next slice
         asm.mov(RAX, R15)
         asm.add(RAX, _Slots.DONE)
@@ -289,6 +280,29 @@ class _Gemm:
         asm.store(_Slots.MODE, RAX)
         asm.jump(top)
         asm.label(out)
+
+    def _blocks(self, vectors: int, partial: bool) -> None:
+        """The packed panel against all of the chunk's rows."""
+        asm = self.asm
+        asm.mov(RBX, _Slots.ROWS)
+        asm.mov(R14, _Slots.A0)
+        asm.mov(R12, _Slots.C0)
+        asm.mov(R13, self._word(Word.STEP_C))
+        asm.mov(R11, self._word(Word.STEP_A))
+        block, rest = asm.name("block"), asm.name("rest")
+        asm.label(block)
+        asm.cmp_imm(RBX, self.rows)
+        asm.jump(rest, LESS)
+        self._block(self.rows, vectors, partial)
+        asm.add_imm(RBX, -self.rows)
+        asm.jump(block)
+        asm.label(rest)
+        if self.rows_left:
+            skip = asm.name("skip")
+            asm.cmp_imm(RBX, 0)
+            asm.jump(skip, EQUAL)
+            self._block(self.rows_left, vectors, partial)
+            asm.label(skip)
 
     # --- packing ----------------------------------------------------------------------------------------------
 
@@ -475,11 +489,7 @@ class _Gemm:
         asm.label(other)
         asm.cmp_imm(_Slots.MODE, _BIAS)
         asm.jump(add, NOT_EQUAL)
-        asm.mov(RSI, _Slots.BIAS)
-        for v in range(vectors):
-            self._load(v, Mem(RSI, v * asm.vector_bytes), partial and v == vectors - 1)
-            for i in range(1, rows):
-                asm.copy(i * vectors + v, v)
+        self._begin_with_bias(rows, vectors, partial)
         asm.jump(go)
         asm.label(add)
         asm.mov(RSI, R12)
@@ -488,6 +498,15 @@ class _Gemm:
                 self._load(i * vectors + v, Mem(RSI, v * asm.vector_bytes), partial and v == vectors - 1)
             asm.add(RSI, R13)
         asm.label(go)
+
+    def _begin_with_bias(self, rows: int, vectors: int, partial: bool) -> None:
+        """A number for each column."""
+        asm = self.asm
+        asm.mov(RSI, _Slots.BIAS)
+        for v in range(vectors):
+            self._load(v, Mem(RSI, v * asm.vector_bytes), partial and v == vectors - 1)
+            for i in range(1, rows):
+                asm.copy(i * vectors + v, v)
 
     def _save(self, to: Mem, reg: int, masked: bool) -> None:
         asm = self.asm

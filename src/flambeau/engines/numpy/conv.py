@@ -1,8 +1,9 @@
 """Convolution in 1 to 3 spatial dimensions, and its gradients with respect to the input and the weight.
 
-All three are products (BLAS) over blocks of patches (`conv_blocks.py`), spread over images. Three ways, by shape:
-blocks in rows layout, blocks in full layout, and, for data types without BLAS and for many small groups, plain patches
-and `np.matmul` (`conv_plain.py`).
+Where there are native kernels they do the work (`engines/native/convolution.py`). Elsewhere all three are products
+(BLAS) over blocks of patches (`conv_blocks.py`), spread over images. Three ways, by shape: blocks in rows layout,
+blocks in full layout, and, for data types without BLAS and for many small groups, plain patches and `np.matmul`
+(`conv_plain.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import convolution
 from . import conv_depthwise, conv_plain
 from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
 from .conv_blocks import Geometry, Operand, blocks, images_of
@@ -197,6 +199,8 @@ def conv(
     xs, ws = _spatial(x), _spatial(w)
     geo = _geometry(xs, ws, stride, padding, dilation)
     out = np.empty((geo.n, w.shape[0], *geo.out), x.dtype)
+    if convolution.forward(x, w, bias, stride, padding, dilation, groups, out.reshape(_drop(out.shape, nd))):
+        return out.reshape(_drop(out.shape, nd))
     if bias is not None:
         bias = bias.reshape(-1, 1, 1, 1)
     if conv_depthwise.suits(geo, groups, w.shape[0]) and out.size and x.dtype.kind in "fc":
@@ -233,13 +237,16 @@ def conv_input(
 
     Plus `bias`, one per channel of the result, unless it is None.
     """
+    result = np.empty(x_shape, g.dtype)
+    if convolution.input_gradient(g, w, bias, stride, padding, dilation, groups, result):
+        return result
     gs, ws = _spatial(g), _spatial(w)
     shape = tuple(x_shape[:2]) + _three(tuple(x_shape[2:]), 1)
     geo = Geometry(
         shape[0], ws.shape[1], shape[2:], ws.shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
     )
     geo.out = gs.shape[2:]  # output padding beyond the stride makes the result larger than the formula says
-    result = np.empty(shape, g.dtype)
+    result = result.reshape(shape)
     co, ci = w.shape[0] // groups, ws.shape[1]
     if _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * w.size * result.size == 0):
         for i in range(groups):
@@ -330,13 +337,16 @@ def conv_weight(
     g: np.ndarray, x: np.ndarray, w_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> np.ndarray:
     """The gradient of `conv` with respect to its weight of shape `w_shape`."""
+    result = np.empty(w_shape, g.dtype)
+    if convolution.weight_gradient(g, x, stride, padding, dilation, groups, result):
+        return result
     gs, xs = _spatial(g), _spatial(x)
     shape = tuple(w_shape[:2]) + _three(tuple(w_shape[2:]), 1)
     geo = Geometry(
         xs.shape[0], shape[1], xs.shape[2:], shape[2:], _three(stride, 1), _three(padding, 0), _three(dilation, 1)
     )
     geo.out = gs.shape[2:]
-    result = np.empty(shape, g.dtype)
+    result = result.reshape(shape)
     co, ci = shape[0] // groups, shape[1]
     depthwise = Geometry(geo.n, xs.shape[1], geo.size, geo.kernel, geo.stride, geo.pad, geo.dilation, geo.out)
     if conv_depthwise.suits(depthwise, groups, shape[0]) and g.size and g.dtype.kind in "fc":
