@@ -63,6 +63,7 @@ class RowKernel(Values):
         self.name = name
         self.unroll = unroll
         self.operands: dict[str, bool] = {}
+        self.indexed: set[str] = set()
         self.numbers: list[str] = []
         self.sinks: list[Value] = []
         self.reductions: list[Value] = []
@@ -77,6 +78,10 @@ class RowKernel(Values):
     def load(self, name: str) -> Value:
         """The elements of an operand."""
         return self.make("load", imm=self._operand(name, True))
+
+    def at_index(self, name: str) -> None:
+        """Has each row find the operand's row by a number; its table words are address, step, the numbers' address."""
+        self.indexed.add(name)
 
     def load_row(self, name: str) -> Value:
         """An operand's one number for this row."""
@@ -203,6 +208,9 @@ class _Writer:
         self._start_pointers()
         rows = asm.name("row")
         asm.label(rows)
+        for name in kernel.operands:
+            if name in kernel.indexed:
+                self._find_row(name)
         passes = max([0, *(s.level for s in kernel.sinks), *(r.level - 1 for r in kernel.reductions)]) + 1
         self._row_code(0)
         for level in range(passes):
@@ -242,6 +250,9 @@ class _Writer:
         free = list(_POINTERS)
         for name in self.kernel.operands:
             reg = free.pop(0) if free else RAX
+            if name in self.kernel.indexed:
+                self.pointers[name] = self._integer() if reg == RAX else reg
+                continue
             asm.mov(reg, self._word(name, 1))
             asm.imul(reg, RDX)
             asm.add(reg, self._word(name))
@@ -257,14 +268,27 @@ class _Writer:
             else:
                 self.pointers[name] = reg
 
+    def _find_row(self, name: str) -> None:
+        """An indexed operand's address at this row."""
+        asm, place = self.asm, self.pointers[name]
+        asm.mov(RAX, self._word(name, 2))
+        asm.mov(RAX, Mem(RAX, 0, RSI, 8))
+        asm.imul(RAX, self._word(name, 1))
+        asm.add(RAX, self._word(name))
+        if isinstance(place, int):
+            asm.mov(place, RAX)
+        else:
+            asm.store(place, RAX)
+
     def _next_row(self, rows: str) -> None:
         """Steps every address; at the end of an outer step, by the outer step as well, back to its first row."""
         asm = self.asm
-        end, plain = asm.name("end"), asm.name("plain")
+        end = asm.name("end")
         asm.add_imm(RSI, 1)
         asm.cmp(RSI, self.stop)
         asm.jump(end, NOT_LESS)
-        for name, place in self.pointers.items():
+        stepped = [(name, place) for name, place in self.pointers.items() if name not in self.kernel.indexed]
+        for name, place in stepped:
             self._step(place, self._word(name, 1))
         asm.mov(RAX, self.inner)
         asm.add_imm(RAX, 1)
@@ -273,7 +297,7 @@ class _Writer:
         asm.jump(rows, NOT_EQUAL)
         asm.mov_imm(RAX, 0)
         asm.store(self.inner, RAX)
-        for name, place in self.pointers.items():
+        for name, place in stepped:
             self._step(place, self._word(name, 2))
             asm.mov(RAX, self._word(name, 1))
             asm.imul(RAX, Mem(RDI, 8))
@@ -284,7 +308,6 @@ class _Writer:
                 asm.sub(RCX, RAX)
                 asm.store(place, RCX)
         asm.jump(rows)
-        asm.label(plain)
         asm.label(end)
 
     def _step(self, place: int | Mem, by: Mem) -> None:

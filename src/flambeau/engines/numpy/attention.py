@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import attention as native
 from .blas import single_blas
 from .parallel import get_num_threads, run_tasks, scratch
 
@@ -166,6 +167,10 @@ def attention(query, key, value, mask=None, causal=False, scale=1.0):
     bias = _bias(mask, (*query.shape[:-1], columns), dtype)
     factor = np.array(scale, dtype)
     out = _like_torch(batch, heads, rows, values.shape[3], dtype)
+    if native.fits(q, keys, values):
+        rest = native.attend(q, keys, values, bias, causal, float(scale), out)
+        result = out.reshape(*query.shape[:-1], value.shape[-1])
+        return (result if kind == dtype else result.astype(kind)), rest
     stats = np.zeros((2, batch, heads, rows, 1), dtype)
     shifts, totals = stats
     ones = np.ones((columns, 1), dtype)
@@ -205,11 +210,16 @@ def attention_backward(g, query, key, value, out, stats, mask=None, causal=False
     columns, dtype, size = keys.shape[2], q.dtype, values.shape[3]
     bias = _bias(mask, (*query.shape[:-1], columns), dtype)
     factor = np.array(scale, dtype)
-    shifts, totals = stats
-    shifted = bool(shifts.any())
     gq = _like_torch(batch, heads, rows, features, dtype)
     gk = _like_torch(batch, heads, columns, features, dtype)
     gv = _like_torch(batch, heads, columns, size, dtype)
+    if stats.ndim == 3:
+        go = go if go.strides[3] == go.itemsize else np.ascontiguousarray(go)
+        native.attend_backward(go, q, keys, values, o, stats, bias, causal, float(scale), (gq, gk, gv))
+        results = gq.reshape(query.shape), gk.reshape(key.shape), gv.reshape(value.shape)
+        return results if kind == dtype else tuple(r.astype(kind) for r in results)
+    shifts, totals = stats
+    shifted = bool(shifts.any())
 
     def task(b: slice, h: slice, ranges: list[tuple[int, int]]) -> None:
         block = _Block(q, keys, bias, b, h, factor, causal)

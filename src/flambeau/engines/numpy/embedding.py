@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..native.gathering import add_rows
+
 __all__ = ["embedding", "embedding_backward", "row_counts"]
 
 _PRODUCT = 1 << 21  # up to so many entries a table of ones and zeros times the gradient beats sorting
@@ -26,6 +28,9 @@ def embedding_backward(g: np.ndarray, indices: np.ndarray, count: int) -> np.nda
     if g.size == 0:
         return np.zeros((count, *features), g.dtype)
     flat = g.reshape(rows.size, -1)
+    table = add_rows(flat, rows, count)
+    if table is not None:
+        return table.reshape(count, *features)
     if rows.size * count <= _PRODUCT and g.dtype.char in "fd":
         picks = np.zeros((rows.size, count), g.dtype)
         picks[np.arange(rows.size), rows] = 1

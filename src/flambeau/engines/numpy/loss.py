@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.engines.numpy.ordered import LIMIT, ordered
 
+from ..native.softmaxes import exp_rows
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for
 from .softmax import row_max, row_sum
@@ -126,7 +127,8 @@ def cross_entropy_rows(
         np.exp(block, out=block)
         total[i:j] = row_sum(block)
 
-    parallel_for(n, piece, grain=max(1, 4 * BLOCK // max(c, 1)), block=row_blocks(n, c))
+    if not exp_rows(a, picked, e, total):
+        parallel_for(n, piece, grain=max(1, 4 * BLOCK // max(c, 1)), block=row_blocks(n, c))
     terms = np.log(total)
     if n and not np.maximum.reduce(terms) < _SAFE:
         pivot = row_max(a)
