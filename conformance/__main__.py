@@ -97,8 +97,11 @@ def _show(task: pool.Task, result: Any, number: int, total: int, everything: boo
         return
     counts = "  ".join(f"{check} {a}/{b}" for check, (a, b) in result["checks"].items())
     print(f"[{number}/{total}] {task[1]}  {counts}  {result['seconds']} s", flush=True)
+    told: dict[str, int] = {}
     for check, step, why in differs if everything else differs[:2]:
-        print(f"      {check} {step}: {why}", flush=True)
+        told[check] = told.get(check, 0) + 1
+        if told[check] <= 3:
+            print(f"      {check} {step}: {why}", flush=True)
 
 
 def _conclude(results: dict[pool.Task, Any], accept: bool) -> int:

@@ -31,6 +31,9 @@ OTHERS = (torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64, to
 UNWRITTEN = set("empty empty_like empty_strided empty_permuted new_empty new_empty_strided resize_ resize_as_".split())
 #: Factors that are unique only up to signs or phases: compared after the database has fixed those.
 FREE_SIGNS = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd", "svd_lowrank", "pca_lowrank"}
+#: Operators that name places, where equal elements may be named in another order; with the place of `dim` among the
+#: integers that they are called with.
+TIES = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0}
 
 
 def key(entry: Any) -> str:

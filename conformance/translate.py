@@ -16,6 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import torch
+from torch.testing._internal.opinfo.core import OpInfo
 
 import flambeau
 
@@ -124,7 +125,7 @@ def value(x: Any) -> Any:
         return {k: value(v) for k, v in x.items()}
     if isinstance(x, torch.nn.Module):
         return getattr(flambeau.nn, type(x).__name__)()
-    if callable(x) and not isinstance(x, type):
+    if callable(x) and not isinstance(x, (type, OpInfo)):
         return function(x)
     return x
 
@@ -181,8 +182,8 @@ def _function(f: Any) -> Callable:
     owner = getattr(f, "__objclass__", None)
     if owner is not None and issubclass(torch.Tensor, owner):
         return _public("Tensor." + f.__name__)
-    if getattr(f, "__name__", "") == "freeze_rng_state":
-        return _same_state_after
+    if getattr(f, "__name__", "") in _OWN:
+        return _OWN[f.__name__]
     if isinstance(f, types.FunctionType):
         if str(f.__module__).startswith(("torch.testing.", "contextlib")) or f.__closure__:
             return rebuilt(f)
@@ -202,6 +203,39 @@ def _same_state_after() -> Iterator[None]:
         yield
     finally:
         flambeau.set_rng_state(state)
+
+
+def _shown_only(op: Any, input: Any, *args: Any, **kwargs: Any) -> Any:
+    """The result of a masked operator where its mask shows something, zeros elsewhere."""
+    output = op(input, *args, **kwargs)
+    mask = kwargs.get("mask")
+    if mask is None:
+        return output
+    shown = flambeau.broadcast_to(mask, input.shape) != 0
+    if tuple(output.shape) != tuple(input.shape):
+        places = args[1:] if op.__name__ == "norm" else args
+        dim = kwargs.get("dim", places[0] if places else None)
+        dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
+        shown = shown.any(tuple(dims), bool(kwargs.get("keepdim"))) if len(dims) else shown
+    return flambeau.where(shown, output, flambeau.zeros_like(output))
+
+
+def _shown_only_of_two(op: Any, input: Any, other: Any, **kwargs: Any) -> Any:
+    """The result of a masked operator of two where both masks show something, zeros elsewhere."""
+    output = op(input, other, **kwargs)
+    for mask in (kwargs.get("input_mask"), kwargs.get("other_mask")):
+        if mask is not None:
+            shown = flambeau.broadcast_to(mask, output.shape) != 0
+            output = flambeau.where(shown, output, flambeau.zeros_like(output))
+    return output
+
+
+#: Helpers of the databases that reach into PyTorch's private parts.
+_OWN: dict[str, Callable] = {
+    "freeze_rng_state": _same_state_after,
+    "gradcheck_wrapper_masked_operation": _shown_only,
+    "gradcheck_wrapper_masked_pointwise_operation": _shown_only_of_two,
+}
 
 
 def _public(name: str) -> Callable:

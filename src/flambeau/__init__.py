@@ -107,12 +107,14 @@ from flambeau.ops.arithmetic import scaled_rsub as rsub
 from flambeau.ops.arithmetic import scaled_sub as sub
 from flambeau.ops.compare import *
 from flambeau.ops.conv import *
+from flambeau.ops.copies import *
 from flambeau.ops.ctc import ctc_loss
 from flambeau.ops.distance import bilinear, cosine_similarity, pairwise_distance, pdist
 from flambeau.ops.dropout import NAMESPACE as _dropouts
 from flambeau.ops.einsum import einsum
 from flambeau.ops.elementwise import *
 from flambeau.ops.embedding import table_embedding as embedding
+from flambeau.ops.factors import *
 from flambeau.ops.implicit import _dirichlet_grad, _sample_dirichlet, _standard_gamma, _standard_gamma_grad
 from flambeau.ops.index import gather
 from flambeau.ops.joining import *
@@ -213,7 +215,20 @@ from flambeau.version import __flambeau_version__
 from flambeau.version import __version__ as _version
 
 if _TYPE_CHECKING:  # imported when a program first asks for them
-    from flambeau import amp, backends, compiler, cuda, distributed, hub, multiprocessing, onnx, testing, types
+    from flambeau import (
+        amp,
+        backends,
+        compiler,
+        cuda,
+        distributed,
+        hub,
+        masked,
+        multiprocessing,
+        onnx,
+        signal,
+        testing,
+        types,
+    )
 
 __version__ = _TorchVersion(_version)
 _watch_all()

@@ -13,7 +13,6 @@ from flambeau.ops.algebra import (
     eigh,
     eigvals,
     eigvalsh,
-    householder_product,
     inv,
     inv_ex,
     lstsq,
@@ -35,6 +34,7 @@ from flambeau.ops.algebra import (
     tensorsolve,
     vecdot,
 )
+from flambeau.ops.factors import householder_product, ldl_factor, ldl_factor_ex, ldl_solve, lu_factor_ex, solve_ex
 from flambeau.ops.linalg import det
 from flambeau.ops.matrices import linalg_vander as vander
 from flambeau.ops.norms import linalg_norm as norm
@@ -56,9 +56,13 @@ __all__ = [
     "householder_product",
     "inv",
     "inv_ex",
+    "ldl_factor",
+    "ldl_factor_ex",
+    "ldl_solve",
     "lstsq",
     "lu",
     "lu_factor",
+    "lu_factor_ex",
     "lu_solve",
     "matmul",
     "matrix_exp",
@@ -71,6 +75,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_ex",
     "solve_triangular",
     "svd",
     "svdvals",

@@ -222,3 +222,41 @@ row(
 )
 row("matrix_power", lambda s: [call(s.matrix(2, 2), 3)], ops="matmul", **OPTIONS)
 row("linalg.householder_product", lambda s: [call(s.real(4, 2), s.real(2))], ops="matmul", **OPTIONS)
+
+for _left in (True, False):
+    for _adjoint in (True, False):
+        row(
+            f"ormqr {_left} {_adjoint}",
+            lambda s: [
+                call(s.real(4, 2), s.real(2), s.real(4, 4)),
+                call(s.real(2, 3, 3), s.real(2, 2), s.real(2, 3, 3)),
+            ],
+            lambda lib, a, tau, c, left=_left, adjoint=_adjoint: lib.ormqr(a, tau, c, left, adjoint),
+            ops="matmul",
+            **OPTIONS,
+        )
+row("geqrf", lambda s: [call(s.real(4, 2)), call(s.real(2, 3, 5))], ops="geqrf_op", orders=0, **OPTIONS)
+row("orgqr", lambda s: [call(s.real(4, 2), s.real(2)), call(s.real(3, 3), s.real(0))], ops="matmul", **OPTIONS)
+row("lu", lambda s: [call(s.matrix(3, 3)), call(s.real(4, 2))], ops="linalg_lu_factor", orders=1, **OPTIONS)
+row("linalg.lu_factor_ex", lambda s: [call(s.matrix(3, 3)), call(np.zeros((2, 2)))], ops="linalg_lu_factor",
+    orders=0, **OPTIONS)  # fmt: skip
+row("linalg.solve_ex", lambda s: [call(s.matrix(3, 3), s.real(3))], ops="linalg_solve_matrix", **OPTIONS)
+row("linalg.ldl_factor", lambda s: [call(s.matrix(3, 3)), call(s.real(2, 4, 4))], ops="linalg_ldl_factor", orders=0,
+    **OPTIONS)  # fmt: skip
+row(
+    "linalg.ldl_solve",
+    lambda s: [call(s.real(4, 4), s.real(4, 2)), call(s.real(2, 5, 5), s.real(5, 1))],
+    lambda lib, a, b: lib.linalg.ldl_solve(*lib.linalg.ldl_factor(a + a.mT), b),
+    ops="linalg_ldl_factor linalg_ldl_solve",
+    orders=0,
+    **OPTIONS,
+)
+for _name in ("svd_lowrank", "pca_lowrank"):
+    row(
+        _name,
+        lambda s: [call(s.real(5, 2), s.real(4, 2))],
+        lambda lib, a, b, name=_name: getattr(lib, name)(lib.matmul(a, b.mT), 2)[1],
+        ops="linalg_svd",
+        orders=0,
+        **OPTIONS,
+    )

@@ -54,3 +54,21 @@ row(
 row("heaviside", lambda s: [call(s.ints(-1, 2, 3, 4) * 0.5, s.real(4))], orders=0)
 row("nextafter", lambda s: [call(s.real(3, 2), s.real(2))], orders=0)
 row("frexp", lambda s: [call(s.nonzero(3, 4) * 5)], ops="frexp_op", grad_fn=False)
+
+for name in (
+    "chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w hermite_polynomial_h "
+    "hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p shifted_chebyshev_polynomial_t "
+    "shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v shifted_chebyshev_polynomial_w"
+).split():
+    row(
+        "special." + name,
+        lambda s: [
+            call(s.uniform(-1.5, 1.5, 3, 12), s.ints(-1, 12, 12) * 1.0),
+            call(s.uniform(-1, 1, 4), 3),
+            call(s.ints(-1, 2, 5) * 1.0, s.ints(0, 30, 5) * 1.0),
+        ],
+        ops=name,
+        orders=0,
+        dtypes="df",
+        rtol=1e-8,
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS
 from flambeau.errors import LinAlgError
-from flambeau.ops import arithmetic, elementwise, linalg, matrices, norms, reduce, results, shape
+from flambeau.ops import arithmetic, compare, elementwise, linalg, matrices, norms, reduce, results, shape
 from flambeau.ops.dispatch import deliver
 from flambeau.ops.products import matmul, mm
 
@@ -223,7 +223,7 @@ def matrix_rank(
     atol, rtol = _tolerances(A, atol if tol is None else tol, 0.0 if tol is not None else rtol)
     sizes = np.abs(np.linalg.eigvalsh(A._a)) if hermitian else np.linalg.svd(A._a, compute_uv=False)
     if not sizes.shape[-1]:
-        return NS["WRAP"](np.zeros(A._a.shape[:-2], np.int64))
+        return deliver("matrix_rank", out, NS["WRAP"](np.zeros(A._a.shape[:-2], np.int64)))
     limit = np.maximum(atol, rtol * sizes.max(-1, keepdims=True))
     return deliver("matrix_rank", out, NS["WRAP"](np.asarray((sizes > limit).sum(-1, dtype=np.int64))))
 
@@ -255,7 +255,8 @@ def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
         A, n = linalg.inv(A), -n
     if n == 0:
         eye = np.broadcast_to(np.eye(A._a.shape[-1], dtype=A._a.dtype), A._a.shape).copy()
-        return deliver("matrix_power", out, NS["WRAP"](eye))
+        never = NS["WRAP"](np.array(False))
+        return deliver("matrix_power", out, compare.where(never, A, NS["WRAP"](eye)))
     result = None
     while n:
         if n & 1:
@@ -318,7 +319,7 @@ def _product(items: list[Any], split: dict, i: int, j: int) -> Any:
     return mm(_product(items, split, i, k), _product(items, split, k + 1, j))
 
 
-def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> Any:
+def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None, out: Any = None) -> Any:
     """The X of least |A X - B|: `solution`, `residuals` (of full rank, more rows, not 'gelsy'), `rank`,
     `singular_values`.
     """
@@ -341,7 +342,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> An
     rank = NS["WRAP"](np.zeros((0,), np.int64)) if driver == "gels" else rank
     solution = shape.squeeze(solution, -1) if vector else solution
     residuals = shape.squeeze(residuals, -1) if vector and residuals._a.size else residuals
-    return results.linalg_lstsq((solution, residuals, rank, values))
+    return deliver("lstsq", out, results.linalg_lstsq((solution, residuals, rank, values)))
 
 
 def lu_factor(A: Any, *, pivot: bool = True, out: Any = None) -> Any:
@@ -358,7 +359,7 @@ def lu(A: Any, *, pivot: bool = True, out: Any = None) -> Any:
 
 
 def lu_unpack(
-    LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True
+    LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True, *, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """P, L and U from what `lu_factor` packs."""
     m, n = LU_data._a.shape[-2:]
@@ -366,7 +367,8 @@ def lu_unpack(
     P = NS["WRAP"](NS["K"].permutation(LU_pivots._a, m, LU_data._a.dtype))
     eye = NS["WRAP"](np.eye(m, k, dtype=LU_data._a.dtype))
     L = arithmetic.add(matrices.tril(shape.slice(LU_data, dims - 1, 0, k), -1), eye)
-    return P, L, matrices.triu(shape.slice(LU_data, dims - 2, 0, k))
+    U = matrices.triu(shape.slice(LU_data, dims - 2, 0, k))
+    return deliver("lu_unpack", out, results.lu_unpack((P, L, U)))
 
 
 def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None) -> Any:
@@ -412,22 +414,3 @@ def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
 def cross(input: Any, other: Any, *, dim: int = -1, out: Any = None) -> Any:
     """The vector product along `dim`, of length 3."""
     return matrices.cross(input, other, dim, out=out)
-
-
-def householder_product(A: Any, tau: Any, *, out: Any = None) -> Any:
-    """The first columns of a product of Householder reflections with vectors in the columns of A below its diagonal."""
-    m, n = A._a.shape[-2:]
-    if m < n or tau._a.shape[-1] > n:
-        raise RuntimeError(
-            f"linalg.householder_product: A {list(A._a.shape)} needs at least as many rows as columns, and as "
-            f"many columns as tau {list(tau._a.shape)} has elements"
-        )
-    q = NS["WRAP"](np.broadcast_to(np.eye(m, n, dtype=A._a.dtype), A._a.shape).copy())
-    low = matrices.tril(A, -1)
-    eye = NS["WRAP"](np.eye(m, n, dtype=A._a.dtype))
-    vectors = arithmetic.add(low, eye)
-    for i in reversed(range(tau._a.shape[-1])):
-        v = shape.slice(vectors, A._a.ndim - 1, i, i + 1)
-        scale = shape.unsqueeze(shape.unsqueeze(shape.select(tau, -1, i), -1), -1)
-        q = arithmetic.sub(q, arithmetic.mul(matmul(v, matmul(_h(v), q)), scale))
-    return deliver("householder_product", out, q)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from flambeau.ops.core import composite, op
@@ -85,10 +86,15 @@ def slogdet(k, A: Tensor):
 
 
 @slogdet.derivative("A")
-def _(k, g1, A):
-    if g1 is None:
+def _(k, g0, g1, A, out0):
+    factor = g1
+    if g0 is not None and k.is_complex(A):  # a sign turns with the argument of the determinant
+        turned = k.mul(k.conj(g0), out0)
+        turn = k.mul(k.sub(k.conj(turned), turned), 0.5)
+        factor = turn if g1 is None else k.add(turn, k.to_dtype(g1, turn))
+    if factor is None:
         return k.zeros_like(A)
-    return k.mul(_spread(k, g1), _h(k, k.linalg_inv(A)))
+    return k.mul(_spread(k, factor), _h(k, k.linalg_inv(A)))
 
 
 @op(name="linalg_solve_matrix", grad_name="LinalgSolveExBackward0")
@@ -173,8 +179,10 @@ def _qr_tall(k: Any, gq: Any, gr: Any, q: Any, r: Any) -> Any:
     if gq is not None:
         skew = k.neg(k.matmul(_h(k, gq), q))
         inner = skew if inner is None else k.add(inner, skew)
-    low = k.tril(inner, -1)
-    both = k.add(k.add(low, _h(k, low)), _diagonal_matrix(k, k.diagonal(inner, 0, -2, -1)))
+    low, middle = k.tril(inner, -1), k.diagonal(inner, 0, -2, -1)
+    if k.is_complex(inner):
+        middle = k.mul(k.add(middle, k.conj(middle)), 0.5)
+    both = k.add(k.add(low, _h(k, low)), _diagonal_matrix(k, middle))
     total = k.matmul(q, both)
     if gq is not None:
         total = k.add(gq, total)
@@ -212,12 +220,14 @@ def _(k, g0, g1, g2, A_shape, out0, out1, out2):
     inner = []
     if gu is not None:
         skew = k.matmul(_h(k, u), gu)
-        inner.append(k.mul(k.mul(gaps, k.sub(skew, _h(k, skew))), row))
+        skew = k.sub(skew, _h(k, skew))
+        inner.append(k.mul(k.mul(gaps, skew), row))
+        if k.is_complex(skew):  # the phases of U and V turn together
+            inner.append(_diagonal_matrix(k, k.div(k.diagonal(skew, 0, -2, -1), k.mul(s, 2))))
     if gvh is not None:
         skew = k.matmul(vh, _h(k, gvh))
         inner.append(k.mul(k.unsqueeze(s, -1), k.mul(gaps, k.sub(skew, _h(k, skew)))))
-    middle = inner[0] if len(inner) == 1 else k.add(inner[0], inner[1])
-    parts = [k.matmul(k.matmul(u, middle), vh)]
+    parts = [k.matmul(k.matmul(u, functools.reduce(k.add, inner)), vh)]
     if gu is not None and m > r:
         outside = k.sub(gu, k.matmul(u, k.matmul(_h(k, u), gu)))
         parts.append(k.matmul(k.div(outside, row), vh))
@@ -258,7 +268,7 @@ def _(k, g0, g1, out0, out1):
     if g1 is not None:
         inner = k.mul(k.matmul(_h(k, v), g1), _gaps(k, out0))
     if g0 is not None:
-        direct = _diagonal_matrix(k, g0)
+        direct = k.to_dtype(_diagonal_matrix(k, g0), v)
         inner = direct if inner is None else k.add(inner, direct)
     return k.matmul(k.matmul(v, inner), _h(k, v))
 

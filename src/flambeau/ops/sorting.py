@@ -16,7 +16,8 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe, need_tensor
 from flambeau.ops import reduce, results, shape
-from flambeau.ops.arithmetic import lerp, maximum, minimum
+from flambeau.ops.arithmetic import lerp, maximum, minimum, mul, sub
+from flambeau.ops.compare import where
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
 from flambeau.ops.dispatch import deliver
@@ -394,7 +395,9 @@ def _quantile(
             f"{name}(): interpolation must be 'linear', 'lower', 'higher', 'midpoint' or 'nearest', got "
             f"{interpolation!r}"
         )
-    qs = q._a if isinstance(q, NS["Tensor"]) else np.asarray(q, input._a.dtype)
+    if not isinstance(q, NS["Tensor"]):
+        q = NS["WRAP"](np.asarray(q, input._a.dtype))
+    qs = q._a
     if qs.ndim > 1:
         raise RuntimeError(f"{name}(): q must be a number or a vector, got {qs.ndim} dimensions")
     if qs.dtype != input._a.dtype:
@@ -409,10 +412,12 @@ def _quantile(
     ordered = sort(flat, -1)[0]
     n = ordered._a.shape[-1]
     nans = np.isnan(ordered._a).sum(-1, keepdims=True)
-    ranks = qs.reshape(-1) * np.maximum((n - nans if skip_nan else np.full_like(nans, n)) - 1, 0).astype(qs.dtype)
-    if not skip_nan:
-        ranks = np.where(nans > 0, qs.dtype.type(n - 1), ranks)
-    values = _interpolate(ordered, np.asarray(ranks, qs.dtype), interpolation)
+    wrap = NS["WRAP"]
+    last = np.maximum((n - nans if skip_nan else np.full_like(nans, n)) - 1, 0).astype(qs.dtype)
+    ranks = mul(shape.reshape(q, (-1,)), wrap(last))
+    if not skip_nan and nans.any():
+        ranks = where(wrap(nans > 0), wrap(np.array(n - 1, qs.dtype)), ranks)
+    values = _interpolate(ordered, ranks, interpolation)
     kept = shape.movedim(values, -1, 0)
     if keepdim:
         kept = shape.unsqueeze(kept, d + 1) if d is not None else shape.reshape(kept, (qs.size, *[1] * ndim))
@@ -423,19 +428,20 @@ def _quantile(
 
 
 def _interpolate(ordered: Any, ranks: Any, interpolation: str) -> Any:
-    wrap = NS["WRAP"]
+    wrap, at = NS["WRAP"], ranks._a
     if interpolation == "lower":
-        ranks = np.floor(ranks)
+        at = np.floor(at)
     elif interpolation == "higher":
-        ranks = np.ceil(ranks)
+        at = np.ceil(at)
     elif interpolation == "nearest":
-        ranks = np.rint(ranks)
-    below = ranks.astype(np.int64)
+        at = np.rint(at)
+    below = at.astype(np.int64)
     values = gather(ordered, -1, wrap(below))
     if interpolation in ("linear", "midpoint"):
-        weight = np.full_like(ranks, 0.5) if interpolation == "midpoint" else ranks - below.astype(ranks.dtype)
-        above = gather(ordered, -1, wrap(np.ceil(ranks).astype(np.int64)))
-        values = lerp(values, above, wrap(weight))
+        middle = interpolation == "midpoint"
+        weight = wrap(np.full_like(at, 0.5)) if middle else sub(ranks, wrap(below.astype(at.dtype)))
+        above = gather(ordered, -1, wrap(np.ceil(at).astype(np.int64)))
+        values = lerp(values, above, weight)
     return values
 
 

@@ -7,7 +7,20 @@ from typing import Any
 
 from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
-from flambeau.ops import algebra, arithmetic, joining, linalg, matrices, norms, shape, sorting, special, windows
+from flambeau.ops import (
+    algebra,
+    arithmetic,
+    copies,
+    factors,
+    joining,
+    linalg,
+    matrices,
+    norms,
+    shape,
+    sorting,
+    special,
+    windows,
+)
 from flambeau.ops import index as indexing
 from flambeau.ops import scatter as places
 from flambeau.tensor.inplace import in_place, shadow
@@ -122,9 +135,12 @@ class NewShapes:
         """The elements as a vector: a view where the strides allow it."""
         return shape.reshape(self, (-1,))
 
-    def narrow_copy(self, dim: int, start: int, length: int) -> Any:
-        """A copy of the `length` elements from `start` along `dim`."""
-        return shape.clone(shape.narrow(self, dim, start, length))
+    narrow_copy = copies.narrow_copy
+    unsafe_chunk, unsafe_split, unsafe_split_with_sizes = (
+        copies.unsafe_chunk,
+        copies.unsafe_split,
+        copies.unsafe_split_with_sizes,
+    )
 
 
 class Matrices:
@@ -168,6 +184,7 @@ class Matrices:
     qr, svd, pinverse = algebra.legacy_qr, algebra.legacy_svd, algebra.pinverse
     matrix_exp, matrix_power = algebra.matrix_exp, algebra.matrix_power
     triangular_solve, lu_solve = algebra.triangular_solve, algebra.legacy_lu_solve
+    geqrf, orgqr, ormqr, lu = factors.geqrf, factors.orgqr, factors.ormqr, factors.lu
 
 
 class Signals:

@@ -16,6 +16,7 @@ from flambeau.ops import (
     activation,
     arithmetic,
     compare,
+    copies,
     elementwise,
     fillers,
     joining,
@@ -129,7 +130,7 @@ class Shapes:
     roll = shape.roll
     unbind = joining.unbind
     split = joining.split
-    split_with_sizes = joining.split
+    split_with_sizes = copies.split_with_sizes
     chunk = joining.chunk
     tensor_split = joining.tensor_split
     unfold = joining.unfold
