@@ -229,7 +229,7 @@ for _left in (True, False):
             f"ormqr {_left} {_adjoint}",
             lambda s: [
                 call(s.real(4, 2), s.real(2), s.real(4, 4)),
-                call(s.real(2, 3, 3), s.real(2, 2), s.real(2, 3, 3)),
+                call(s.real(2, 3, 3), s.real(2, 3), s.real(2, 3, 3)),
             ],
             lambda lib, a, tau, c, left=_left, adjoint=_adjoint: lib.ormqr(a, tau, c, left, adjoint),
             ops="matmul",
