@@ -19,8 +19,8 @@ from flambeau.autograd.runtime import LEAF, NS, no_grad, thread, tick
 from flambeau.autograd.views import make_view, mark_inference, view_if_shared
 from flambeau.devices import require
 from flambeau.errors import describe_all
-from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op
-from flambeau.ops.generate import make_node_classes
+from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, define
+from flambeau.ops.generate import make_node_classes, wrapper_source
 
 NUMBER = (bool, int, float, complex, np.generic)
 
@@ -88,6 +88,10 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
     """Runs `op` on any operands, and records it."""
     if thread.inference and out is None and not (thread.grad or NS["PLAIN"] or op.keywords):
         return _infer(op, args)
+    return _generally(op, args, out)
+
+
+def _generally(op: Op, args: tuple, out: Any = None) -> Any:
     if not overrides.off:
         handler = find_override(op, args)
         if handler is not None:
@@ -115,15 +119,18 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
 
 
 NS["GENERAL"] = general
+NS["GENERALLY"] = _generally
+
+
+@functools.cache
+def _straight(op: Op) -> Any:
+    """The op's wrapper once more, for a thread in inference mode: watchers, its own among them, see nothing of it."""
+    return define(wrapper_source(op, NS, "GENERALLY", watched=False), op.name, f"<flambeau op {op.name} unwatched>")
 
 
 def _infer(op: Op, args: tuple) -> Any:
     """An op in inference mode: nothing is recorded, so the straight path will do; its results are marked."""
-    NS["PLAIN"] = True
-    try:
-        result = op.function(*args)  # type: ignore[attr-defined]
-    finally:
-        NS["PLAIN"] = False
+    result = _straight(op)(*args)
     for t in result if result.__class__ is tuple else (result,):
         if isinstance(t, NS["Tensor"]) and t._base is None:
             mark_inference(t)

@@ -14,8 +14,8 @@ from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, define
 from flambeau.ops.nodes import GeneralNode, OpNode
 
 
-def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL") -> str:
-    """The wrapper's text; puts what it refers to into `ns`."""
+def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL", watched: bool = True) -> str:
+    """The wrapper's text; puts what it refers to into `ns`. Without `watched`, it pays no attention to watchers."""
     make_node_classes(op, ns)
     name = op.name
     ns["OP_" + name] = op
@@ -28,7 +28,8 @@ def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL") -> str
         lines.append(f"    return {general}")
         return "\n".join(lines) + "\n"
     asked = " or dtype is not None" if "dtype" in op.parameters else ""
-    lines += [f"    if out is not None or not PLAIN{asked}:", f"        return {general}"]
+    look = " or not PLAIN" if watched else ""
+    lines += [f"    if out is not None{look}{asked}:", f"        return {general}"]
     lines += _unwrap(op, general)
     lines += _compute(op, ns)
     lines += _record(op)

@@ -1,0 +1,1 @@
+"""What flambeau promises of files, processes and threads when things go wrong, measured: `make reliability`."""
