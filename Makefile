@@ -5,13 +5,14 @@
 #   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
 #                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
 #   make bench        the same programs under PyTorch and under flambeau; writes docs/benchmarks.md
+#   make reliability  damaged and hostile files, killed writers, full disks, threads; writes docs/reliability.md
 #   make docs         the API reference, into build/docs
 #   make clean        removes everything the other targets made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint conformance bench docs clean
+.PHONY: help demo test lint conformance bench reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -71,6 +72,9 @@ conformance: $(ORACLE)/.ready
 
 bench: $(ORACLE)/.ready
 	$(ORACLE)/bin/python -m bench $(ARGS)
+
+reliability: $(VENV)/.ready-test
+	$(VENV)/bin/python -m reliability $(ARGS)
 
 docs: $(VENV)/.ready-docs
 	$(VENV)/bin/python -m pdoc -o build/docs flambeau

@@ -143,16 +143,13 @@ class ArchiveReader:
     Args:
         verify: compare records with their checksums. Archives that have none, as PyTorch writes them after
             `set_crc32_options(False)`, are taken as they are.
-        map_file: give arrays that lie in the file itself; `path` is then needed, and `shared` says that writes into
-            the arrays go to the file.
+        map_file: give arrays that lie in the file itself; `shared` says that writes into the arrays go to the file.
 
     Raises:
         CheckpointError: if it is damaged, or no archive that `save` wrote.
     """
 
-    def __init__(
-        self, file: BinaryIO, path: str | None = None, map_file: bool = False, shared: bool = False, verify: bool = True
-    ) -> None:
+    def __init__(self, file: BinaryIO, map_file: bool = False, shared: bool = False, verify: bool = True) -> None:
         self._file: Any = file
         self._base = file.tell()
         self._end = file.seek(0, os.SEEK_END)
@@ -171,9 +168,8 @@ class ArchiveReader:
             self._check_manifest()
         self._map = None
         if map_file:
-            access = mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY
-            with open(str(path), "r+b" if shared else "rb") as mapped:
-                self._map = mmap.mmap(mapped.fileno(), 0, access=access)
+            # of the file that is open: at its path there may be another by now
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY)
 
     # --- the table of contents ---------------------------------------------------------------------------------------
 

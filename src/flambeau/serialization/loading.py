@@ -26,7 +26,7 @@ from flambeau.serialization.options import (
     default_restore_location,
 )
 from flambeau.serialization.saving import LEGACY_MAGIC, LEGACY_PROTOCOL
-from flambeau.serialization.unpickler import Unpickler, global_names
+from flambeau.serialization.unpickler import Unpickler, global_names, place_of
 
 __all__ = ["check", "read", "unsafe_globals"]
 
@@ -50,19 +50,16 @@ def read(
                     f"load: expected a path or a file that can read and seek; this {type(f).__name__} "
                     f"has no '{method}'. Read it into an io.BytesIO first"
                 )
-    with open(f, "rb") if is_path else contextlib.nullcontext(f) as file:
+    shared = bool(mmap) and Options.map_flags == MAP_SHARED
+    with open(f, "r+b" if shared else "rb") if is_path else contextlib.nullcontext(f) as file:
         job = _Job(_restorer(map_location), weights_only, pickle_module or pickle, arguments)
         if is_zip(file):
             if mmap and not is_path:
                 raise ValueError("f must be a path when mmap=True: only a file on disk can be mapped")
-            return _load_zip(job, _archive(file, os.fspath(f) if is_path else None, bool(mmap)))
+            return _load_zip(job, ArchiveReader(file, bool(mmap), shared, Options.checksums))
         if mmap:
             raise RuntimeError("mmap=True needs a file in the zip format; this one is older. Load it, and save it anew")
         return _load_legacy(job, file)
-
-
-def _archive(file: BinaryIO, path: str | None = None, map_file: bool = False) -> ArchiveReader:
-    return ArchiveReader(file, path, map_file, Options.map_flags == MAP_SHARED, Options.checksums)
 
 
 def _restorer(map_location: Any) -> Callable[[Storage, str], Any]:
@@ -161,7 +158,7 @@ def _itemsize(kind: StorageType) -> int:
 
 def _load_zip(job: _Job, archive: ArchiveReader) -> Any:
     if "constants.pkl" in archive:
-        raise RuntimeError(
+        raise CheckpointError(
             "this is a TorchScript program, not a file of torch.save: flambeau can't run it. "
             "Save the module's state_dict() instead"
         )
@@ -181,6 +178,9 @@ def _load_zip(job: _Job, archive: ArchiveReader) -> Any:
         found = job.unpickle(pickled, len(data), storage)
     except CheckpointError as error:
         error.entry = error.entry or "data.pkl"
+        if error.entry.startswith("data/"):
+            key = error.entry.removeprefix("data/")
+            error.tensor = place_of(data, key, names.allowed, names.callables())
         raise
     if job.weights_only and pickled.tell() != len(data):
         raise CheckpointError("the pickle goes on behind its end; the file is damaged", "data.pkl")
@@ -276,5 +276,5 @@ def unsafe_globals(f: Any) -> list[str]:
     with open(f, "rb") if isinstance(f, (str, os.PathLike)) else contextlib.nullcontext(f) as file:
         if not is_zip(file):
             raise ValueError("expected a file that torch.save wrote in its zip format")
-        archive = _archive(file)
+        archive = ArchiveReader(file)
         return sorted(name for name in global_names(archive.read("data.pkl")) if names.allowed(name) is None)

@@ -178,6 +178,13 @@ def _bytearray(data: Any = b"", encoding: str | None = None) -> bytearray:
     return bytearray(data)
 
 
+def _device(*args: Any) -> devices.device:
+    try:
+        return devices.device(*args)
+    except RuntimeError as error:
+        raise CheckpointError(f"the pickle names a device that is none: {str(error)[:80]}") from error
+
+
 # --- the closed list -------------------------------------------------------------------------------------------------
 
 
@@ -193,7 +200,7 @@ def known() -> dict[str, Any]:
         "builtins.bytearray": _bytearray,
         "_codecs.encode": _encode,
         "torch.Size": Size,
-        "torch.device": devices.device,
+        "torch.device": _device,
         "torch.Tensor": Tensor,
         "torch._tensor.Tensor": Tensor,
         "torch.nn.Parameter": Parameter,
@@ -215,9 +222,10 @@ def allowed(name: str) -> Any:
 
 
 def callables() -> set[int]:
-    """The ids of what a pickle may call."""
-    things = (*known().values(), *user.values())
-    return {id(thing) for thing in things if not isinstance(thing, (dtypes.dtype, StorageType))}
+    """The ids of what a pickle may call: tensors are rebuilt from storages, never made."""
+    things = [thing for thing in known().values() if not isinstance(thing, (dtypes.dtype, StorageType))]
+    things = [thing for thing in things if thing is not Tensor and thing is not Parameter]
+    return {id(thing) for thing in (*things, *user.values())}
 
 
 def user_classes() -> tuple[type, ...]:

@@ -22,7 +22,7 @@ _SIZED = (str, bytes, bytearray, tuple, list, dict, set, frozenset)
 #: What Python 2 called them, and pickles of protocol 2 still do.
 _RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 #: What calls may copy: each thing that a pickle writes once, and some on top.
-_COPIES, _COPIES_FREE = 16, 16 << 20
+_COPIES, _COPIES_FREE = 3, 1 << 16
 #: Of how many parts the key of a dict may be made, and how many keys of one dict may share a hash.
 _KEY_PARTS, _KEYS_ALIKE = 1000, 1000
 
@@ -120,22 +120,6 @@ class Unpickler:
         del stack[at:]
         return found
 
-    def path(self) -> str:
-        """Where in the containers the value belongs that is being read: keys and positions, with dots."""
-        keys: list[str] = []
-        owner: Any = None
-        held: list[Any] = []
-        for thing in (*self.stack, _Mark):  # between marks: what is done, and at the end what is under way
-            if thing is not _Mark:
-                held.append(thing)
-                continue
-            if isinstance(owner, list) and held:
-                keys.append(str(len(owner) + len(held) - 1))
-            elif len(held) > 1 and type(held[-2]) in (str, int) and (owner is not None or type(held[0]) in _DICTS):
-                keys.append(str(held[-2])[:80])
-            owner, held = (held[-1] if held else None), []
-        return ".".join(keys)
-
     def spend(self, args: Iterable[Any]) -> None:
         """Account for a call that may copy its arguments."""
         self._copies -= 16 + sum(len(arg) for arg in args if isinstance(arg, _SIZED))
@@ -212,12 +196,7 @@ class Unpickler:
     def persistent(self) -> None:
         if self._persistent_load is None:
             raise CheckpointError("the pickle refers to data outside of it, but there is none")
-        saved = self.stack.pop()
-        try:
-            self.push(self._persistent_load(saved))
-        except CheckpointError as error:
-            error.tensor = error.tensor or self.path()
-            raise
+        self.push(self._persistent_load(self.stack.pop()))
 
     # --- containers ------------------------------------------------------------------------------------------------
 
@@ -264,8 +243,8 @@ def _name(thing: Any) -> str:
 
 
 def _plain_state(state: Any) -> dict[str, Any]:
-    if type(state) is not dict or not all(type(key) is str for key in state):
-        raise CheckpointError("the pickle is damaged: an OrderedDict's attributes must be a dict by name")
+    if type(state) is not dict or not all(type(key) is str and key[:2] != "__" for key in state):
+        raise CheckpointError("the pickle gives an OrderedDict attributes that are none")
     return state
 
 
@@ -456,3 +435,53 @@ def global_names(data: bytes) -> set[str]:
     walk = _Names(io.BytesIO(data), len(data))
     walk.load()
     return walk.found
+
+
+class _Outside:
+    """Stands for what lies in a record of the archive."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+class _Places(Unpickler):
+    """Builds the containers only, with marks where tensors would be."""
+
+    def call(self) -> None:
+        args = self.stack[-1]
+        waiting = list(args) if type(args) is tuple else []
+        for part in waiting[:50]:
+            if isinstance(part, tuple):
+                waiting.extend(part)
+            if isinstance(part, _Outside):
+                self.stack[-2:] = [part]
+                return
+        super().call()
+
+    def build(self) -> None:
+        self.stack.pop()
+
+    def persistent(self) -> None:
+        saved = self.stack.pop()
+        self.push(_Outside(saved[2]))
+
+
+def place_of(data: bytes, key: str, find_global: Callable[[str], Any], callables: set[int]) -> str | None:
+    """Where, in the containers that a pickle describes, a tensor stands that lies in a record: keys, with dots."""
+    import io
+
+    try:
+        root = _Places(io.BytesIO(data), find_global, callables, len(data)).load()
+    except (CheckpointError, LookupError, TypeError):
+        return None
+    waiting: list[tuple[Any, tuple]] = [(root, ())]
+    seen: set[int] = set()
+    for thing, path in waiting:
+        if isinstance(thing, _Outside) and thing.key == key:
+            return ".".join(str(part)[:80] for part in path) or None
+        if id(thing) not in seen and len(path) < 40:
+            seen.add(id(thing))
+            numbered = thing if type(thing) in (list, tuple) else ()
+            items = thing.items() if isinstance(thing, dict) else enumerate(numbered)
+            waiting.extend((item, (*path, name)) for name, item in items)
+    return None
