@@ -118,10 +118,11 @@ def scaled_rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
 def _scaled(input: Any, other: Any, alpha: Any, name: str) -> Any:
     floating = [dtypes.of_numpy(t._a.dtype).kind in "fc" for t in (input, other) if isinstance(t, NS["Tensor"])]
     if isinstance(alpha, float) and not any(floating) and not isinstance(other, (float, complex)):
-        raise RuntimeError(
-            f"{name}(): a fractional alpha can't scale integers; pass an integer alpha, or convert with .float()"
-        )
-    return mul(other, alpha) if isinstance(other, NS["Tensor"]) else other * alpha
+        raise RuntimeError(f"{name}(): a fractional alpha can't scale integers; pass an int, or convert with .float()")
+    if not isinstance(other, NS["Tensor"]):
+        return other * alpha
+    wide = other._a.ndim and isinstance(input, NS["Tensor"]) and input._a.ndim and input._a.dtype is not other._a.dtype
+    return mul(other.to(dtypes.promote_types(input.dtype, other.dtype)) if wide else other, alpha)
 
 
 @op(elementwise=True)

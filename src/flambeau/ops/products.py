@@ -9,6 +9,7 @@ from typing import Any
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.dtypes import UPCAST
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
@@ -272,8 +273,14 @@ def outer(input: Any, vec2: Any, *, out: Any = None) -> Any:
 ger = outer
 
 
-def _blend(name: str, input: Any, product: Any, beta: Any, alpha: Any, out: Any) -> Any:
+def _blend(name: str, multiply: Any, input: Any, one: Any, two: Any, beta: Any, alpha: Any, out: Any) -> Any:
     ops = NS["OPS"]
+    operands = (input, one, two)
+    if all(isinstance(t, NS["Tensor"]) and t._a.dtype in UPCAST for t in operands) and input.dtype is one.dtype:
+        floats = (input.float(), one.float(), two.float())
+        wide = _blend(name, multiply, *floats, beta, alpha, None)  # rounded once, at the end
+        return show_as(wide.to(input.dtype) if out is None else ops.add(wide.to(input.dtype), 0, out=out), name)
+    product = multiply(one, two)
     if input._a.dtype.kind in "iu":
         alpha, beta = int(alpha), int(beta)
     if alpha != 1:
@@ -285,27 +292,31 @@ def _blend(name: str, input: Any, product: Any, beta: Any, alpha: Any, out: Any)
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (mat1 @ mat2)`."""
-    return _blend("AddmmBackward0", input, mm(mat1, mat2), beta, alpha, out)
+    return _blend("AddmmBackward0", mm, input, mat1, mat2, beta, alpha, out)
 
 
 def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (mat @ vec)`."""
-    return _blend("AddmvBackward0", input, mv(mat, vec), beta, alpha, out)
+    return _blend("AddmvBackward0", mv, input, mat, vec, beta, alpha, out)
 
 
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * outer(vec1, vec2)`."""
-    return _blend("AddrBackward0", input, outer(vec1, vec2), beta, alpha, out)
+    return _blend("AddrBackward0", outer, input, vec1, vec2, beta, alpha, out)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (batch1 @ batch2)`."""
-    return _blend("BaddbmmBackward0", input, bmm(batch1, batch2), beta, alpha, out)
+    return _blend("BaddbmmBackward0", bmm, input, batch1, batch2, beta, alpha, out)
+
+
+def _summed_bmm(batch1: Any, batch2: Any) -> Any:
+    return bmm(batch1, batch2).sum(0)
 
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * sum(batch1 @ batch2)` over the batch."""
-    return _blend("AddbmmBackward0", input, bmm(batch1, batch2).sum(0), beta, alpha, out)
+    return _blend("AddbmmBackward0", _summed_bmm, input, batch1, batch2, beta, alpha, out)
 
 
 def chain_matmul(*matrices: Any, out: Any = None) -> Any:

@@ -15,6 +15,9 @@ from flambeau.tensor.tensor import Tensor
 
 __all__ = ["LBFGS"]
 
+#: What the next step goes on from, in the order in which PyTorch keeps it.
+_KEPT = ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
+
 _ARMIJO, _CURVATURE = 1e-4, 0.9  # the constants of the Wolfe conditions
 
 
@@ -197,7 +200,9 @@ class LBFGS(Optimizer):
                 return closure()
 
         group = self.param_groups[0]
-        lr, small = number(group["lr"]), group["tolerance_change"]
+        lr, small = group["lr"], group["tolerance_change"]
+        if isinstance(lr, Tensor):
+            lr = lr.detach().reshape(())  # kept as the step of the next call, as a tensor
         state = self.state[self._params()[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
@@ -207,37 +212,40 @@ class LBFGS(Optimizer):
         g = self._gradient()
         if np.abs(g).max() <= group["tolerance_grad"]:
             return first_loss
-        iteration = 0
-        while iteration < group["max_iter"]:
-            iteration += 1
+        memory = {name: state.get(name) for name in _KEPT}
+        for iteration in range(1, group["max_iter"] + 1):
             state["n_iter"] += 1
-            d = self._direction(state, g, group["history_size"])
-            state["prev_flat_grad"], state["prev_loss"] = tensor_of(g.copy()), loss
+            d = self._direction(state, memory, g, group["history_size"])
+            memory["prev_flat_grad"], memory["prev_loss"] = tensor_of(g.copy()), loss
             before = loss
-            t = min(1.0, 1.0 / float(np.abs(g).sum())) * lr if state["n_iter"] == 1 else lr
+            t: Any = lr
+            if state["n_iter"] == 1:
+                total = float(np.abs(g).sum())
+                t = (_kept(1.0 / total, g) if total > 1 else 1.0) * lr
             slope = float(g @ d)
-            state["d"], state["t"] = tensor_of(d), t
+            memory["d"], memory["t"] = tensor_of(d), t
             if slope > -small:
                 break
             last = iteration == group["max_iter"]
             here = _Point(0.0, loss, g, slope)
             loss, g, t, used = self._advance(evaluate, here, d, t, last, group["max_eval"] - evaluations)
-            state["t"] = t
+            memory["t"] = t
             evaluations += used
             state["func_evals"] += used
             if evaluations >= group["max_eval"] or np.abs(g).max() <= group["tolerance_grad"]:
                 break
-            if np.abs(d * t).max() <= small or abs(loss - before) < small:
+            if np.abs(d * number(t)).max() <= small or abs(loss - before) < small:
                 break
+        state.update(memory)
         return first_loss
 
     def _advance(
-        self, evaluate: Callable, here: _Point, d: np.ndarray, t: float, last: bool, most: int
-    ) -> tuple[float, np.ndarray, float, int]:
+        self, evaluate: Callable, here: _Point, d: np.ndarray, t: Any, last: bool, most: int
+    ) -> tuple[float, np.ndarray, Any, int]:
         """Move along `d`; returns the new loss, gradient, step and how often the loss was computed."""
         group = self.param_groups[0]
         if group["line_search_fn"] is None:
-            self._move(t, d)
+            self._move(number(t), d)
             if last:
                 return here.f, here.g, t, 0
             return float(evaluate()), self._gradient(), t, 1
@@ -245,17 +253,17 @@ class LBFGS(Optimizer):
             raise RuntimeError(f"LBFGS: line_search_fn is None or 'strong_wolfe', got {group['line_search_fn']!r}")
         start = [p._a.copy() for p in self._params()]
         search = _WolfeSearch(lambda t: self._evaluate_at(evaluate, start, t, d), d, here, 1e-9, most)
-        found = search.run(t)
+        found = search.run(number(t))
         self._move(found.t, d)
-        return found.f, found.g, found.t, search.evaluations
+        return found.f, found.g, t if found.t == number(t) else _kept(found.t, d), search.evaluations
 
-    def _direction(self, state: dict[str, Any], g: np.ndarray, history: int) -> np.ndarray:
+    def _direction(self, state: dict[str, Any], memory: dict[str, Any], g: np.ndarray, history: int) -> np.ndarray:
         """The quasi-Newton direction at gradient `g`, from what the last step taught."""
         if state["n_iter"] == 1:
-            state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
+            memory.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
             return -g
-        ys, steps, ro = state["old_dirs"], state["old_stps"], state["ro"]
-        y, s = g - state["prev_flat_grad"]._a, state["d"]._a * state["t"]
+        ys, steps, ro = memory["old_dirs"], memory["old_stps"], memory["ro"]
+        y, s = g - memory["prev_flat_grad"]._a, memory["d"]._a * number(memory["t"])
         product = float(y @ s)
         if product > 1e-10:
             if len(ys) == history:
@@ -263,17 +271,23 @@ class LBFGS(Optimizer):
                     kept.pop(0)
             ys.append(tensor_of(y))
             steps.append(tensor_of(s))
-            ro.append(1.0 / product)
-            state["H_diag"] = product / float(y @ y)
+            ro.append(_kept(1.0 / product, g))
+            memory["H_diag"] = _kept(product / float(y @ y), g)
+        weights = state.setdefault("al", [None] * history)
         q = -g
-        weights = []
-        for y, s, r in zip(reversed(ys), reversed(steps), reversed(ro), strict=True):
-            weights.append(float(s._a @ q) * r)
-            q -= weights[-1] * y._a
-        q *= state["H_diag"]
-        for y, s, r, w in zip(ys, steps, ro, reversed(weights), strict=True):
-            q += (w - float(y._a @ q) * r) * s._a
+        for i in reversed(range(len(ys))):
+            weight = float(steps[i]._a @ q) * number(ro[i])
+            weights[i] = _kept(weight, g)
+            q -= weight * ys[i]._a
+        q *= number(memory["H_diag"])
+        for i in range(len(ys)):
+            q += (number(weights[i]) - float(ys[i]._a @ q) * number(ro[i])) * steps[i]._a
         return q
+
+
+def _kept(value: float, like: np.ndarray) -> Any:
+    """A number as it is kept in the state: a 0-dim tensor of the gradients' dtype."""
+    return tensor_of(np.array(value, like.dtype))
 
 
 def _reals(a: np.ndarray) -> np.ndarray:
