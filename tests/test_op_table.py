@@ -12,7 +12,7 @@ from tests.op_table import COVERED, ROWS
 # Finite differences run the op once per element: larger samples are compared with PyTorch only.
 MOST_ELEMENTS = 600
 # Draws depend on the generator's state; test_random compares them bit for bit.
-DRAWN = ("flambeau.ops.random_ops", "flambeau.ops.dropout")
+DRAWN = ("flambeau.ops.random_ops", "flambeau.ops.dropout", "flambeau.ops.implicit")
 DIFFERENTIABLE = [row for row in ROWS if row.orders]
 
 
