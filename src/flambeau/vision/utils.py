@@ -151,4 +151,5 @@ def draw_segmentation_masks(image: Tensor, masks: Tensor, alpha: float = 0.8, co
     for mask, colour in zip(masks, _colours(colors, len(masks))):
         value = torch.tensor(pillow("ImageColor").getrgb(colour) if isinstance(colour, str) else colour)
         painted[:, mask] = (value / 255 if image.is_floating_point() else value).to(image.dtype)[:, None]
+    painted[:, masks.sum(0) > 1] = 0
     return (image * (1 - alpha) + painted * alpha).to(image.dtype)
