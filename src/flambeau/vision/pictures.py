@@ -88,7 +88,7 @@ class ArrayImage:
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
         """Writes a PNG file; ImportError for other formats, which need Pillow."""
-        from flambeau.vision.io.png import encode
+        from flambeau.utils.png import encode
 
         name = str(fp if isinstance(fp, str) else getattr(fp, "name", fp))
         if (format or name.rpartition(".")[2]).lower() != "png" or self.mode not in ("L", "LA", "RGB", "RGBA"):
@@ -123,7 +123,7 @@ def picture(array: np.ndarray, mode: str) -> Any:
 def open_rgb(path: Any) -> Any:
     """The image in a file, as RGB."""
     if not has_pillow() and str(path).lower().endswith(".png"):
-        from flambeau.vision.io.png import decode
+        from flambeau.utils.png import decode
 
         with open(path, "rb") as file:
             return to_array_image(decode(file.read())).convert("RGB")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, cast
 
+from flambeau import distributed
 from flambeau.ops.random_ops import randperm
 from flambeau.random import Generator
 from flambeau.utils.data.sampler import Sampler
@@ -20,8 +21,7 @@ class DistributedSampler(Sampler[int]):
     shuffle depends on `seed` and on the epoch that `set_epoch` was last told.
 
     Raises:
-        RuntimeError: if `num_replicas` or `rank` is None: flambeau has no process group to ask.
-        ValueError: if `rank` is not below `num_replicas`.
+        ValueError: if `rank` is not below `num_replicas`, or one of them is None and no process group is joined.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class DistributedSampler(Sampler[int]):
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
-        if num_replicas is None or rank is None:
-            raise RuntimeError("DistributedSampler: there is no process group to ask; pass num_replicas and rank")
+        num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+        rank = distributed.get_rank() if rank is None else rank
         if not 0 <= rank < num_replicas:
             raise ValueError(f"rank should be from 0 to {num_replicas - 1}, got {rank}")
         self.dataset = dataset

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.tensor.tensor import Tensor
-from flambeau.vision.io import png
+from flambeau.utils import png
 from flambeau.vision.pictures import has_pillow, pillow
 
 __all__ = ["ImageReadMode", "decode_image", "decode_jpeg", "decode_png", "encode_jpeg", "encode_png", "read_file",
