@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flambeau.engines.native import calls, convolution, threads, windows
+from flambeau.engines.native import calls, convolution, filtering, threads, windows
 from flambeau.engines.numpy import conv_plain
 from flambeau.engines.numpy.conv_blocks import Geometry
 
@@ -18,14 +18,14 @@ def bits(request):
     wide = request.param == 512
     if wide and not calls.WIDE:
         pytest.skip("no 512-bit vectors here")
-    tables = (windows.image_of, windows.panels_of, windows.offsets_of)
+    tables = (windows.image_of, windows.panels_of, windows.offsets_of, filtering._tiling)
     before, kept = windows.WIDE, dict(windows._made)
-    windows.WIDE = wide
+    windows.WIDE = filtering.WIDE = wide
     windows._made.clear()
     for table in tables:
         table.cache_clear()
     yield request.param
-    windows.WIDE = before
+    windows.WIDE = filtering.WIDE = before
     windows._made.clear()
     windows._made.update(kept)
     for table in tables:
@@ -113,6 +113,36 @@ def test_widths_around_the_vector(bits, width, dtype):
 @pytest.mark.parametrize("channels", [(150, 1), (1, 50), (40, 97), (130, 24)])
 def test_more_channels_than_a_slice(bits, channels):
     _check((1, channels, 1, [9, 30], [3, 3], [1, 1], [1, 1], [1, 1], "f4"))
+
+
+@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(
+    "sizes", [(1, 8, 8, 3, 3), (2, 16, 24, 5, 7), (3, 8, 16, 13, 35), (5, 24, 8, 4, 4), (1, 8, 72, 17, 16)]
+)
+def test_filtering_tile_by_tile(bits, sizes, dtype, m):
+    n, ci, co, height, width = sizes
+    for pad in (0, 1, 2):
+        case = (n, (ci, co), 1, [height, width], [3, 3], [1, 1], [pad, pad], [1, 1], dtype)
+        x, w, g, bias = _arrays(case)
+        wanted = _reference(case, x, w, g, bias)
+        out, gx = (np.full(a.shape, np.nan, a.dtype) for a in (g, x))
+        filtering.filtered(x, w, False, bias, (pad, pad), out, m)
+        filtering.filtered(g, w, True, None, (2 - pad, 2 - pad), gx, m)
+        tolerance = (2e-5 if m == 4 else 2e-6) if dtype == "f4" else 1e-13
+        for actual, right in ((out, wanted[0]), (gx, wanted[1])):
+            np.testing.assert_allclose(actual, right, rtol=0, atol=tolerance * np.abs(right).max())
+
+
+def test_filtering_shares_scratch_among_threads(bits):
+    case = (6, (64, 72), 1, [24, 24], [3, 3], [1, 1], [1, 1], [1, 1], "f4")
+    before = threads.count()
+    try:
+        for count in (1, 2, 5):
+            threads.set_workers(count)
+            _check(case)
+    finally:
+        threads.set_workers(before)
 
 
 def test_strided_input_gradient_is_native(bits):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calls import ENABLED
+from .filtering import filtered, pays
 from .windows import Sizes, address, copied, correlate, image_of, spread, weight_sums
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
@@ -26,6 +27,11 @@ def three(values: Sizes, fill: int) -> Sizes:
 
 def _suits(a: np.ndarray, w: np.ndarray, *sizes: int) -> bool:
     return ENABLED and a.dtype in _REAL and a.dtype == w.dtype and 0 not in sizes and a.size > 0 and w.size > 0
+
+
+def _filters(w: np.ndarray, stride: Sizes, dilation: Sizes, groups: int) -> bool:
+    """Whether it is a convolution that Winograd's method can do."""
+    return groups == 1 and w.shape[2:] == (3, 3) and tuple(stride) == (1, 1) and tuple(dilation) == (1, 1)
 
 
 @lru_cache(maxsize=1024)
@@ -55,6 +61,9 @@ def forward(
         return False
     x, w = np.ascontiguousarray(x), np.ascontiguousarray(w)
     bias = None if bias is None else np.ascontiguousarray(bias)
+    if _filters(w, stride, dilation, groups) and pays(x.shape[0], x.shape[1], w.shape[0], out.shape[2:]):
+        filtered(x, w, False, bias, padding, out)
+        return True
     shape, kernel, size = three(x.shape[2:], 1), three(w.shape[2:], 1), x.itemsize
     image, taps = _forward_plan(shape, kernel, three(stride, 1), three(padding, 0), three(dilation, 1), size)
     m = w.shape[0] // groups
@@ -141,6 +150,9 @@ def input_gradient(
         return False
     g, w = np.ascontiguousarray(g), np.ascontiguousarray(w)
     bias = None if bias is None else np.ascontiguousarray(bias)
+    if _filters(w, stride, dilation, groups) and pays(g.shape[0], g.shape[1], w.shape[1], result.shape[2:]):
+        filtered(g, w, True, bias, (2 - padding[0], 2 - padding[1]), result)
+        return True
     shape, size, n, ci = three(result.shape[2:], 1), g.itemsize, g.shape[0], w.shape[1]
     stride = three(stride, 1)
     image, places, parts = _backward_plan(

@@ -104,7 +104,7 @@ class _Gemm:
         asm.add_imm(RSP, -self._frame())
         asm.store(_Slots.T, RSI)
         asm.store(_Slots.STOP, RDX)
-        self._mask()
+        self._enter()
         task, end = asm.name("task"), asm.name("end")
         asm.label(task)
         asm.mov(RAX, _Slots.T)
@@ -115,12 +115,20 @@ class _Gemm:
         asm.add_imm(_Slots.T, 1)
         asm.jump(task)
         asm.label(end)
+        self._leave()
         asm.lea(RSP, Mem(RBP, -8 * len(saved)))
         for reg in reversed(saved):
             asm.pop(reg)
         asm.pop(RBP)
         asm.ret()
         return asm.finish()
+
+    def _enter(self) -> None:
+        """Once per call, before its tasks."""
+        self._mask()
+
+    def _leave(self) -> None:
+        """Once per call, after its tasks."""
 
     def _frame(self) -> int:
         """Bytes of the stack: the slots and the packed panel."""
