@@ -72,9 +72,7 @@ def pays(n: int, channels: int, outputs: int, out: Sizes) -> bool:
     return channels >= 16 and outputs >= 32 and channels % 8 == 0 and outputs % 8 == 0 and n * out[0] * out[1] >= 256
 
 
-def filtered(
-    x: np.ndarray, w: np.ndarray, turned: bool, bias: Any, low: Sizes, result: np.ndarray, m: int = 2
-) -> None:
+def filtered(x: np.ndarray, w: np.ndarray, turned: bool, bias: Any, low: Sizes, result: np.ndarray, m: int = 2) -> None:
     """Fills `result` by the correlation of contiguous images `x` with kernels `w`, `low` zeros before the images; if
     `turned`, with kernels turned by half a circle, whose first axis is the input channel.
     """

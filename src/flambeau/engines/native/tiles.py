@@ -111,5 +111,3 @@ def _pair(asm: Assembler, a: int, b: int, low: int, high: int) -> None:
     asm.vex("66", "3a", 0x06, a, low, high, b"\x31")  # vperm2f128
     asm.vex("66", "3a", 0x06, low, low, high, b"\x20")
     asm.copy(high, a)
-
-

@@ -365,13 +365,12 @@ def weights_code(wide: bool, double: bool, m: int, turned: bool) -> bytes:
     lanes = asm.vector_bytes // size
     channels = lanes // rows  # input channels side by side in a vector
     edge = m + 2
-    kernel, between = 0, 9 * asm.vector_bytes
     asm.push(RBP)
     asm.mov(RBP, RSP)
     asm.push(RBX)
     asm.push(R12)
     asm.and_imm(RSP, -64)
-    asm.add_imm(RSP, -(between + 3 * edge * asm.vector_bytes))
+    asm.add_imm(RSP, -(9 + 3 * edge) * asm.vector_bytes)
     asm.mov(R12, RDX)
     word = lambda index: Mem(RDI, 8 * index)  # noqa: E731
     block, loop, end = asm.name("block"), asm.name("channel"), asm.name("end")
@@ -393,26 +392,8 @@ def weights_code(wide: bool, double: bool, m: int, turned: bool) -> bytes:
     asm.imul(R11, RAX)  # from element to element
     asm.label(loop)
     for c in range(channels):
-        asm.mov(R10, R8)
-        for r in range(rows):
-            for tap in range(9):
-                asm.mov_lane(RAX, Mem(R10, (8 - tap if turned else tap) * size), double)
-                asm.store_lane(Mem(RSP, kernel + tap * asm.vector_bytes + (c * rows + r) * size), RAX, double)
-            asm.add(R10, word(WeightsWord.STEP_ROW))
-        asm.add(R8, word(WeightsWord.STEP_CHANNEL))
-    for j in range(3):
-        apply(
-            asm, G[m], lambda i, j=j: Mem(RSP, kernel + (3 * i + j) * asm.vector_bytes),
-            lambda i, reg, j=j: asm.save(Mem(RSP, between + (3 * i + j) * asm.vector_bytes), reg),
-        )  # fmt: skip
-    asm.mov(RDX, R9)
-
-    def put(reg: int) -> None:
-        asm.save(Mem(RDX), reg)
-        asm.add(RDX, R11)
-
-    for i in range(edge):
-        apply(asm, G[m], lambda j, i=i: Mem(RSP, between + (3 * i + j) * asm.vector_bytes), lambda _, reg: put(reg))
+        _read_kernels(asm, rows, c, turned)
+    _transform_kernels(asm, G[m])
     asm.add_imm(R9, channels * rows * size)
     asm.add_imm(RBX, -channels)
     asm.jump(loop, NOT_EQUAL)
@@ -425,3 +406,37 @@ def weights_code(wide: bool, double: bool, m: int, turned: bool) -> bytes:
     asm.pop(RBP)
     asm.ret()
     return asm.finish()
+
+
+def _read_kernels(asm: Assembler, rows: int, number: int, turned: bool) -> None:
+    """The kernels at r8 of one input channel, for all output channels of a block, number by number to the stack; r8
+    goes on to the next channel.
+    """
+    size = asm.lane_bytes
+    asm.mov(R10, R8)
+    for r in range(rows):
+        for tap in range(9):
+            asm.mov_lane(RAX, Mem(R10, (8 - tap if turned else tap) * size), asm.double)
+            asm.store_lane(Mem(RSP, tap * asm.vector_bytes + (number * rows + r) * size), RAX, asm.double)
+        asm.add(R10, Mem(RDI, 8 * WeightsWord.STEP_ROW))
+    asm.add(R8, Mem(RDI, 8 * WeightsWord.STEP_CHANNEL))
+
+
+def _transform_kernels(asm: Assembler, matrix: Matrix) -> None:
+    """From the stack to r9, elements r11 apart."""
+
+    def between(number: int) -> Mem:
+        return Mem(RSP, (9 + number) * asm.vector_bytes)
+
+    def put(reg: int) -> None:
+        asm.save(Mem(RDX), reg)
+        asm.add(RDX, R11)
+
+    for j in range(3):
+        apply(
+            asm, matrix, lambda i, j=j: Mem(RSP, (3 * i + j) * asm.vector_bytes),
+            lambda i, reg, j=j: asm.save(between(3 * i + j), reg),
+        )  # fmt: skip
+    asm.mov(RDX, R9)
+    for i in range(len(matrix)):
+        apply(asm, matrix, lambda j, i=i: between(3 * i + j), lambda _, reg: put(reg))

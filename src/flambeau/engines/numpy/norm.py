@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native.moments import linear_rows, map_rows, row_moments, row_products
 from ..native.normalize import norm_rows, norm_rows_backward
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for, scratch, single_blas
@@ -254,6 +255,9 @@ def rms_norm_backward(
 def _row_moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each row."""
     rows, n = x.shape
+    done = row_moments(x)
+    if done is not None:
+        return done[0], done[1] / n
     mean, var = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
 
     def piece(i: int, j: int) -> None:
@@ -272,6 +276,9 @@ def _row_moments(x: Array) -> tuple[Array, Array]:
 def _affine_rows(a: Array, scale: Array, shift: Array) -> Array:
     """`a * scale + shift`, with a factor and a term for each sample's channel."""
     n, c, length = _sizes(a)
+    done = map_rows(a.reshape(n * c, length), scale.reshape(-1), shift.reshape(-1))
+    if done is not None:
+        return done.reshape(a.shape)
     out = np.empty(a.shape, a.dtype)
     x, res, s, t = a.reshape(n * c, length), out.reshape(n * c, length), scale.reshape(-1, 1), shift.reshape(-1, 1)
 
@@ -319,32 +326,33 @@ def group_norm_backward(
         return np.zeros_like(a), *(None if v is None else np.zeros_like(v) for v in (weight, bias))
     split, per = (n, num_groups, c // num_groups), c // num_groups
     grads, x = g.reshape(n * c, length), a.reshape(n * c, length)
-    if not (np.abs(mean) * rstd <= 4).all():  # sums of products with uncentred values would lose digits
-        x = (a.reshape(n * num_groups, -1) - mean[:, None]).reshape(n * c, length)
-        mean = np.zeros_like(mean)
+    centre = np.repeat(mean, per)
     m, r = mean.reshape(n, num_groups, 1), rstd.reshape(n, num_groups, 1)
-    plain, weighted = _row_sums(grads, x)
-    plain, weighted = plain.reshape(split), weighted.reshape(split)
+    plain, weighted = (v.reshape(split) for v in row_products(grads, x, centre) or _row_sums(grads, x, centre))
     gb = np.add.reduce(plain, 0).reshape(c) if needs[2] and bias is not None else None
-    gw = np.add.reduce((weighted - m * plain) * r, 0).reshape(c) if needs[1] and weight is not None else None
+    gw = np.add.reduce(weighted * r, 0).reshape(c) if needs[1] and weight is not None else None
     if not needs[0]:
         return None, gw, gb
     w = np.ones((), a.dtype) if weight is None else weight.reshape(1, num_groups, per)
     count = per * length
-    total = np.add.reduce(plain * w, 2, keepdims=True)
-    slope = (np.add.reduce(weighted * w, 2, keepdims=True) - m * total) * (r * r * r / count)
-    rest = m * slope - r * total / count
-    p, q, t = (np.broadcast_to(v, split).reshape(-1, 1) for v in (w * r, -slope, rest))
-    return _combine_rows(grads, x, p, q, t).reshape(a.shape), gw, gb
+    slope = np.add.reduce(weighted * w, 2, keepdims=True) * (r * r * r / count)
+    rest = np.add.reduce(plain * w, 2, keepdims=True) * r / count
+    factors = (w * r, -slope, -rest, m * slope)
+    p, q, t, u = (np.ascontiguousarray(np.broadcast_to(v, split)).reshape(-1) for v in factors)
+    done = linear_rows(grads, x, centre, p, q, t)
+    if done is None:
+        done = _combine_rows(grads, x, *(v.reshape(-1, 1) for v in (p, q, t + u)))
+    return done.reshape(a.shape), gw, gb
 
 
-def _row_sums(g: Array, x: Array) -> tuple[Array, Array]:
-    """For each row the sums of `g` and of `g * x`."""
+def _row_sums(g: Array, x: Array, centre: Array) -> tuple[Array, Array]:
+    """For each row the sums of `g` and of `g * (x - centre)`."""
     plain, weighted = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
 
     def piece(i: int, j: int) -> None:
         plain[i:j] = row_sum(g[i:j])
-        np.vecdot(g[i:j], x[i:j], out=weighted[i:j])
+        t = np.subtract(x[i:j], centre[i:j, None], out=scratch("norm", (j - i, x.shape[1]), x.dtype))
+        np.vecdot(g[i:j], t, out=weighted[i:j])
 
     _pieces(x, piece)
     return plain, weighted
@@ -389,6 +397,13 @@ def batch_norm_stats(a: Array) -> tuple[Array, Array]:
     count = n * length
     if not count:
         return np.zeros(c, a.dtype), np.zeros(c, a.dtype)
+    done = row_moments(a.reshape(n * c, length))
+    if done is not None:
+        means, squares = (v.reshape(n, c).astype(np.float64) for v in done)
+        mean = np.add.reduce(means, 0) / n
+        means -= mean
+        var = (np.add.reduce(squares, 0) + length * np.add.reduce(means * means, 0)) / count
+        return mean.astype(a.dtype), var.astype(a.dtype)
     if length == 1 and a.size <= _SMALL:
         x = a.reshape(n, c)
         mean = np.add.reduce(x, 0) / n
@@ -452,6 +467,9 @@ def _per_channel(parts: list[Array], c: int, length: int) -> Array:
 def batch_norm_apply(a: Array, scale: Array, shift: Array) -> Array:
     """`a * scale + shift`, channel by channel."""
     n, c, length = _sizes(a)
+    done = map_rows(a.reshape(n * c, length), scale, shift) if a.size else None
+    if done is not None:
+        return done.reshape(a.shape)
     out = np.empty(a.shape, a.dtype)
     if out.size == 0:
         return out
@@ -478,6 +496,11 @@ def batch_norm_apply(a: Array, scale: Array, shift: Array) -> Array:
 
 def _gradient_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
     """Per channel, the sum of `g` and of `g * (a - mean)`."""
+    n, c, length = _sizes(a)
+    done = row_products(g.reshape(n * c, length), a.reshape(n * c, length), mean)
+    if done is not None:
+        plain, weighted = (np.add.reduce(v.reshape(n, c), 0, np.float64) for v in done)
+        return plain.astype(a.dtype), weighted.astype(a.dtype)
     if (np.abs(mean) * rstd <= 4).all():
         plain, weighted = _sums(g, a)
         weighted -= plain * mean
@@ -486,9 +509,13 @@ def _gradient_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array,
     return plain.astype(a.dtype), weighted.astype(a.dtype)
 
 
-def _combine(g: Array, a: Array, p: Array, q: Array, r: Array) -> Array:
-    """`g * p + a * q + r`, channel by channel."""
+def _combine(g: Array, a: Array, mean: Array, p: Array, q: Array, r: Array) -> Array:
+    """`g * p + (a - mean) * q + r`, channel by channel."""
     n, c, length = _sizes(a)
+    done = linear_rows(g.reshape(n * c, length), a.reshape(n * c, length), mean, p, q, r)
+    if done is not None:
+        return done.reshape(a.shape)
+    r = r - mean * q
     if length >= _LONG:
         shape: tuple[int, int] = (n * c, length)
         p, q, r = (np.tile(v, n)[:, None] for v in (p, q, r))
@@ -532,7 +559,7 @@ def batch_norm_backward(
     if needs[0] and training:
         count = a.size // a.shape[1]
         q = -scale * rstd * rstd * weighted / count
-        gx = _combine(g, a, scale, q, -scale * plain / count - mean * q)
+        gx = _combine(g, a, mean, scale, q, -scale * plain / count)
     elif needs[0]:
         gx = batch_norm_apply(g, scale, np.zeros_like(scale))
     return gx, gw, gb
