@@ -141,6 +141,7 @@ from flambeau.ops.norms import *
 from flambeau.ops.pad import constant_pad_nd
 from flambeau.ops.pool import avg_pool1d, max_pool1d, max_pool2d, max_pool3d
 from flambeau.ops.products import *
+from flambeau.ops.quantiles import *
 from flambeau.ops.random_ops import *
 from flambeau.ops.reduce import *
 from flambeau.ops.rnn import *
@@ -221,6 +222,7 @@ if _TYPE_CHECKING:  # imported when a program first asks for them
         compiler,
         cuda,
         distributed,
+        func,
         hub,
         masked,
         multiprocessing,

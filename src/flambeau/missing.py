@@ -15,6 +15,9 @@ from types import ModuleType
 ROOT = __package__
 _NEIGHBOURS = ("", ".nn", ".nn.functional", ".Tensor", ".linalg", ".special", ".fft", ".optim", ".nn.utils")
 
+#: Names of a module that live in a room which is imported when a program first asks for them.
+LATE = {f"{ROOT}.vmap": f"{ROOT}.func"}
+
 _ROOMS = ("cli", "devices", "dtypes", "engines", "errors", "missing", "ops", "run")
 
 
@@ -82,6 +85,10 @@ def watch(module: ModuleType) -> None:
     def __getattr__(name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(f"module '{label}' has no attribute '{name}'")
+        late = LATE.get(f"{label}.{name}")
+        if late is not None:
+            found = module.__dict__[name] = getattr(importlib.import_module(late), name)
+            return found
         spec = getattr(module, "__spec__", None)
         if has_submodules and not getattr(spec, "_initializing", False):
             full = f"{label}.{name}"

@@ -419,12 +419,18 @@ def accumulate(tensor: Any, g: Any) -> None:
 
 
 def run_backward(
-    edges: list[Any], grads: list[Any], retain: bool, create: bool, inputs: list[Any] | None, accumulate: bool
+    edges: list[Any],
+    grads: list[Any],
+    retain: bool,
+    create: bool,
+    inputs: list[Any] | None,
+    accumulate: bool,
+    record: bool | None = None,
 ) -> list[Any]:
     """The engine behind `Tensor.backward` and `autograd.grad`.
 
-    `edges` and `inputs` are nodes or leaves. `grads` are Tensors under `create`, else arrays. Returns the gradients
-    captured for `inputs`.
+    `edges` and `inputs` are nodes or leaves. `grads` are Tensors under `create`, else arrays; under `create` the pass
+    is recorded unless `record` says otherwise. Returns the gradients captured for `inputs`.
     """
     if inputs is None and not create and not NS["HOOKED"] and NS["PLAIN"]:
         previous = thread.grad
@@ -440,8 +446,9 @@ def run_backward(
     previous = thread.grad
     outer = thread.task
     thread.task = work
-    if previous is not create:
-        _switch(create)
+    recorded = create if record is None else record
+    if previous is not recorded:
+        _switch(recorded)
     try:
         work.run(edges, grads)
     finally:

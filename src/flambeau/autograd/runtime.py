@@ -37,6 +37,8 @@ NS: dict[str, Any] = {
     "PLAIN": True,
     # some tensor or node has had a hook: backward must then look for them
     "HOOKED": False,
+    # how many transforms that wrap tensors are running (vmap, jvp and forward mode; see flambeau.func.levels)
+    "LEVELS": 0,
 }
 
 

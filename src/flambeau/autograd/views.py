@@ -150,7 +150,13 @@ def check_writable(tensor: Any, op: str, recorded: bool, overlap: bool = False) 
         raise RuntimeError(
             f"{op}: an inference tensor can be written in place inside inference_mode only; outside, clone() it first"
         )
-    if not recorded:
+    if recorded:
+        check_recordable(tensor, op)
+
+
+def check_recordable(tensor: Any, op: str) -> None:
+    """Refuses a write in place that the tape can't follow, where grad mode is on."""
+    if not thread.grad:
         return
     node = tensor._node
     base = tensor._base

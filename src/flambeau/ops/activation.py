@@ -224,6 +224,8 @@ def rrelu(
     floating("rrelu", a, "fV")
     if lower > upper:
         raise RuntimeError(f"rrelu(): the lower bound must not exceed the upper one, got lower={lower}, upper={upper}")
+    if input._level is not None:
+        return _rrelu_at_level(input, lower, upper, training, inplace)
     positive = a > 0
     if training:
         noise = np.ones(a.shape, np.float64)
@@ -234,6 +236,17 @@ def rrelu(
         noise = np.where(positive, 1.0, (lower + upper) / 2)
     held = NS["WRAP"](noise.astype(a.dtype))
     return write_into(rrelu_with_noise, input, held) if inplace else rrelu_with_noise(input, held)
+
+
+def _rrelu_at_level(input: Any, lower: float, upper: float, training: bool, inplace: bool) -> Any:
+    """`rrelu` of a batch or a dual: a slope is drawn for every element, and used where it is not positive."""
+    from flambeau.ops.random_ops import rand_like
+
+    ops = NS["OPS"]
+    one = NS["WRAP"](np.ones((), input._a.dtype))
+    slope = rand_like(input) * (upper - lower) + lower if training else one * ((lower + upper) / 2)
+    noise = ops.where(ops.gt(input, 0), one, slope)
+    return write_into(rrelu_with_noise, input, noise) if inplace else rrelu_with_noise(input, noise)
 
 
 def rrelu_(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Any:

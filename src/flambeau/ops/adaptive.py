@@ -372,7 +372,7 @@ def _max_unpool(
     for n in size:
         places *= n
     at = indices._a
-    if min(size) < 1 or (at.size and (at.min() < 0 or at.max() >= places)):
+    if min(size) < 1 or (at.size and indices._level is None and (at.min() < 0 or at.max() >= places)):
         raise RuntimeError(f"{name}(): found an index outside of the output, whose spatial size is {list(size)}")
     return size
 

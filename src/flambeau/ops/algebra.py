@@ -10,7 +10,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.errors import LinAlgError
 from flambeau.ops import arithmetic, compare, elementwise, linalg, matrices, norms, reduce, results, shape
-from flambeau.ops.dispatch import deliver
+from flambeau.ops.dispatch import by_example, deliver
 from flambeau.ops.products import matmul, mm
 
 
@@ -50,7 +50,8 @@ def logdet(input: Any) -> Any:
     sign, size = linalg.slogdet(input)
     if sign._a.dtype.kind == "c":
         return arithmetic.add(elementwise.log(sign), size)
-    return arithmetic.add(size, NS["WRAP"](np.where(sign._a < 0, np.nan, 0.0).astype(size._a.dtype)))
+    nan, zero = (NS["WRAP"](np.array(v, size._a.dtype)) for v in (np.nan, 0.0))
+    return arithmetic.add(size, arithmetic.where_op(NS["OPS"].lt(sign, 0), nan, zero))
 
 
 def solve(A: Any, B: Any, *, left: bool = True, out: Any = None) -> Any:
@@ -215,6 +216,7 @@ def pinverse(input: Any, rcond: float = 1e-15) -> Any:
     return pinv(input, rtol=rcond)
 
 
+@by_example
 def matrix_rank(
     A: Any, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None
 ) -> Any:
@@ -364,11 +366,17 @@ def lu_unpack(
     """P, L and U from what `lu_factor` packs."""
     m, n = LU_data._a.shape[-2:]
     k, dims = min(m, n), LU_data._a.ndim
-    P = NS["WRAP"](NS["K"].permutation(LU_pivots._a, m, LU_data._a.dtype))
+    P = _permutation(LU_pivots, m, LU_data._a.dtype)
     eye = NS["WRAP"](np.eye(m, k, dtype=LU_data._a.dtype))
     L = arithmetic.add(matrices.tril(shape.slice(LU_data, dims - 1, 0, k), -1), eye)
     U = matrices.triu(shape.slice(LU_data, dims - 2, 0, k))
     return deliver("lu_unpack", out, results.lu_unpack((P, L, U)))
+
+
+@by_example
+def _permutation(pivots: Any, rows: int, dtype: Any) -> Any:
+    """The permutation matrix of row exchanges."""
+    return NS["WRAP"](NS["K"].permutation(pivots._a, rows, dtype))
 
 
 def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.errors import describe
+from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import composite, op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.dropout import dropout
@@ -42,12 +43,14 @@ def attention_rule(k, g, query, key, value, mask, out, stats, causal, scale, nee
         return tuple(found if need else None for need, found in zip(needs, grads, strict=True))
 
     def formula(q, keys, values):
-        return (_by_steps(q, keys, values, mask, causal, scale, 0.0)[0],)
+        return (attention_by_steps(q, keys, values, mask, causal, scale, 0.0)[0],)
 
     return gradients(formula, (query, key, value), (g,), needs)
 
 
-def _by_steps(q: Any, key: Any, value: Any, mask: Any, causal: bool, scale: float, p: float) -> tuple[Any, Any]:
+def attention_by_steps(
+    q: Any, key: Any, value: Any, mask: Any, causal: bool, scale: float, p: float
+) -> tuple[Any, Any]:
     """Attention by ordinary operations: for dropout, gradients of masks, and derivatives of derivatives."""
     root = math.sqrt(scale) if scale >= 0 else None
     if root is None:
@@ -57,14 +60,13 @@ def _by_steps(q: Any, key: Any, value: Any, mask: Any, causal: bool, scale: floa
     if causal:
         mask = wrap(np.tri(scores.shape[-2], scores.shape[-1], dtype=bool))
     if mask is not None and mask.dtype == dtypes.bool_:
-        mask = wrap(np.where(mask._a, 0.0, -np.inf).astype(scores._a.dtype))
+        zero, never = (wrap(np.array(v, scores._a.dtype)) for v in (0.0, -np.inf))
+        mask = where_op(mask, zero, never)
     if mask is not None:
         scores = scores + mask
     weights = softmax(scores, -1)
     if mask is not None:
-        blind = np.isneginf(scores._a).all(-1, keepdims=True)
-        if blind.any():
-            weights = weights.masked_fill(wrap(blind), 0.0)
+        weights = weights.masked_fill((scores == -math.inf).all(-1, keepdim=True), 0.0)
     if p > 0.0:
         weights = dropout(weights, p, True)
     return weights.matmul(value), weights
@@ -100,7 +102,7 @@ def scaled_dot_product_attention(
         batch = broadcast_shapes(batch, key.shape[:-2], value.shape[:-2])
         query, key, value = (t.expand(*batch, *t.shape[-2:]) for t in (query, key, value))
     if dropout_p > 0.0 or (attn_mask is not None and attn_mask.requires_grad):
-        return _by_steps(query, key, value, attn_mask, is_causal, scale, dropout_p)[0]
+        return attention_by_steps(query, key, value, attn_mask, is_causal, scale, dropout_p)[0]
     result = attention_op(query, key, value, attn_mask, is_causal, scale)
     return result if query.ndim == 4 else show_as(result, "UnsafeViewBackward0" if query.ndim > 2 else "MmBackward0")
 

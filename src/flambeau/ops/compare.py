@@ -15,6 +15,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
+from flambeau.ops.dispatch import by_example
 
 __all__ = [
     "allclose",
@@ -288,6 +289,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     return result
 
 
+@by_example
 def isclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Any:
     """Whether |input - other| <= atol + rtol * |other|, elementwise."""
     for name, value in (("input", input), ("other", other)):

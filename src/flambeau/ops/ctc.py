@@ -133,6 +133,8 @@ def _lengths(name: str, value: Any, batch: int) -> np.ndarray:
     a = value._a if isinstance(value, NS["Tensor"]) else np.asarray(value)
     if a.dtype.kind not in "iu":
         raise RuntimeError(f"ctc_loss(): {name} must be integers, got {describe(value)}")
+    if type(a) is not np.ndarray:
+        raise RuntimeError(f"ctc_loss(): {name} can't differ from example to example under vmap")
     a = a.reshape(-1).astype(np.int64)
     if a.size != batch:
         raise RuntimeError(f"ctc_loss(): expected {name} with one value for each of {batch} sequences, got {a.size}")

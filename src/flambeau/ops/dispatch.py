@@ -92,6 +92,10 @@ def general(op: Op, args: tuple, out: Any = None) -> Any:
 
 
 def _generally(op: Op, args: tuple, out: Any = None) -> Any:
+    if NS["LEVELS"]:  # vmap or forward mode is at work
+        result = NS["LAYERED"](op, args, out)
+        if result is not None:
+            return result
     if not overrides.off:
         handler = find_override(op, args)
         if handler is not None:
@@ -101,7 +105,16 @@ def _generally(op: Op, args: tuple, out: Any = None) -> Any:
     make_node_classes(op, NS)
     if op.no_bool:
         _refuse_bool(op, args)
-    values, dtype = _operands(op, args)
+    tensors, _ = run_plain(op, *_operands(op, args))
+    return tensors[0] if op.visible == 1 else tuple(tensors)
+
+
+NS["GENERAL"] = general
+NS["GENERALLY"] = _generally
+
+
+def run_plain(op: Op, values: list[Any], dtype: dtypes.dtype | None) -> tuple[list[Any], Any]:
+    """Runs `op` on tensors of arrays and records it: its tensors, and all that its body returned."""
     arrays = _arrays(op, values, dtype)
     try:
         results = op.run(NS["K"], arrays)
@@ -115,11 +128,7 @@ def _generally(op: Op, args: tuple, out: Any = None) -> Any:
                 mark_inference(t)
     elif op.rules and thread.grad:
         _record(op, values, arrays, tensors, results, dtype)
-    return tensors[0] if op.visible == 1 else tuple(tensors)
-
-
-NS["GENERAL"] = general
-NS["GENERALLY"] = _generally
+    return tensors, results
 
 
 @functools.cache
@@ -436,6 +445,18 @@ def deliver(name: str, out: Any, result: Any) -> Any:
     for t, r in zip(out, result, strict=True) if isinstance(out, tuple) else ((out, result),):
         NS["WRITE_OUT"](name, t, r)
     return out
+
+
+def by_example(function: Callable) -> Callable:
+    """Lets vmap run a function that looks at values, and has no derivative, once per example."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if NS["LEVELS"]:
+            return NS["BY_EXAMPLE"](function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 def find_override(op: Op, args: tuple) -> Any:

@@ -79,6 +79,8 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         if num_classes <= 0:
             raise RuntimeError("one_hot: an empty tensor does not tell the number of classes: give num_classes")
         return wrap(np.zeros((*tensor.shape, num_classes), np.int64))
+    if tensor._level is not None and num_classes > 0:  # a batch does not show its values
+        return (tensor.unsqueeze(-1) == wrap(np.arange(num_classes))).long()
     low, high = int(tensor.min()), int(tensor.max())
     if low < 0:
         raise RuntimeError(f"one_hot: classes must not be negative, got {low}")

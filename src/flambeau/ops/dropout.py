@@ -20,7 +20,7 @@ from flambeau.engines.numpy import draws
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
-from flambeau.ops.fillers import arranged
+from flambeau.ops.fillers import arranged, drawing
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"]
 
@@ -79,17 +79,24 @@ def _dropped(name: str, input: Any, p: float, inplace: bool, alpha: bool = False
         )
     shift = None
     if p == 1:
-        noise = np.zeros((), storage)
+        noise = wrap(np.zeros((), storage))
     else:
-        mask = _noise(input, 1 - p, channels)
-        if alpha:
-            noise, shift = _alpha_noise(mask, p, storage)
-        else:
-            noise = _scaled(mask, 1 - p, storage)
+        like = input if input._level is None else wrap(np.empty(input._a.shape, storage))
+        noise, shift = _drawn(like, p, alpha, channels)
     if inplace:
-        input.mul_(wrap(noise))
-        return input if shift is None else input.add_(wrap(shift))
-    return _drop(input, wrap(noise)) if shift is None else _drop_and_shift(input, wrap(noise), wrap(shift))
+        input.mul_(noise)
+        return input if shift is None else input.add_(shift)
+    return _drop(input, noise) if shift is None else _drop_and_shift(input, noise, shift)
+
+
+@drawing
+def _drawn(input: Any, p: float, alpha: bool, channels: bool) -> tuple[Any, Any]:
+    """What to multiply with, and what to add (None for nothing)."""
+    mask = _noise(input, 1 - p, channels)
+    if not alpha:
+        return wrap(_scaled(mask, 1 - p, input._a.dtype)), None
+    noise, shift = _alpha_noise(mask, p, input._a.dtype)
+    return wrap(noise), wrap(shift)
 
 
 def _scaled(mask: np.ndarray, keep: float, storage: np.dtype) -> np.ndarray:
@@ -220,8 +227,9 @@ def native_dropout(input: Any, p: float, train: bool | None) -> tuple[Any, Any]:
         return input, wrap(np.ones(input._a.shape, np.bool_))
     if p == 1:
         return _drop(input, wrap(np.zeros((), input._a.dtype))), wrap(np.zeros(input._a.shape, np.bool_))
-    mask = _noise(input, 1 - p, False)
-    return _drop(input, wrap(_scaled(mask, 1 - p, input._a.dtype))), wrap(mask)
+    like = input if input._level is None else wrap(np.empty(input._a.shape, input._a.dtype))
+    noise, _ = _drawn(like, p, False, False)
+    return _drop(input, noise), noise != 0
 
 
 #: What `flambeau` itself offers under these names.

@@ -71,7 +71,7 @@ def _check_indices(name: str, indices: Any, rows: int) -> None:
     a = indices._a
     if a.dtype.kind != "i" or a.dtype.itemsize < 4:
         raise RuntimeError(f"{name}(): expected indices of type int64 or int32, got {describe(indices)}")
-    if a.size and (a.min() < 0 or a.max() >= rows):
+    if a.size and indices._level is None and (a.min() < 0 or a.max() >= rows):
         raise IndexError(f"{name}(): index out of range: found {a.min()} to {a.max()}, the table has {rows} rows")
 
 

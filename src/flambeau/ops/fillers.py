@@ -6,6 +6,7 @@ go: a tensor whose memory is not in the order of its dimensions is filled in the
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +36,18 @@ _INT64_MIN = -(2**63)
 
 
 # --- where the numbers go -----------------------------------------------------------------------------------------
+
+
+def drawing(function: Callable) -> Callable:
+    """Lets vmap have its say in what a function draws."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if NS["LEVELS"]:
+            return NS["DRAW"](function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 def generator_of(generator: Any) -> random.Generator:
@@ -154,6 +167,7 @@ def check_normal(std: float) -> None:
         raise RuntimeError(f"normal_(): std must not be negative, got {std}")
 
 
+@drawing
 def normal_(self: Any, mean: float = 0, std: float = 1, *, generator: Any = None) -> Any:
     """Fill with normal numbers (complex: of total variance std squared). Returns self.
 
@@ -172,6 +186,7 @@ def normal_(self: Any, mean: float = 0, std: float = 1, *, generator: Any = None
     return _fill(self, "NormalBackward0", draw)
 
 
+@drawing
 def uniform_(self: Any, *bounds: float, generator: Any = None, **named: float) -> Any:
     """`uniform_(from=0, to=1)`: fill with numbers uniform in [from, to). Returns self.
 
@@ -212,6 +227,7 @@ def _bounds(name: str, given: tuple, named: dict, low: Any, high: Any) -> tuple[
     return named.get("from", low), named.get("to", high)
 
 
+@drawing
 def random_(self: Any, *bounds: int, generator: Any = None, **named: int) -> Any:
     """`random_()`, `random_(to)`, `random_(from, to)`: fill with integers uniform in [from, to). Returns self.
 
@@ -312,6 +328,7 @@ def _representable_high(high: int, storage: np.dtype) -> int:
     return high
 
 
+@drawing
 def exponential_(self: Any, lambd: float = 1, *, generator: Any = None) -> Any:
     """Fill with exponential numbers of rate `lambd`. Returns self. Raises RuntimeError unless lambd > 0."""
     _writable(self, "exponential_")
@@ -322,6 +339,7 @@ def exponential_(self: Any, lambd: float = 1, *, generator: Any = None) -> Any:
     return _fill(self, "ExponentialBackward0", lambda a: draws.exponential(source, a.size, a.dtype, float(lambd)))
 
 
+@drawing
 def cauchy_(self: Any, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Any:
     """Fill with Cauchy numbers. Returns self. Raises RuntimeError unless sigma > 0."""
     _writable(self, "cauchy_")
@@ -332,6 +350,7 @@ def cauchy_(self: Any, median: float = 0, sigma: float = 1, *, generator: Any = 
     return _fill(self, "CauchyBackward0", lambda a: draws.cauchy(source, a.size, a.dtype, float(median), float(sigma)))
 
 
+@drawing
 def log_normal_(self: Any, mean: float = 1, std: float = 2, *, generator: Any = None) -> Any:
     """Fill with numbers whose logarithms are normal. Returns self. Raises RuntimeError unless std > 0."""
     _writable(self, "log_normal_")
@@ -344,6 +363,7 @@ def log_normal_(self: Any, mean: float = 1, std: float = 2, *, generator: Any = 
     )
 
 
+@drawing
 def geometric_(self: Any, p: float, *, generator: Any = None) -> Any:
     """Fill with numbers of trials until the first success of probability `p`.
 
@@ -357,6 +377,7 @@ def geometric_(self: Any, p: float, *, generator: Any = None) -> Any:
     return _fill(self, "GeometricBackward0", lambda a: draws.geometric(source, a.size, a.dtype, float(p)))
 
 
+@drawing
 def bernoulli_(self: Any, p: Any = 0.5, *, generator: Any = None) -> Any:
     """Fill with ones of probability `p`, else zeros; `p` is a number, or a tensor that broadcasts to this one. Returns
     self.

@@ -326,6 +326,10 @@ def getitem(self: Any, index: Any) -> Any:
             return _VIEWS[last_effect(index, self._a.shape).__class__](self, index)
         except IndexError:
             pass  # told below
+    if NS["LEVELS"]:
+        found = NS["LAYERED_GETITEM"](self, index)
+        if found is not NotImplemented:
+            return found
     parsed, basic = parse_index(index, self._a)
     if not basic:
         first, rest = split_index(parsed, self._a.ndim)

@@ -383,7 +383,7 @@ def _variance(input: Any, var: Any) -> Any:
                 f"{list(want[:-1])}, got {list(have)}"
             )
         var = var.unsqueeze(-1)
-    if (var._a < 0).any():
+    if var._level is None and (var._a < 0).any():
         raise ValueError(f"gaussian_nll_loss(): var must not be negative, its least element is {var._a.min()}")
     return var
 
@@ -400,7 +400,11 @@ def gaussian_nll_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
     var = var.clone()
-    np.maximum(var._a, eps, out=var._a)  # no part of the graph: the gradient passes the limit as if it were not there
+    # the limit is no part of the graph: the gradient passes it as if it were not there
+    if var._level is None:
+        np.maximum(var._a, eps, out=var._a)
+    else:
+        var = var + (var.clamp(min=eps) - var).detach()
     terms = 0.5 * (var.log() + (input - target) ** 2 / var)
     if full:
         terms = terms + 0.5 * math.log(2 * math.pi)

@@ -212,9 +212,10 @@ def _smoothed(scores: Any, target: Any, weight: Any, ignore_index: int, reductio
     everywhere = everywhere.masked_fill(ignored.reshape(everywhere.shape), 0.0)
     if reduction == "mean":
         if weight is None:
-            count: Any = int(np.count_nonzero(~ignored._a))
+            count: Any = (target != ignore_index).sum()
+            count = count if ignored._level is not None else int(count._a)
         else:
-            safe = NS["WRAP"](np.where(ignored._a, 0, target._a))
+            safe = target.masked_fill(ignored, 0)
             count = (weight[safe].masked_fill(ignored, 0.0)).sum()
         everywhere = (
             everywhere.sum() / count if isinstance(count, NS["Tensor"]) or count else everywhere.sum() * float("nan")
@@ -288,7 +289,7 @@ def multi_margin_loss(
         )
     if weight is not None and weight.numel() != c:
         raise RuntimeError(f"multi_margin_loss(): expected {c} weights, one per class, got {describe(weight)}")
-    if target._a.size and (target._a.min() < 0 or target._a.max() >= c):
+    if target._a.size and target._level is None and (target._a.min() < 0 or target._a.max() >= c):
         raise RuntimeError(f"multi_margin_loss(): a target is out of range: there are {c} classes, 0 to {c - 1}")
     out = multi_margin_loss_op(input, target, p, margin, weight, reduction)
     return out.reshape(()) if flat and reduction == "none" else out
@@ -342,7 +343,7 @@ def multilabel_margin_loss(
     if flat:
         input, target = input.reshape((1, -1)), target.reshape((1, -1))
     c = input.shape[1]
-    if target._a.size and (target._a.min() < -1 or target._a.max() >= c):
+    if target._a.size and target._level is None and (target._a.min() < -1 or target._a.max() >= c):
         raise RuntimeError(
             f"multilabel_margin_loss(): a target is out of range: -1 (none), or a class from 0 to {c - 1}"
         )

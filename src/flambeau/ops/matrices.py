@@ -19,7 +19,7 @@ from flambeau.ops.arithmetic import div, mul, sub
 from flambeau.ops.compare import clamp
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import deliver
+from flambeau.ops.dispatch import by_example, deliver
 from flambeau.ops.elementwise import conj_physical, sqrt
 from flambeau.ops.products import matmul
 
@@ -413,6 +413,7 @@ def ravel(input: Any) -> Any:
     return shape.reshape(input, (-1,))
 
 
+@by_example
 def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     """The coordinates, a tensor per dimension, of places counted in a flattened tensor of `shape`."""
     sizes = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)

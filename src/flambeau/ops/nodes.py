@@ -22,6 +22,8 @@ class OpNode(Node):
     kept: tuple[str, ...] = ()
     compute_dtype: np.dtype | None = None
     packed: dict[str, Any] | None = None
+    #: Never on the tape: it only lends its rules, whose outputs have their own history.
+    apart = False
 
     def run_recorded(self, g: Any) -> tuple[Any, ...]:
         if self.freed:
@@ -126,7 +128,9 @@ class OpNode(Node):
             raise graph.modified(self, "its result", array)
         if not recorded:
             return array if self.compute_dtype is None or array.dtype.kind not in "fV" else self._widen(array, "tensor")
-        tensor = NS["WRAP"](array)
+        if self.apart:
+            return array
+        tensor = NS["ALIAS"](array) if isinstance(array, NS["Tensor"]) else NS["WRAP"](array)
         if index < self.op.visible and index not in self.op.nondiff:
             if self.op.visible == 1:
                 tensor._node = self

@@ -24,6 +24,7 @@ from flambeau.ops.fillers import (
     arranged,
     check_normal,
     check_probabilities,
+    drawing,
     generator_of,
     integer_draw,
     memory_order,
@@ -127,6 +128,7 @@ def _count(shape: tuple[int, ...]) -> int:
 # --- factories ----------------------------------------------------------------------------------------------------
 
 
+@drawing
 def rand(
     *sizes: Any,
     size: Any = None,
@@ -150,6 +152,7 @@ def rand(
     return _give("rand", _uniform_array(shape, storage, generator_of(generator)), out, device, requires_grad)
 
 
+@drawing
 def randn(
     *sizes: Any,
     size: Any = None,
@@ -167,6 +170,7 @@ def randn(
     return _give("randn", _normal_array(shape, storage, generator_of(generator)), out, device, requires_grad)
 
 
+@drawing
 def randint(
     *bounds: Any,
     low: Any = None,
@@ -211,6 +215,7 @@ def _randint_arguments(name: str, given: tuple, low: Any, high: Any, size: Any) 
     return 0 if low is None else low.__index__(), high.__index__(), size
 
 
+@drawing
 def randperm(
     n: int,
     *,
@@ -253,6 +258,7 @@ def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.nda
     return array, _dtype(dtype, input.dtype)
 
 
+@drawing
 def rand_like(
     input: Any,
     *,
@@ -274,6 +280,7 @@ def rand_like(
     return _give("rand_like", array, None, device, requires_grad)
 
 
+@drawing
 def randn_like(
     input: Any,
     *,
@@ -300,6 +307,7 @@ def _order(like: np.ndarray) -> tuple[int, ...]:
     return tuple(range(like.ndim)) if like.flags.c_contiguous else memory_order(like)
 
 
+@drawing
 def randint_like(
     input: Any,
     *bounds: Any,
@@ -336,6 +344,7 @@ def _(k, g):
     return k.zeros_like(g)
 
 
+@drawing
 def bernoulli(input: Any, p: Any = None, *, generator: Any = None, out: Any = None) -> Any:
     """For each probability in `input`, 1 with that probability, else 0, in the same dtype.
 
@@ -364,6 +373,7 @@ def _(k, g):
     return k.zeros_like(g)
 
 
+@drawing
 def poisson(input: Any, generator: Any = None) -> Any:
     """A Poisson number for each rate in `input`, in the same dtype. RuntimeError for a negative rate."""
     need_tensor("poisson", input)
@@ -386,6 +396,7 @@ def _(k, g, count_shape, prob_shape):
     return k.sum_to_shape(zero, count_shape), k.sum_to_shape(zero, prob_shape)
 
 
+@drawing
 def binomial(count: Any, prob: Any, generator: Any = None) -> Any:
     """How many of `count` trials succeed with probability `prob`, element by element.
 
@@ -399,6 +410,7 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Any:
     return _binomial(count, prob, generator_of(generator))
 
 
+@drawing
 def multinomial(
     input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Any = None
 ) -> Any:
@@ -453,6 +465,7 @@ def _(k, g, mean_shape, std_shape, needs):
     )
 
 
+@drawing
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,

@@ -23,6 +23,8 @@ def gradients(
     with enable_grad():
         # each input under a new name: one tensor may stand in several places
         fresh = [None if t is None else NS["OPS"].reshape(t, t.shape) for t in inputs]
+        if NS["LEVELS"]:
+            fresh = NS["AS_POINTS"](fresh, needs)
         outputs = formula(*fresh)
         used = [(o, g) for o, g in zip(outputs, grads, strict=True) if g is not None and o.requires_grad]
         wanted = [t for t, need in zip(fresh, needs, strict=True) if need and t is not None]

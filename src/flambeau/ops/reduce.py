@@ -229,10 +229,7 @@ def _(k, g, input, out, input_shape, dim, keepdim):
 
 def share_evenly(k: Any, g: Any, input: Any, out: Any) -> Any:
     """The gradient of an element picked from all: shared by its equals, among them all NaNs."""
-    hit = k.eq(input, out)
-    if k.any(k.isnan(out)):
-        hit = k.isnan(input)
-    hit = k.to_dtype(hit, g)
+    hit = k.to_dtype(k.logical_or(k.eq(input, out), k.logical_and(k.isnan(input), k.isnan(out))), g)
     return k.mul(hit, k.div(g, k.sum(hit)))
 
 

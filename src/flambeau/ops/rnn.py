@@ -66,16 +66,24 @@ def lstm_rule(k, g0, g1, g2, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, y, tap
         *gs, gb, gwr = k.lstm_layer_backward(g0, g1, g2, input, h0, w_ih, w_hh, b_ih, w_hr, y, tape, lengths)
         return _needed(needs, (*gs, gb, gb, gwr))
 
-    def formula(x, h, c, wi, wh, bi, bh, wr):
-        def step(product, h, c):
-            i, f, g, o = product.chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-            return (h if wr is None else h.matmul(wr.t())), c
-
-        return _unrolled(step, x, (h, c), wi, wh, bi, bh, lengths)
+    def formula(*operands):
+        return lstm_steps(*operands, lengths)
 
     return gradients(formula, (input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr), (g0, g1, g2), needs)
+
+
+def lstm_steps(
+    x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, lengths: Any
+) -> tuple[Any, ...]:
+    """`lstm_layer` step by step."""
+
+    def step(product, h, c):
+        i, f, g, o = product.chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        return (h if w_hr is None else h.matmul(w_hr.t())), c
+
+    return _unrolled(step, x, (h, c), w_ih, w_hh, b_ih, b_hh, lengths)
 
 
 @op(name="gru_layer", outputs=3, hidden=1, grad_name="StackBackward0")
@@ -98,16 +106,22 @@ def gru_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, tape, lengths, nee
     if isinstance(input, np.ndarray):
         return _needed(needs, k.gru_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, tape, lengths))
 
-    def formula(x, h, wi, wh, bi, bh):
-        def step(products, h):
-            (r, z, n), (rh, zh, nh) = (p.chunk(3, 1) for p in products)
-            r, z = (r + rh).sigmoid(), (z + zh).sigmoid()
-            n = (n + r * nh).tanh()
-            return (n + z * (h - n),)
-
-        return _unrolled(step, x, (h,), wi, wh, bi, bh, lengths, joined=False)
+    def formula(*operands):
+        return gru_steps(*operands, lengths)
 
     return gradients(formula, (input, h0, w_ih, w_hh, b_ih, b_hh), (g0, g1), needs)
+
+
+def gru_steps(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, lengths: Any) -> tuple[Any, ...]:
+    """`gru_layer` step by step."""
+
+    def step(products, h):
+        (r, z, n), (rh, zh, nh) = (p.chunk(3, 1) for p in products)
+        r, z = (r + rh).sigmoid(), (z + zh).sigmoid()
+        n = (n + r * nh).tanh()
+        return (n + z * (h - n),)
+
+    return _unrolled(step, x, (h,), w_ih, w_hh, b_ih, b_hh, lengths, joined=False)
 
 
 @op(name="rnn_layer", outputs=2, grad_name="StackBackward0")
@@ -139,13 +153,19 @@ def rnn_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, relu, lengths, nee
         *gs, gb = k.rnn_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, relu, lengths)
         return _needed(needs, (*gs, gb, gb))
 
-    def formula(x, h, wi, wh, bi, bh):
-        def step(product, h):
-            return (product.clamp(min=0) if relu else product.tanh(),)
-
-        return _unrolled(step, x, (h,), wi, wh, bi, bh, lengths)
+    def formula(*operands):
+        return rnn_steps(*operands, relu, lengths)
 
     return gradients(formula, (input, h0, w_ih, w_hh, b_ih, b_hh), (g0, g1), needs)
+
+
+def rnn_steps(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, relu: bool, lengths: Any) -> tuple[Any, ...]:
+    """`rnn_layer` step by step."""
+
+    def step(product, h):
+        return (product.clamp(min=0) if relu else product.tanh(),)
+
+    return _unrolled(step, x, (h,), w_ih, w_hh, b_ih, b_hh, lengths)
 
 
 def _needed(needs: tuple[bool, ...], grads: tuple) -> tuple:

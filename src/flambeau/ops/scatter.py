@@ -15,7 +15,7 @@ from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import deliver
+from flambeau.ops.dispatch import by_example, deliver
 from flambeau.ops.index import check_gather, gather, parse_index
 
 __all__ = [
@@ -221,6 +221,11 @@ def scatter_reduce(
 
 def _mean(total: Any, dim: int, index: Any, include_self: bool) -> Any:
     wrap, ops = NS["WRAP"], NS["OPS"]
+    if index._level is not None:
+        one = wrap(np.ones(index._a.shape, total._a.dtype))
+        fresh = wrap(np.full(total._a.shape, int(include_self), total._a.dtype))
+        counts = ops.clamp_number(scatter_add(fresh, dim, index, one), 1)
+        return ops.div(total, counts) if total._a.dtype.kind in "fcV" else ops.floor_divide(total, counts)
     ones = np.ones(index._a.shape, total._a.dtype)
     start = np.ones(total._a.shape, total._a.dtype) if include_self else np.zeros(total._a.shape, total._a.dtype)
     count = np.maximum(NS["K"].scatter_add(start, dim, index._a, ones), 1)
@@ -239,7 +244,7 @@ def _rows(name: str, a: Any, dim: Any, index: Any) -> int:
             f"{name}(): index must be int64 or int32, got {index.dtype}"
         )
     n = a.shape[d] if a.ndim else 1
-    if index.size and not (0 <= int(index.min()) and int(index.max()) < n):
+    if index.size and type(index) is np.ndarray and not (0 <= int(index.min()) and int(index.max()) < n):
         raise IndexError(
             f"{name}(): index out of range: dimension {d} has size {n}, the index reaches from "
             f"{index.min()} to {index.max()}"
@@ -361,9 +366,9 @@ def index_reduce(
         raise RuntimeError(f"index_reduce(): reduce must be 'prod', 'mean', 'amax' or 'amin', got {reduce!r}")
     d = _rows("index_reduce", input._a, dim, index._a)
     _fitting("index_reduce", input._a, d, index._a, source._a)
-    rows = index._a.reshape((-1, *[1] * max(source._a.ndim - d - 1, 0)))
-    places = np.broadcast_to(rows if source._a.ndim else rows.reshape(()), source._a.shape).astype(np.int64)
-    return scatter_reduce(input, d, NS["WRAP"](places), source, reduce, include_self=include_self, out=out)
+    rows = index.reshape((-1, *[1] * max(source._a.ndim - d - 1, 0)))
+    places = joining.broadcast_to(rows if source._a.ndim else rows.reshape(()), source._a.shape).long()
+    return scatter_reduce(input, d, places, source, reduce, include_self=include_self, out=out)
 
 
 def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
@@ -371,6 +376,7 @@ def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_off
     return _copied_into(shape.as_strided)(shape.contiguous(input), src, size, stride, storage_offset)
 
 
+@by_example
 def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = None) -> Any:
     """The indices of the first `size` elements that are not zero, a row each, filled up with `fill_value`."""
     found = NS["K"].nonzero(input._a)[:size]
@@ -389,6 +395,10 @@ def _index(indices: Any, array: Any) -> Any:
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
     """`input` with `values` written (or with `accumulate` added) at `indices`, a tuple of tensors."""
     _numbers("index_put", input._a, values._a)
+    if NS["LEVELS"]:
+        found = NS["LAYERED_INDEX_PUT"](input, indices, values, accumulate)
+        if found is not NotImplemented:
+            return found
     return NS["OPS"].index_put_op(input, values, _index(indices, input._a), accumulate)
 
 
@@ -443,13 +453,25 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
         raise RuntimeError(f"masked_scatter(): the mask must be of bools, got {mask.dtype}; convert it with .bool()")
     _numbers("masked_scatter", input._a, source._a)
     full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
+    if mask._level is not None:
+        return _masked_scatter_of_batch(joining.broadcast_to(input, full), joining.broadcast_to(mask, full), source)
     return masked_scatter_op(joining.broadcast_to(input, full), source, np.broadcast_to(mask._a, full))
+
+
+def _masked_scatter_of_batch(input: Any, mask: Any, source: Any) -> Any:
+    """`masked_scatter` with a mask that is not to be looked at: each place takes its number among those set."""
+    ops = NS["OPS"]
+    number = ops.sub(ops.cumsum(shape.reshape(mask, (-1,)).long(), 0), 1)
+    values = gather(shape.reshape(source, (-1,)), 0, ops.clamp_number(number, 0, max(source._a.size - 1, 0)))
+    return ops.where(mask, shape.reshape(values, input._a.shape), input)
 
 
 def _flat_places(name: str, input: Any, index: Any) -> Any:
     if index._a.dtype != np.int64:
         raise RuntimeError(f"{name}(): index must be int64, got {index.dtype}; convert it with .long()")
     n = input._a.size
+    if index._level is not None:
+        return index
     if index._a.size and not (-n <= int(index._a.min()) and int(index._a.max()) < n):
         raise IndexError(
             f"{name}(): out of range: the index reaches from {index._a.min()} to {index._a.max()}, "
@@ -461,6 +483,8 @@ def _flat_places(name: str, input: Any, index: Any) -> Any:
 def take(input: Any, index: Any, *, out: Any = None) -> Any:
     """The elements of the flattened `input` at `index`, in the shape of `index`."""
     places = _flat_places("take", input, index)
+    if index._level is not None:
+        return deliver("take", out, shape.reshape(input, (-1,))[index])
     picked = NS["OPS"].index(shape.reshape(input, (-1,)), (places,))
     return show_as(picked, "TakeBackward0") if out is None else deliver("take", out, picked)
 
@@ -469,11 +493,14 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Any:
     """`input` with `source` written (or added) at places counted in the flattened tensor."""
     _numbers("put", input._a, source._a)
     places = _flat_places("put", input, index)
-    if source._a.size != places.size:
+    if source._a.size != index._a.size:
         raise RuntimeError(
-            f"put_(): source and index need equally many elements, got {source._a.size} and {places.size}"
+            f"put_(): source and index need equally many elements, got {source._a.size} and {index._a.size}"
         )
     flat = shape.reshape(input, (-1,))
+    if index._level is not None:
+        found = index_put(flat, (shape.reshape(index, (-1,)),), shape.reshape(source, (-1,)), accumulate)
+        return shape.reshape(found, input._a.shape)
     written = NS["OPS"].index_put_op(flat, shape.reshape(source, places.shape), (places,), accumulate)
     return show_as(shape.reshape(written, input._a.shape), "PutBackward0")
 
@@ -491,7 +518,7 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None
             f"{indices._a.ndim}"
         )
     d = wrap_dim(dim, input._a.ndim)
-    if indices._a.size and int(indices._a.min()) < 0:
+    if indices._a.size and indices._level is None and int(indices._a.min()) < 0:
         indices = NS["WRAP"](np.where(indices._a < 0, indices._a + input._a.shape[d], indices._a))
     full = joining.broadcast_shapes(
         (*input._a.shape[:d], 1, *input._a.shape[d + 1 :]), (*indices._a.shape[:d], 1, *indices._a.shape[d + 1 :])

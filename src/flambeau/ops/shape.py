@@ -428,6 +428,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     """A view of `input`'s memory with any size and strides (in elements)."""
     if any(s < 0 for s in stride) or len(size) != len(stride):
         raise RuntimeError(f"as_strided(): a stride of at least 0 per dimension is needed, got {list(stride)}")
+    if input._level is not None:
+        return NS["LAYERED_STRIDED"](input, tuple(size), tuple(stride), storage_offset)
     array = input._a
     root = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
     offset = (array.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // array.itemsize

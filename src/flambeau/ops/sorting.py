@@ -15,13 +15,11 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe, need_tensor
-from flambeau.ops import reduce, results, shape
-from flambeau.ops.arithmetic import lerp, maximum, minimum, mul, sub
-from flambeau.ops.compare import where
+from flambeau.ops import reduce, results
+from flambeau.ops.arithmetic import maximum, minimum
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import deliver
-from flambeau.ops.index import gather
+from flambeau.ops.dispatch import by_example, deliver
 
 __all__ = [
     "aminmax",
@@ -43,9 +41,7 @@ __all__ = [
     "mode",
     "msort",
     "nanmedian",
-    "nanquantile",
     "nonzero",
-    "quantile",
     "searchsorted",
     "sort",
     "topk",
@@ -367,84 +363,6 @@ def cummin(input: Any, dim: int, *, out: Any = None) -> Any:
     return results.cummin(cummin_op(input, dim, out=out))
 
 
-def quantile(
-    input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
-) -> Any:
-    """The `q`-quantiles (a number or a vector in [0, 1]) along `dim` or of all; NaN where there is a NaN.
-
-    Between two elements it interpolates: 'linear', 'lower', 'higher', 'nearest' or 'midpoint'. A vector `q` adds a
-    first dimension.
-    """
-    return _quantile("quantile", input, q, dim, keepdim, interpolation, False, out)
-
-
-def nanquantile(
-    input: Any, q: Any, dim: Any = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
-) -> Any:
-    """`quantile` of the elements that are not NaN."""
-    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True, out)
-
-
-def _quantile(
-    name: str, input: Any, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool, out: Any
-) -> Any:
-    if input._a.dtype not in (np.float32, np.float64):
-        raise RuntimeError(f"{name}(): input must be float32 or float64, got {input.dtype}")
-    if interpolation not in ("linear", "lower", "higher", "nearest", "midpoint"):
-        raise RuntimeError(
-            f"{name}(): interpolation must be 'linear', 'lower', 'higher', 'midpoint' or 'nearest', got "
-            f"{interpolation!r}"
-        )
-    if not isinstance(q, NS["Tensor"]):
-        q = NS["WRAP"](np.asarray(q, input._a.dtype))
-    qs = q._a
-    if qs.ndim > 1:
-        raise RuntimeError(f"{name}(): q must be a number or a vector, got {qs.ndim} dimensions")
-    if qs.dtype != input._a.dtype:
-        raise RuntimeError(f"{name}(): q must have input's dtype {input._a.dtype}, got {qs.dtype}")
-    if ((qs < 0) | (qs > 1)).any():
-        raise RuntimeError(f"{name}(): every q must lie between 0 and 1")
-    if input._a.size == 0:
-        raise RuntimeError(f"{name}(): the tensor has no elements")
-    ndim = input._a.ndim
-    d = None if dim is None or ndim == 0 else wrap_dim(dim, ndim)
-    flat = shape.reshape(input, (-1,)) if d is None else shape.movedim(input, d, -1)
-    ordered = sort(flat, -1)[0]
-    n = ordered._a.shape[-1]
-    nans = np.isnan(ordered._a).sum(-1, keepdims=True)
-    wrap = NS["WRAP"]
-    last = np.maximum((n - nans if skip_nan else np.full_like(nans, n)) - 1, 0).astype(qs.dtype)
-    ranks = mul(shape.reshape(q, (-1,)), wrap(last))
-    if not skip_nan and nans.any():
-        ranks = where(wrap(nans > 0), wrap(np.array(n - 1, qs.dtype)), ranks)
-    values = _interpolate(ordered, ranks, interpolation)
-    kept = shape.movedim(values, -1, 0)
-    if keepdim:
-        kept = shape.unsqueeze(kept, d + 1) if d is not None else shape.reshape(kept, (qs.size, *[1] * ndim))
-    result = kept if qs.ndim else shape.select(kept, 0, 0)
-    if not keepdim:
-        show_as(result, "SqueezeBackward4")
-    return deliver(name, out, result)
-
-
-def _interpolate(ordered: Any, ranks: Any, interpolation: str) -> Any:
-    wrap, at = NS["WRAP"], ranks._a
-    if interpolation == "lower":
-        at = np.floor(at)
-    elif interpolation == "higher":
-        at = np.ceil(at)
-    elif interpolation == "nearest":
-        at = np.rint(at)
-    below = at.astype(np.int64)
-    values = gather(ordered, -1, wrap(below))
-    if interpolation in ("linear", "midpoint"):
-        middle = interpolation == "midpoint"
-        weight = wrap(np.full_like(at, 0.5)) if middle else sub(ranks, wrap(below.astype(at.dtype)))
-        above = gather(ordered, -1, wrap(np.ceil(at).astype(np.int64)))
-        values = lerp(values, above, weight)
-    return values
-
-
 def _answers(parts: tuple, inverse: bool, counts: bool) -> Any:
     wanted = [NS["WRAP"](parts[0])]
     if inverse:
@@ -515,6 +433,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
     return NS["WRAP"](np.bincount(a.astype(np.int64), w, minlength).astype(kind))
 
 
+@by_example
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: Any = None) -> Any:
     """How many elements fall into each of `bins` equal parts of [min, max]; both 0: of the data's own range."""
     a = input._a
@@ -535,6 +454,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
     return deliver("histc", out, result)
 
 
+@by_example
 def searchsorted(
     sorted_sequence: Any,
     input: Any,
@@ -577,6 +497,7 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
 
 
+@by_example
 def isin(
     elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False, out: Any = None
 ) -> Any:

@@ -24,6 +24,8 @@ def setitem(self: Any, index: Any, value: Any) -> None:
         else:
             bump(self)
             return
+    if NS["LEVELS"] and NS["LAYERED_SETITEM"](self, index, value):
+        return
     parsed, basic = parse_index(index, self._a)
     number = not isinstance(value, NS["Tensor"])
     if number:

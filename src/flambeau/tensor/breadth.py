@@ -16,6 +16,7 @@ from flambeau.ops import (
     linalg,
     matrices,
     norms,
+    quantiles,
     shape,
     sorting,
     special,
@@ -43,7 +44,7 @@ class Ordering:
     argmax, argmin = sorting.argmax, sorting.argmin
     sort, argsort, msort, topk, kthvalue = sorting.sort, sorting.argsort, sorting.msort, sorting.topk, sorting.kthvalue
     median, nanmedian, mode = sorting.median, sorting.nanmedian, sorting.mode
-    quantile, nanquantile = sorting.quantile, sorting.nanquantile
+    quantile, nanquantile = quantiles.quantile, quantiles.nanquantile
     cummax, cummin = sorting.cummax, sorting.cummin
     unique, unique_consecutive = sorting.unique, sorting.unique_consecutive
     argwhere = sorting.argwhere
@@ -112,6 +113,8 @@ def _in_new_shape(function: Any) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_writable(self, name, thread.grad)
         result = function(shadow(self), *args, **kwargs)
+        if self._level is not None:
+            self.become(result)
         self._a = result._a
         if self._node is not None:
             self._node = result._node

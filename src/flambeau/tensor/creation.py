@@ -309,7 +309,8 @@ def empty_strided(
 def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -> Any:
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
-    return _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
+    made_ = _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
+    return made_ if input._level is None else NS["IN_BATCH"](input, made_)
 
 
 @overridable

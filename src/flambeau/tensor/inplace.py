@@ -20,8 +20,11 @@ F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 def shadow(tensor: Any) -> Any:
     """The tensor's value and history under another object: what an in-place op reads, so that the tape has no cycle."""
-    other = object.__new__(NS["Tensor"])
-    other._a = tensor._a
+    if tensor._level is not None:
+        other = tensor.alias()
+    else:
+        other = object.__new__(NS["Tensor"])
+        other._a = tensor._a
     other._node = tensor._node
     return other
 
@@ -40,6 +43,10 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
             ufunc(self._a, other if other.__class__ is float else other._a, self._a)
             bump(self)
             return self
+        if NS["LEVELS"]:
+            done = NS["LAYERED_WRITE"](function, name + "_", self, args, kwargs, overlap)
+            if done is not NotImplemented:
+                return done
         recorded = thread.grad
         check_writable(self, name + "_", recorded, overlap)
         if self._shared is not None:
@@ -49,7 +56,7 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
         source = shadow(self) if recorded and self._node is not None else self
         result = function(source, *args, **kwargs)
         if result._node is not None:
-            _keep_old_value(result._node, source)
+            in_place_source(result._node, source)
         store(self, result, name + "_")
         source._stamp = tick() if source is not self else source._stamp
         return self
@@ -60,17 +67,19 @@ def in_place(function: Callable, ufunc: Any = None) -> Any:
     return method
 
 
-def _keep_old_value(node: Any, source: Any) -> None:
+def in_place_source(node: Any, source: Any) -> None:
     """Gives a node that needs its overwritten operand a copy of the old value."""
     kept = node.__dict__
     for key in [key for key, value in kept.items() if value is source]:
-        old = NS["WRAP"](source._a.copy())
+        old = source.alias() if source._level is not None else NS["WRAP"](source._a.copy())
         old._node = source._node
         kept[key] = old
 
 
 def unwatched(tensor: Any) -> bool:
     """Whether a write into `tensor` needs no checks: nothing records it, and its memory may be written."""
+    if tensor._level is not None:
+        return False
     if tensor._node is not None and thread.grad:
         return False
     base = tensor._base
@@ -87,7 +96,9 @@ def _direct(self: Any, other: Any) -> bool:
         return False
     if other.__class__ is float:
         return True
-    if not isinstance(other, NS["Tensor"]) or other._a.dtype is not d or (other._node is not None and thread.grad):
+    if not isinstance(other, NS["Tensor"]) or other._level is not None or other._a.dtype is not d:
+        return False
+    if other._node is not None and thread.grad:
         return False
     if other._shared is not None and other._shared is self._shared and other is not self:
         return False
@@ -96,17 +107,16 @@ def _direct(self: Any, other: Any) -> bool:
 
 def store(self: Any, result: Any, name: str) -> None:
     """Writes `result` into `self` and gives it `result`'s history."""
+    if self._level is not None or result._level is not None:
+        NS["LAYERED_STORE"](self, result, name)
+        return
     have, want = result._a, self._a
     if have.shape != want.shape:
         raise RuntimeError(
             f"{name}: the result has the shape {list(have.shape)}, which can't be written into {list(want.shape)}"
         )
     if have.dtype != want.dtype:
-        if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
-            raise RuntimeError(
-                f"{name}: the result is {_type_word(have)}, which can't be written into a tensor of "
-                f"{_type_word(want)}; convert one of them"
-            )
+        check_cast(name, have, want)
         if result._node is not None:
             result = NS["OPS"].to_numpy_dtype(result, want.dtype)
     np.copyto(want, result._a, casting="unsafe")
@@ -121,6 +131,15 @@ def store(self: Any, result: Any, name: str) -> None:
         root._cell = self._cell = result._cell
         return
     written(self, node)
+
+
+def check_cast(name: str, have: np.ndarray, want: np.ndarray) -> None:
+    """Refuses a result whose kind of number the tensor to write can't hold."""
+    if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
+        raise RuntimeError(
+            f"{name}: the result is {_type_word(have)}, which can't be written into a tensor of "
+            f"{_type_word(want)}; convert one of them"
+        )
 
 
 def _type_word(array: Any) -> str:
@@ -144,6 +163,10 @@ def _type_word(array: Any) -> str:
 def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     """Copies `src` into this tensor, broadcast and converted to its dtype; gradients flow to `src`."""
     need_tensor("copy_", src, "src")
+    if NS["LEVELS"]:
+        done = NS["LAYERED_COPY"](self, src)
+        if done is not NotImplemented:
+            return done
     check_writable(self, "copy_", thread.grad)
     shape = self._a.shape
     try:
@@ -198,6 +221,8 @@ def fill_(self: Any, value: Any) -> Any:
                 f"fill_(): the value must be a number or a tensor without dimensions, got {value._a.ndim} of them"
             )
         return copy_(self, value)
+    if self._level is not None:
+        return NS["LAYERED_FILL"](self, value)
     check_writable(self, "fill_", thread.grad, True)
     if not isinstance(value, (bool, int, float, complex, np.generic)):
         raise TypeError(f"fill_(): the value must be a number or a Tensor, got {type(value).__name__}")
@@ -214,6 +239,8 @@ def zero_(self: Any) -> Any:
         self._a.fill(0)
         bump(self)
         return self
+    if self._level is not None:
+        return NS["LAYERED_FILL"](self, 0)
     check_writable(self, "zero_", thread.grad, True)
     self._a.fill(0)
     written(self, forget(self, "ZeroBackward0")) if thread.grad else bump(self)
@@ -223,11 +250,7 @@ def zero_(self: Any) -> Any:
 def write_out(name: str, out: Any, result: Any) -> None:
     """Writes an op's result into its `out=`, resized where it has another shape."""
     have, want = result._a, out._a
-    if not dtypes.can_cast(dtypes.of_numpy(have.dtype), dtypes.of_numpy(want.dtype)):
-        raise RuntimeError(
-            f"{name}: the result is {_type_word(have)}, which can't be written into a tensor of "
-            f"{_type_word(want)}; convert one of them"
-        )
+    check_cast(name, have, want)
     if have.shape != want.shape:
         if want.size:
             import warnings
@@ -246,4 +269,6 @@ def write_out(name: str, out: Any, result: Any) -> None:
 
 
 NS["WRITE_OUT"] = write_out
+NS["CHECK_CAST"] = check_cast
+NS["STORE"] = store
 NS["IN_PLACE"] = in_place

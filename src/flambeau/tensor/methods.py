@@ -380,7 +380,8 @@ class Conversions:
         """A shape filled with a value in this tensor's dtype."""
         from flambeau.tensor import creation
 
-        return creation.full(size, fill_value, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
+        made = creation.full(size, fill_value, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
+        return made if self._level is None else NS["IN_BATCH"](self, made)  # type: ignore[attr-defined]
 
     def new(self, *args: Any, **kwargs: Any) -> Any:
         """`Tensor(...)` in this tensor's dtype."""
@@ -395,7 +396,8 @@ class Conversions:
 
         if "size" in kwargs:
             size = (kwargs.pop("size"),)
-        return getattr(creation, name)(*size, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
+        made = getattr(creation, name)(*size, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
+        return made if self._level is None else NS["IN_BATCH"](self, made)  # type: ignore[attr-defined]
 
 
 def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:

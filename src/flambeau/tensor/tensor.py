@@ -49,6 +49,7 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
     _no_grad_view = False
     _multi_view = False
     _names: Any = None
+    _level: Any = None  # the running transform that it belongs to (flambeau.func.levels)
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
