@@ -27,8 +27,6 @@ def test_mixed_precision_is_switched_off_without_a_gpu():
     assert scaler.scale(loss) is loss
     with pytest.warns(UserWarning, match="nothing is cast"), torch.autocast("cuda", dtype=torch.float16):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    with pytest.raises(RuntimeError, match="bfloat16"):
-        torch.autocast("cpu")
     with pytest.raises(RuntimeError, match="device types"):
         torch.autocast("toaster")
 

@@ -207,7 +207,19 @@ del _name
 # --- surroundings: versions, serving as torch, names that are missing (keep these lines last) ---
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from flambeau.amp import autocast, is_autocast_available
+from flambeau.amp.autocast_mode import (
+    autocast,
+    autocast_decrement_nesting,
+    autocast_increment_nesting,
+    clear_autocast_cache,
+    get_autocast_dtype,
+    is_autocast_available,
+    is_autocast_cache_enabled,
+    is_autocast_enabled,
+    set_autocast_cache_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from flambeau.compiler import compile
 from flambeau.missing import watch_all as _watch_all
 from flambeau.run import install_as_torch

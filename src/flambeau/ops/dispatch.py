@@ -84,8 +84,14 @@ def _refused_by_numpy(error: TypeError) -> bool:
     return type(error).__module__.startswith("numpy") or "numpy boolean" in text or text.startswith("ufunc ")
 
 
+#: What casts the operands of ops, by their names, while autocasting is on somewhere (`autocast`).
+autocasts: dict[str, Callable[[tuple], tuple]] = {}
+
+
 def general(op: Op, args: tuple, out: Any = None) -> Any:
     """Runs `op` on any operands, and records it."""
+    if autocasts and out is None and op.name in autocasts:
+        args = autocasts[op.name](args)
     if thread.inference and out is None and not (thread.grad or NS["PLAIN"] or op.keywords):
         return _infer(op, args)
     return _generally(op, args, out)
