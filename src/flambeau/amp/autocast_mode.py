@@ -62,7 +62,7 @@ class autocast:
             enabled = False
         elif enabled and self.fast_dtype not in (bfloat16, float16):
             warnings.warn(
-                f"autocast: on '{device_type}' the dtype is bfloat16 or float16, not {self.fast_dtype}: nothing is cast",
+                f"autocast: the dtype on '{device_type}' is bfloat16 or float16; for {self.fast_dtype} nothing is cast",
                 UserWarning,
                 stacklevel=2,
             )

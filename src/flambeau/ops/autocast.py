@@ -1,7 +1,7 @@
 """Which operations compute in lower precision while autocasting is on, and how their operands are cast.
 
-Operations look for themselves in `dispatch.autocasts`, which is empty unless a context is open; functions that are made of
-several operations are given other code while one is (`_Swap`). So nobody else pays. The lists are PyTorch's for the CPU.
+Operations look for themselves in `dispatch.autocasts`, which is empty unless a context is open; functions that are made
+of several operations are given other code while one is (`_Swap`). So nobody else pays. The lists are PyTorch's.
 """
 
 from __future__ import annotations
@@ -57,10 +57,12 @@ FLOAT = {
     "sorting": "quantile nanquantile",
     "windows": "stft",
     "norms": "cdist",
-    "algebra": "legacy_cholesky cholesky cholesky_ex cholesky_inverse cholesky_solve inv inv_ex pinverse solve lstsq svd "
-    "legacy_svd svdvals qr legacy_qr eigh eigvalsh eig eigvals cond matrix_rank triangular_solve tensorinv tensorsolve",
+    "algebra": "legacy_cholesky cholesky cholesky_ex cholesky_inverse cholesky_solve inv inv_ex pinverse solve lstsq "
+    "svd legacy_svd svdvals qr legacy_qr eigh eigvalsh eig eigvals cond matrix_rank triangular_solve tensorinv "
+    "tensorsolve",
     "factors": "orgqr ormqr geqrf householder_product",
-    "fourier": "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft hfft2 ihfft2 hfftn ihfftn",
+    "fourier": "fft ifft fft2 ifft2 fftn ifftn rfft irfft rfft2 irfft2 rfftn irfftn hfft ihfft hfft2 ihfft2 hfftn "
+    "ihfftn",
 }
 #: Functions whose inner products PyTorch does not lower.
 UNTOUCHED = {"distance": "bilinear", "products": "mv dot vdot addmv"}
