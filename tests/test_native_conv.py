@@ -134,6 +134,19 @@ def test_filtering_tile_by_tile(bits, sizes, dtype, m):
             np.testing.assert_allclose(actual, right, rtol=0, atol=tolerance * np.abs(right).max())
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("sizes", [(1, 16, 16, 3, 3), (2, 48, 32, 5, 7), (3, 16, 64, 13, 35), (9, 64, 16, 4, 4)])
+def test_filtering_gives_the_gradient_of_kernels(bits, sizes, dtype):
+    n, ci, co, height, width = sizes
+    for pad in (0, 1, 2):
+        case = (n, (ci, co), 1, [height, width], [3, 3], [1, 1], [pad, pad], [1, 1], dtype)
+        x, w, g, bias = _arrays(case)
+        wanted = _reference(case, x, w, g, bias)[2]
+        gw = np.full(w.shape, np.nan, w.dtype)
+        filtering.filtered_weights(x, g, (pad, pad), gw)
+        np.testing.assert_allclose(gw, wanted, rtol=0, atol=(3e-6 if dtype == "f4" else 1e-13) * np.abs(wanted).max())
+
+
 def test_filtering_shares_scratch_among_threads(bits):
     case = (6, (64, 72), 1, [24, 24], [3, 3], [1, 1], [1, 1], [1, 1], "f4")
     before = threads.count()

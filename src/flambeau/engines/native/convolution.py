@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .calls import ENABLED
-from .filtering import filtered, pays
+from .filtering import filtered, filtered_weights, pays, weights_pay
 from .windows import Sizes, address, copied, correlate, image_of, spread, weight_sums
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
@@ -195,6 +195,9 @@ def weight_gradient(
     if not _suits(g, x, *result.shape):
         return False
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    if _filters(result, stride, dilation, groups) and weights_pay(x.shape[0], x.shape[1], g.shape[1], g.shape[2:]):
+        filtered_weights(x, g, padding, result)
+        return True
     shape, kernel = three(x.shape[2:], 1), three(result.shape[2:], 1)
     image, taps = _forward_plan(shape, kernel, three(stride, 1), three(padding, 0), three(dilation, 1), x.itemsize)
     sums = weight_sums(copied(x, image), image, g, groups, taps, three(g.shape[2:], 1))

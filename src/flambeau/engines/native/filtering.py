@@ -9,12 +9,14 @@ import numpy as np
 
 from . import threads
 from .calls import WIDE, address
+from .channels import ChannelsWord, channels_code
 from .correlate import RUN
 from .gemm import tile
 from .windows import Image, Sizes, copied, image_of, made, offsets_of, share
 from .winograd import TileWord, WeightsWord, tiles_code, weights_code
+from .winograd_weights import KernelsWord, SumsWord, kernels_code, row_bytes, sums_code
 
-__all__ = ["filtered", "pays"]
+__all__ = ["filtered", "filtered_weights", "pays", "weights_pay"]
 
 
 class _Tiling(NamedTuple):
@@ -106,3 +108,88 @@ def filtered(x: np.ndarray, w: np.ndarray, turned: bool, bias: Any, low: Sizes, 
     words[w_.CLAIMS], words[w_.SLOTS] = address(claims), threads.count()
     total = plan.panels * chunks
     share(*made(tiles_code, size == 8, m, plan.last), words, total, max(1, total // (16 * threads.count())), 1e9)
+
+
+# --- gradient of the kernels --------------------------------------------------------------------------------------
+
+_SLICE_BYTES = 1 << 24  # at most, of transformed tiles of a slice
+
+
+@lru_cache(maxsize=256)
+def _rows_of(height: int, row: int, low: int, total: int) -> np.ndarray:
+    """Where the rows of padded images begin in a plane, for `spread` and its like: negative for zeros."""
+    at = np.arange(total, dtype=np.int64) - low
+    return np.where((at >= 0) & (at < height), at * row, -1)
+
+
+def _channels_last(images: np.ndarray, low: Sizes, height: int, width: int) -> np.ndarray:
+    """Contiguous images `[N, C, H, W]` as `[N, height, width, C]`, `low` zeros before them."""
+    n, c, h, w = images.shape
+    size = images.itemsize
+    result = np.empty((n, height, width, c), images.dtype)
+    rows = _rows_of(h, w * size, low[0], height)
+    words = [0] * ChannelsWord.COUNT
+    words[ChannelsWord.SOURCE], words[ChannelsWord.RESULT] = address(images), address(result)
+    words[ChannelsWord.ROWS], words[ChannelsWord.FROM] = height, address(rows)
+    words[ChannelsWord.IMAGE], words[ChannelsWord.PLANE] = c * h * w * size, h * w * size
+    words[ChannelsWord.CHANNELS] = c
+    function = made(channels_code, size == 8, low[1], w, width - w - low[1])
+    share(*function, words, n * height, max(1, 32768 // (width * c)), result.size * 0.3)
+    return result
+
+
+@lru_cache(maxsize=256)
+def _places(n: int, down: int, along: int, image: Sizes, grad: Sizes) -> np.ndarray:
+    """Where each tile lies in images and gradients: bytes from image to image, row to row, column to column."""
+    number, y, x = (v.reshape(-1) for v in np.indices((n, down, along)))
+    return np.stack([number * s[0] + 2 * y * s[1] + 2 * x * s[2] for s in (image, grad)], axis=1).astype(np.int64)
+
+
+def weights_pay(n: int, channels: int, outputs: int, out: Sizes) -> bool:
+    """Likewise for the gradient of the kernels."""
+    lanes = 16 if WIDE else 8
+    return (
+        channels % lanes == 0 and outputs % lanes == 0 and min(channels, outputs) >= 32 and n * out[0] * out[1] >= 256
+    )
+
+
+def filtered_weights(x: np.ndarray, g: np.ndarray, low: Sizes, result: np.ndarray) -> None:
+    """Fills `result` by the gradient of `filtered` for its kernels: `x` the images, `g` the result's gradient."""
+    (n, channels), outputs, size = x.shape[:2], g.shape[1], x.itemsize
+    down, along = -(-g.shape[2] // 2), -(-g.shape[3] // 2)
+    height, width = 2 * down + 2, 2 * along + 2
+    images = _channels_last(x, low, height, width)
+    grads = _channels_last(g, (0, 0), height - 2, width - 2)
+    places = _places(n, down, along, images.strides[:3], grads.strides[:3])
+    total, rows, count = n * down * along, tile(WIDE)[0], threads.count()
+    chunk = outputs
+    while outputs * channels >= 1 << 15 and chunk > 64 and (outputs // chunk) < 2 * count and chunk % (2 * rows) == 0:
+        chunk //= 2
+    chunks = -(-outputs // chunk)
+    share_of = -(-total // max(1, min(total // 64, 2 * count // chunks)))
+    parts = -(-total // share_of)
+    row = row_bytes(channels, size), row_bytes(outputs, size)
+    # few channels: all of a slice stays in the second-level cache; many: the sums are read and written less often
+    length = 48 if channels * outputs <= 1 << 13 else 128
+    length = max(16, min(length, _SLICE_BYTES // (16 * (row[0] + row[1])), share_of))
+    piece = 16 * length * (row[0] + row[1])
+    scratch, claims = np.empty(count * piece // size, x.dtype), np.zeros(-(-count // 64), np.int64)
+    sums = np.empty((parts, 16, outputs, channels), x.dtype)
+    w, words = SumsWord, [0] * SumsWord.COUNT
+    words[w.A], words[w.B], words[w.C] = address(grads), address(images), address(sums)
+    words[w.M], words[w.K], words[w.ROWS], words[w.CHUNKS] = outputs, total, chunk, chunks
+    words[w.STEP_A], words[w.STEP_C], words[w.SHARE] = row[1], channels * size, share_of
+    words[w.TILES], words[w.PART_C], words[w.ELEMENT_C] = address(places), sums[0].nbytes, sums[0, 0].nbytes
+    words[w.SCRATCH], words[w.SCRATCH_STEP], words[w.CLAIMS], words[w.SLOTS] = (
+        address(scratch),
+        piece,
+        address(claims),
+        count,
+    )
+    function = made(sums_code, size == 8, channels, outputs, images.strides[1], grads.strides[1], length)
+    share(*function, words, parts * chunks, 1, 1e9)
+    words = [0] * KernelsWord.COUNT
+    words[KernelsWord.SUMS], words[KernelsWord.KERNELS] = address(sums), address(result)
+    words[KernelsWord.CHANNELS], words[KernelsWord.PARTS] = channels, parts
+    words[KernelsWord.PART], words[KernelsWord.ELEMENT] = sums[0].nbytes, sums[0, 0].nbytes
+    share(*made(kernels_code, size == 8), words, outputs, max(1, 8192 // channels), outputs * channels * 8.0)
