@@ -62,7 +62,7 @@ def test_script_decorators_return_what_they_get():
     m = nn.Linear(1, 1)
     for decorate in (jit.script, jit.export, jit.unused, jit.ignore, jit.interface, weak_script_method):
         assert decorate(f) is f
-    assert jit.ignore(drop=True)(f) is f and jit.script(m) is m and jit.trace(m, (1,)) is m
+    assert jit.ignore(drop=True)(f) is f and jit.script(m)._original is m and jit.script(f) is f
     assert weak_module(nn.Linear) is nn.Linear and not jit.is_scripting() and jit.annotate(int, 3) == 3
     assert jit.isinstance([1], list[int]) and not jit.isinstance(["a"], list[int])
     pick = boolean_dispatch("flag", 1, False, lambda x, flag: "yes", lambda x, flag=False: "no", "m", "pick")

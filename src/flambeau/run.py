@@ -11,9 +11,11 @@ import importlib.util
 import io
 import os
 import sys
+from collections.abc import Iterator
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType, TracebackType
+from typing import Any
 
 from . import missing
 
@@ -74,6 +76,14 @@ class _AliasFinder(MetaPathFinder):
             owner = sys.modules.get(_target(parent) or parent, parent)
             raise ModuleNotFoundError(missing.message(name, owner), name=fullname)
         return ModuleSpec(fullname, _AliasLoader(), is_package=True)
+
+    @staticmethod
+    def find_distributions(context: Any = None) -> Iterator:
+        """What ``importlib.metadata`` is told of what is served: packages ask which version of torch there is."""
+        if context is not None and context.name in SERVED:
+            from ._metadata import Described
+
+            yield Described(context.name)
 
 
 def _exists(name: str) -> bool:

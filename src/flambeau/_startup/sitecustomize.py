@@ -15,8 +15,25 @@ class _Waiting:
 
     @staticmethod
     def find_spec(fullname, path=None, target=None):
-        if fullname.partition(".")[0] != "torch":
+        if fullname.partition(".")[0] not in ("torch", "torchvision"):
             return None
+        _Waiting._serve()
+        sys.modules.pop(fullname, None)  # a module that is there already would be executed once more, under this name
+        for finder in sys.meta_path:
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                return spec
+        return None
+
+    @staticmethod
+    def find_distributions(context=None):
+        if context is None or context.name not in ("torch", "torchvision"):
+            return ()
+        _Waiting._serve()
+        return sys.meta_path[0].find_distributions(context)
+
+    @staticmethod
+    def _serve():
         sys.meta_path.remove(_Waiting)
         home = os.path.dirname(os.path.dirname(_HERE))
         added = home not in sys.path
@@ -28,12 +45,6 @@ class _Waiting:
             if added and home in sys.path:
                 sys.path.remove(home)
         install_as_torch()
-        sys.modules.pop(fullname, None)  # a module that is there already would be executed once more, under this name
-        for finder in sys.meta_path:
-            spec = finder.find_spec(fullname, path, target)
-            if spec is not None:
-                return spec
-        return None
 
 
 def _start():

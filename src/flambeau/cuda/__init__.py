@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, NoReturn
 
+from flambeau.cuda.tensors import *
+
 from ..errors import AcceleratorError, OutOfMemoryError
 
 __all__ = [

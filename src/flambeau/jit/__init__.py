@@ -1,5 +1,5 @@
-"""`torch.jit` for programs that use it: everything stays ordinary Python, so scripting and tracing return what they
-get.
+"""`torch.jit` for programs that use it: everything stays ordinary Python. Scripting and tracing return functions as
+they are, and modules as script modules that run the original's code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
 from flambeau._jit_internal import _overload, _overload_method, export, ignore, is_scripting, unused
+from flambeau.jit.modules import RecursiveScriptModule, ScriptModule, TopLevelTracedModule, taken_over
 from flambeau.nn.modules.module import Module
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "Error",
     "Final",
     "Future",
+    "RecursiveScriptModule",
     "ScriptFunction",
     "ScriptModule",
+    "TopLevelTracedModule",
     "annotate",
     "export",
     "fork",
@@ -52,11 +55,6 @@ class Error(RuntimeError):
     """What a script raises in PyTorch; never raised here."""
 
 
-class ScriptModule(Module):
-    """A Module; subclasses written for PyTorch's script compiler run as they are."""
-
-
-RecursiveScriptModule = ScriptModule
 ScriptFunction = types.FunctionType
 
 
@@ -68,7 +66,7 @@ class Attribute(NamedTuple):
 
 
 def script(obj: _T, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None, example_inputs: Any = None) -> _T:
-    """Returns the function, module or class as it is.
+    """Returns a module as a `ScriptModule` with the same parameters, and functions and classes as they are.
 
     >>> import flambeau as torch
     >>> @torch.jit.script
@@ -77,7 +75,7 @@ def script(obj: _T, optimize: Any = None, _frames_up: int = 0, _rcb: Any = None,
     >>> twice(torch.ones(1))
     tensor([2.])
     """
-    return obj
+    return taken_over(obj, RecursiveScriptModule)
 
 
 def script_method(fn: _T) -> _T:
@@ -91,20 +89,21 @@ def script_if_tracing(fn: _T) -> _T:
 
 
 def trace(func: Any = None, example_inputs: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """Returns the function or module as it is: every call runs its Python code, whatever branch it takes.
+    """Returns a function as it is, a module as a `ScriptModule`: every call runs the Python code, whatever branch it
+    takes.
 
     RuntimeError without a function.
     """
     if func is None:
         raise RuntimeError("trace: expected a function or a Module, got None")
-    return func
+    return taken_over(func, TopLevelTracedModule)
 
 
 def trace_module(mod: Module, inputs: dict, *args: Any, **kwargs: Any) -> Module:
-    """Returns the module as it is. AttributeError if it lacks one of the methods in `inputs`."""
+    """The module as a `ScriptModule`. AttributeError if it lacks one of the methods in `inputs`."""
     for name in inputs:
         getattr(mod, name)
-    return mod
+    return taken_over(mod, TopLevelTracedModule)
 
 
 def freeze(mod: Module, preserved_attrs: list[str] | None = None, optimize_numerics: bool = True) -> Module:

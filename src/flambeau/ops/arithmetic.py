@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import offer, op
+from flambeau.ops.older import number_in_front, value_in_front
 
 __all__ = [
     "addcdiv",
@@ -91,20 +90,24 @@ def _(k, g):
     return g
 
 
-def scaled_add(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+def scaled_add(input: Any, other: Any, *older: Any, alpha: Any = 1, out: Any = None) -> Any:
     """`input + alpha * other`, elementwise with broadcasting and type promotion.
 
     >>> import flambeau as torch
     >>> torch.add(torch.tensor([1, 2]), 10, alpha=2)
     tensor([21, 22])
     """
+    if older:
+        other, alpha = number_in_front("add", other, older), other
     if alpha.__class__ is int and alpha == 1:
         return add(input, other, out=out)
     return add(input, _scaled(input, other, alpha, "add"), out=out)
 
 
-def scaled_sub(input: Any, other: Any, *, alpha: Any = 1, out: Any = None) -> Any:
+def scaled_sub(input: Any, other: Any, *older: Any, alpha: Any = 1, out: Any = None) -> Any:
     """`input - alpha * other`, elementwise with broadcasting and type promotion."""
+    if older:
+        other, alpha = number_in_front("sub", other, older), other
     if alpha.__class__ is int and alpha == 1:
         return sub(input, other, out=out)
     return sub(input, _scaled(input, other, alpha, "sub"), out=out)
@@ -575,25 +578,8 @@ def _(k, g, input, other):
 for _function, _name in ((scaled_add, "add"), (scaled_sub, "sub"), (divide, "div"), (scaled_rsub, "rsub")):
     _function.__name__ = _name  # what messages and `help` call it
 
+addcmul, addcdiv = value_in_front(addcmul), value_in_front(addcdiv)
 true_divide = div
 multiply = mul
 subtract = scaled_sub
 arctan2 = atan2
-
-
-@op(elementwise=True, holomorphic=False)
-def complex_op(k, real: Tensor, imag: Tensor):
-    """A complex tensor from its parts; not `real + imag * 1j`, which makes NaN of infinite parts."""
-    result = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real.dtype, np.complex64))
-    result.real, result.imag = real, imag
-    return result
-
-
-@complex_op.derivative("real")
-def _(k, g):
-    return k.real(g)
-
-
-@complex_op.derivative("imag")
-def _(k, g):
-    return k.imag(g)

@@ -14,6 +14,7 @@ from flambeau.errors import describe
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
 from flambeau.ops.dispatch import deliver
+from flambeau.ops.older import factors_in_front
 
 __all__ = [
     "addbmm",
@@ -290,21 +291,25 @@ def _blend(name: str, multiply: Any, input: Any, one: Any, two: Any, beta: Any, 
     return show_as(ops.add(input if beta == 1 else ops.mul(input, beta), product, out=out), name)
 
 
+@factors_in_front
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (mat1 @ mat2)`."""
     return _blend("AddmmBackward0", mm, input, mat1, mat2, beta, alpha, out)
 
 
+@factors_in_front
 def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (mat @ vec)`."""
     return _blend("AddmvBackward0", mv, input, mat, vec, beta, alpha, out)
 
 
+@factors_in_front
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * outer(vec1, vec2)`."""
     return _blend("AddrBackward0", outer, input, vec1, vec2, beta, alpha, out)
 
 
+@factors_in_front
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * (batch1 @ batch2)`."""
     return _blend("BaddbmmBackward0", bmm, input, batch1, batch2, beta, alpha, out)
@@ -314,6 +319,7 @@ def _summed_bmm(batch1: Any, batch2: Any) -> Any:
     return bmm(batch1, batch2).sum(0)
 
 
+@factors_in_front
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     """`beta * input + alpha * sum(batch1 @ batch2)` over the batch."""
     return _blend("AddbmmBackward0", _summed_bmm, input, batch1, batch2, beta, alpha, out)

@@ -508,7 +508,7 @@ def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
         raise RuntimeError(f"complex(): real and imag must have one dtype, got {real.dtype} and {imag.dtype}")
     if real._a.dtype.kind != "f":
         raise RuntimeError(f"both parts must be float16, float32 or float64, got {real.dtype} and {imag.dtype}")
-    from flambeau.ops.arithmetic import complex_op
+    from flambeau.ops.complexes import complex_op
 
     return complex_op(real, imag, out=out)
 

@@ -42,6 +42,9 @@ class UntypedStorage:
 
     size = __len__ = nbytes
 
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.nbytes()  # the memory is its own, as far as `sys.getsizeof` asks
+
     @property
     def device(self) -> device:
         """Where the memory is."""

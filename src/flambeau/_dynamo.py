@@ -1,0 +1,42 @@
+"""``torch._dynamo``: the switches of PyTorch's compiler that programs set. Nothing is captured that way here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from flambeau.compiler import disable, is_compiling, reset
+
+__all__ = ["allow_in_graph", "config", "disable", "graph_break", "is_compiling", "mark_dynamic", "reset"]
+
+#: Settings may be read and set; nothing depends on them.
+config = SimpleNamespace(
+    suppress_errors=False, verbose=False, cache_size_limit=8, recompile_limit=8, dynamic_shapes=True,
+    assume_static_by_default=True, optimize_ddp=True, capture_scalar_outputs=False, accumulated_cache_size_limit=256,
+)  # fmt: skip
+
+
+def allow_in_graph(fn: Any) -> Any:
+    """The function, or functions, as they are."""
+    return fn
+
+
+def graph_break(msg: str = "") -> None:
+    """Nothing to break."""
+
+
+def mark_dynamic(t: Any, index: Any, **kwargs: Any) -> None:
+    """Shapes may always change."""
+
+
+def mark_static(t: Any, index: Any = None) -> None:
+    """Shapes may always change."""
+
+
+maybe_mark_dynamic = mark_dynamic
+
+
+def optimize(*args: Any, **kwargs: Any) -> Callable:
+    """A decorator that returns the function as it is."""
+    return lambda function: function

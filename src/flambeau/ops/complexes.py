@@ -1,0 +1,27 @@
+"""Complex numbers made of their parts."""
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
+from __future__ import annotations
+
+import numpy as np
+
+from flambeau.ops.core import op
+
+
+@op(elementwise=True, holomorphic=False)
+def complex_op(k, real: Tensor, imag: Tensor):
+    """A complex tensor from its parts; not `real + imag * 1j`, which makes NaN of infinite parts."""
+    result = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real.dtype, np.complex64))
+    result.real, result.imag = real, imag
+    return result
+
+
+@complex_op.derivative("real")
+def _(k, g):
+    return k.real(g)
+
+
+@complex_op.derivative("imag")
+def _(k, g):
+    return k.imag(g)

@@ -1,0 +1,7 @@
+"""``torch.storage``: a tensor's memory as a flat sequence."""
+
+from __future__ import annotations
+
+from flambeau.tensor.storage import TypedStorage, UntypedStorage
+
+__all__ = ["TypedStorage", "UntypedStorage"]
