@@ -69,8 +69,9 @@ class ArchiveWriter:
     right even if another thread changes them meanwhile.
     """
 
-    #: From which size on numbers take 64 bits.
+    #: From which size, and which number of records, on numbers take 64 bits.
     limit: ClassVar[int] = _SATURATED
+    most: ClassVar[int] = 0xFFFF
 
     def __init__(self, file: BinaryIO, folder: str) -> None:
         self._file = file
@@ -119,7 +120,7 @@ class ArchiveWriter:
         for record in self._records:
             self._put(self._central(record))
         size, end, count = self._at - begin, self._at, len(self._records)
-        if begin >= self.limit or size >= self.limit or count >= 0xFFFF:
+        if begin >= self.limit or size >= self.limit or count >= self.most:
             self._put(_END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, begin))
             self._put(_LOCATOR.pack(b"PK\6\7", 0, end, 1))
             count, size, begin = min(count, 0xFFFF), min(size, _SATURATED), _SATURATED

@@ -38,7 +38,8 @@ _NAMES = {
     "F32": dtypes.float32, "C64": dtypes.complex64, "F64": dtypes.float64, "I64": dtypes.int64, "U64": dtypes.uint64,
 }  # fmt: skip
 _NAME_OF = {dtype: name for name, dtype in _NAMES.items()}
-_CHECKSUMS = "flambeau.crc32"
+#: Where among the metadata the checksums of the tensors stand, and that of the rest of the header.
+_CHECKSUMS, _SEAL = "flambeau.crc32", "flambeau.header"
 #: The longest header that the format allows.
 _LONGEST = 100_000_000
 
@@ -74,16 +75,25 @@ def _pieces(tensors: Any, metadata: Any, checksums: bool) -> list[Any]:
     free = {str(key): str(value) for key, value in (metadata or {}).items()}
     if checksums:
         free[_CHECKSUMS] = json.dumps({n: f"{zlib.crc32(b.data):08x}" for n, b in zip(order, blocks, strict=True)})
-    header: dict[str, Any] = {"__metadata__": free} if free else {}
+    entries: dict[str, Any] = {}
     at = 0
     for name, block in zip(order, blocks, strict=True):
         tensor = tensors[name]
-        header[name] = {"dtype": _NAME_OF[tensor.dtype], "shape": list(tensor.shape),
+        entries[name] = {"dtype": _NAME_OF[tensor.dtype], "shape": list(tensor.shape),
                         "data_offsets": [at, at + block.size]}  # fmt: skip
         at += block.size
+    if checksums:
+        free[_SEAL] = _seal(entries, free)
+    header = {"__metadata__": free, **entries} if free else entries
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return [len(text).to_bytes(8, "little") + text, *blocks]
+
+
+def _seal(entries: dict[str, Any], free: dict[str, Any]) -> str:
+    """A checksum of a header, but for itself."""
+    rest = {key: value for key, value in free.items() if key != _SEAL}
+    return f"{zlib.crc32(json.dumps([entries, rest], sort_keys=True).encode()):08x}"
 
 
 def save(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, checksums: bool = True) -> bytes:
@@ -126,6 +136,8 @@ def _header(data: memoryview) -> tuple[dict[str, Any], dict[str, Any], memoryvie
     try:
         header = json.loads(bytes(data[8 : 8 + length]).decode(), object_pairs_hook=_once)
         free = header.pop("__metadata__", {})
+        if not isinstance(free, dict):
+            raise ValueError("the metadata is no dict")
     except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"the header can't be read: {str(error)[:200]}", "header") from error
     body = data[8 + length :]
@@ -162,15 +174,23 @@ def _begin(item: tuple[str, Any]) -> tuple[int, int]:
     return tuple(entry["data_offsets"])
 
 
+def _checksums(header: dict[str, Any], free: dict[str, Any]) -> dict[str, int]:
+    """The tensors' checksums, none if whoever wrote the file left none; CheckpointError if the header was changed."""
+    if _CHECKSUMS not in free and _SEAL not in free:
+        return {}
+    try:
+        numbers = {str(name): int(crc, 16) for name, crc in json.loads(free[_CHECKSUMS]).items()}
+        sound = free[_SEAL] == _seal(header, free) and numbers.keys() == header.keys()
+    except (ValueError, LookupError, AttributeError, TypeError):
+        sound = False
+    if not sound:
+        raise CheckpointError("it does not match its checksum; the file is damaged", "header")
+    return numbers
+
+
 def _tensors(data: Any, device: Any) -> dict[str, Tensor]:
     header, free, body = _header(memoryview(data).cast("B"))
-    try:
-        checksums = json.loads(free.get(_CHECKSUMS, "{}"))
-        numbers = {str(name): int(crc, 16) for name, crc in checksums.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise CheckpointError("the list of checksums can't be read", "header") from error
-    if numbers and numbers.keys() != header.keys():
-        raise CheckpointError("the list of checksums has other names than the file", "header")
+    numbers = _checksums(header, free)
     found = {}
     for name, entry in header.items():
         begin, end = entry["data_offsets"]

@@ -102,6 +102,9 @@ class RNNBase(Module):
         for weight in self.parameters():
             init.uniform_(weight, -bound, bound)
 
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "_flat_weights": self._flat_weights}  # PyTorch wants them when it loads
+
     def __setstate__(self, state: dict) -> None:
         for name in ("_flat_weights", "_flat_weight_refs", "all_weights"):  # older pickles keep copies of the weights
             names = state.pop(name, None)
