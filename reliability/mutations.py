@@ -59,7 +59,7 @@ def noise_part(data: bytes, rng: random.Random) -> bytes:
 
 def swap_parts(data: bytes, rng: random.Random) -> bytes:
     """Two blocks of a disk exchanged."""
-    size = min(2 ** rng.randint(4, 10), len(data) // 2)
+    size = max(1, min(2 ** rng.randint(4, 10), len(data) // 2))
     a, b = sorted(rng.randrange(len(data) // size) * size for _ in range(2))
     return (
         data if a == b else data[:a] + data[b : b + size] + data[a + size : b] + data[a : a + size] + data[b + size :]

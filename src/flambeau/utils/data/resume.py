@@ -11,11 +11,12 @@ from __future__ import annotations
 import random
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from flambeau.random import Generator, get_rng_state, set_rng_state
+from flambeau.random import Generator, default_generator, get_rng_state, set_rng_state
 from flambeau.tensor.creation import from_numpy
 from flambeau.tensor.tensor import Tensor
 
@@ -142,16 +143,33 @@ def _put_back(loader: Any, snapshot: dict[str, dict[str, Any]]) -> None:
 # --- epochs ----------------------------------------------------------------------------------------------------------
 
 
+def _note(loader: Any) -> Callable[[], dict[str, Any]]:
+    """Note where all streams stand. It costs little; only who saves the epoch's place has it packed for a file."""
+    held = _snapshot(loader)
+    mark, numbers, seed = default_generator.mark(), random.getstate(), default_generator.initial_seed()
+    old = np.random.get_state() if "numpy.random" in sys.modules else None
+
+    def pack() -> dict[str, Any]:
+        stream = Generator().manual_seed(seed)
+        stream.rewind(mark)
+        streams = {"torch": stream.get_state(), "python": numbers}
+        if old is not None:
+            streams["numpy"] = _pack(old)
+        return {"streams": streams, "held": held}
+
+    return pack
+
+
 def begin(loader: Any) -> Any:
     """Begin a pass over a loader's batches, or go on with the one that `resume` told."""
     state = _pending.pop(loader, None)
     if state is None:
-        start = {"streams": global_streams(), "held": _snapshot(loader)}
+        note = _note(loader)
         iterator = loader._begin_pass()
     else:
-        start = state["start"]
-        iterator = _go_on(loader, start, state["batches"])
-    iterator._start = start
+        iterator = _go_on(loader, state["start"], state["batches"])
+        note = lambda: state["start"]
+    iterator._start = note
     _running[loader] = weakref.ref(iterator)
     return iterator
 
@@ -184,7 +202,7 @@ def loader_state(loader: Any) -> dict[str, Any]:
     iterator = running() if running is not None else None
     if iterator is None or iterator._finished:
         return {"batches": None, "held": _snapshot(loader)}
-    return {"batches": iterator._num_yielded, "start": iterator._start}
+    return {"batches": iterator._num_yielded, "start": iterator._start()}
 
 
 def resume(loader: Any, state: dict[str, Any]) -> None:
