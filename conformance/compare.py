@@ -114,7 +114,7 @@ def as_exact(theirs: Any, ours: Any, exact: Callable[[], Any]) -> bool:
         true = flat(exact())
     except Exception:
         return False
-    return all(_error(y, t) <= _error(x, t) + TOLERANCE[_name(x.dtype)] / 4 for x, y, t in zip(a, b, true, strict=True))
+    return all(_error(y, t) <= _error(x, t) + TOLERANCE[_name(x.dtype)] for x, y, t in zip(a, b, true, strict=True))
 
 
 def _error(t: Any, exact: Any) -> float:

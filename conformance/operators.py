@@ -12,7 +12,7 @@ from torch.testing._internal.opinfo.core import BinaryUfuncInfo, ReductionOpInfo
 
 import flambeau
 
-from . import scope
+from . import edges, scope
 from .compare import Differs, array, as_exact, flat, same, same_error, same_form, same_gradients, tensors
 from .translate import Missing, OutOfScope, fresh, function, resolve, to_array, value
 
@@ -153,6 +153,11 @@ def written_out(entry: Any, sample: Any) -> None:
     ours = [flambeau.zeros(tuple(t.shape), dtype=value(t.dtype)) for t in kinds]
     args, kwargs = case.theirs()
     back = _their_result(entry.op, args, {**kwargs, "out": theirs[0] if single else tuple(theirs)})
+    for x, y in zip(theirs, kinds, strict=True):
+        if entry.name not in scope.UNWRITTEN | scope.FREE_SIGNS and not torch.equal(
+            torch.nan_to_num(x), torch.nan_to_num(y)
+        ):
+            raise Nothing("PyTorch writes something else to out=")
     mine, named = case.ours()
     seed()
     result = ours_of(entry)(*mine, **named, out=ours[0] if single else tuple(ours))
@@ -206,16 +211,19 @@ def _cotangents(results: list[Any], leaf: bool) -> tuple[list[Any], list[Any]]:
 def _compare_gradients(theirs: list[Any], ours: list[Any], args: list[Any], mine: list[Any], order: int) -> None:
     if len(theirs) != len(ours):
         raise Differs(f"{len(ours)} results, PyTorch has {len(theirs)}")
-    for i, (x, y) in enumerate(zip(theirs, ours, strict=True)):
-        if x.requires_grad and not y.requires_grad and x.numel():
-            raise Differs(f"result {i} has no gradient")
-    pairs = [(x, y) for x, y in zip(theirs, ours, strict=True) if x.requires_grad and y.requires_grad]
+    pairs = [(x, y) for x, y in zip(theirs, ours, strict=True) if x.requires_grad]
+    if not any(y.requires_grad for x, y in pairs if x.numel()) and any(x.numel() for x, _ in pairs):
+        raise Differs("no result has a gradient")
     leaves = [(x, y) for x, y in zip(args, mine, strict=True) if x.requires_grad]
     theirs, ours = [x for x, _ in pairs], [y for _, y in pairs]
     args, mine = [x for x, _ in leaves], [y for _, y in leaves]
     g, h = _cotangents(theirs, order > 1)
     first = _their_gradients(theirs, args, g, order > 1)
-    have = flambeau.autograd.grad(ours, mine, h, create_graph=order > 1, allow_unused=True)
+    linked = [(y, c) for y, c in zip(ours, h, strict=True) if y.requires_grad]  # the others' gradients are zero
+    have: Any = [None] * len(mine)
+    if linked:
+        given = [c for _, c in linked]
+        have = flambeau.autograd.grad([y for y, _ in linked], mine, given, create_graph=order > 1, allow_unused=True)
     if order == 1:
         return same_gradients(first, have, "gradient of operand")
     both = [(x, y) for x, y in zip(first, have, strict=True) if x is not None and x.requires_grad]
@@ -343,6 +351,8 @@ def _gradient_steps(entry: Any) -> Iterator[Step]:
             if entry.supports_gradgrad:
                 yield "second", f"{name} {i}", lambda s=sample: gradients(entry, s, 2)
         if dtype == torch.float64:
+            for label, sample in edges.samples(entry, lambda: _samples(entry, torch.float64, True)):
+                yield "edges", label, lambda s=sample: gradients(entry, s, 1)
             for i, sample in scope.thin(_samples(entry, dtype, True), scope.MOST["layouts"]):
                 yield "gradients", f"strided {i}", lambda s=sample: gradients(entry, s.noncontiguous(), 1)
 

@@ -23,6 +23,7 @@ MEANING = {
     "layouts": "non-contiguous operands, and operands without elements",
     "gradients": "gradients of every float64 sample, and of complex128 and non-contiguous ones",
     "second": "second gradients of every float64 sample, and of complex128 ones",
+    "edges": "gradients at 0, -0, 1, -1, infinities, NaN, subnormal numbers and ties, and of no elements",
     "errors": "bad input: the class of the exception",
     "modules": "outputs, gradients, parameters and state, training and evaluating, float32 and float64",
     "repr": "the text that a module prints",

@@ -21,7 +21,7 @@ CUDA = "for CUDA only"
 PRIVATE = "private to PyTorch (`_name`, `ops.aten`, decompositions)"
 
 #: What is compared of an operator, in the order of the table.
-CHECKS = ("values", "variants", "layouts", "gradients", "second", "errors")
+CHECKS = ("values", "variants", "layouts", "gradients", "second", "edges", "errors")
 #: Samples per dtype; None is all of them.
 MOST = {"float64": None, "float32": 40, "others": 6, "variants": 8, "layouts": 8, "complex gradients": 6}
 #: Dtypes besides float64 and float32, where the entry allows them.

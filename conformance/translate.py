@@ -91,6 +91,8 @@ def tensor(t: torch.Tensor) -> Any:
     """The same numbers in the same strides, as a leaf that needs a gradient if PyTorch's does."""
     if t.layout != torch.strided or t.is_nested or t.device.type != "cpu":
         raise OutOfScope(f"{t.layout} on {t.device}")
+    if t.ndim > 64:
+        raise OutOfScope("NumPy's arrays have at most 64 dimensions")
     dtype(t.dtype)
     dense = t.is_contiguous() and not t.storage_offset()
     if dense or t.is_conj() or t.is_neg() or t._is_zerotensor() or not t.numel():

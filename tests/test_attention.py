@@ -177,3 +177,14 @@ def test_an_infinite_gradient_stays_in_its_row():
     assert table.grad[2].tolist() == [0.0, 0.0]
     assert table.grad[1, 0].item() == float("inf")
     assert table.grad[1, 1].isnan().item()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_keys_that_no_query_sees_get_zeros(dtype):
+    """Causal attention of fewer queries than keys: the gradients of the later keys and values are exactly zero."""
+    q, k, v = (torch.randn(2, 2, n, 8, dtype=getattr(torch, dtype)).requires_grad_() for n in (3, 6, 6))
+    for _ in range(3):  # memory that was used before
+        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        _, gk, gv = torch.autograd.grad(out, [q, k, v], torch.ones_like(out))
+        assert not gk[:, :, 3:].any() and not gv[:, :, 3:].any()
+        assert gk[:, :, :3].any()

@@ -108,6 +108,7 @@ from flambeau.ops.arithmetic import scaled_sub as sub
 from flambeau.ops.compare import *
 from flambeau.ops.conv import *
 from flambeau.ops.copies import *
+from flambeau.ops.counting import *
 from flambeau.ops.ctc import ctc_loss
 from flambeau.ops.distance import bilinear, cosine_similarity, pairwise_distance, pdist
 from flambeau.ops.dropout import NAMESPACE as _dropouts
@@ -134,6 +135,7 @@ from flambeau.ops.norm import (
     instance_norm,
     layer_norm,
     native_batch_norm,
+    native_group_norm,
     native_layer_norm,
     rms_norm,
 )
@@ -150,7 +152,16 @@ from flambeau.ops.shape import *
 from flambeau.ops.softmax import log_softmax, logsumexp, softmax
 from flambeau.ops.sorting import *
 from flambeau.ops.special import *
-from flambeau.ops.vision import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from flambeau.ops.vision import affine_grid as affine_grid_generator
+from flambeau.ops.vision import (
+    channel_shuffle,
+    grid_sampler,
+    grid_sampler_2d,
+    grid_sampler_3d,
+    native_channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
 from flambeau.ops.windows import *
 from flambeau.serialization import load, save
 from flambeau.settings import *
@@ -160,6 +171,7 @@ from flambeau.tensor.creation import (
     asarray,
     empty,
     empty_like,
+    empty_permuted,
     empty_strided,
     eye,
     from_dlpack,
@@ -199,7 +211,7 @@ for _name in (
     "clamp_min clip "
     "conj_physical cos cosh deg2rad exp exp2 expm1 fix floor frac log log10 log1p log2 nan_to_num neg negative rad2deg "
     "reciprocal round rsqrt sigmoid sin sinh sqrt square tan tanh trunc xlogy zero addmv "
-    "erf erfc gcd i0 index_put lcm ldexp logit sinc as_strided"
+    "erf erfc gcd i0 index_put lcm ldexp logit sinc as_strided resize_as"
 ).split():
     globals()[_name + "_"] = getattr(Tensor, _name + "_")
 del _name

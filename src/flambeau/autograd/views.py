@@ -279,13 +279,19 @@ class Region:
                 self.order = order
             else:
                 self.index = self._flat_index(base)
+        if self.index is None and 0 not in self.shape:
+            reach = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.steps, strict=True))
+            if self.offset < 0 or reach >= base.size:  # the view shows memory around the base too
+                self.order, self.index = None, self._flat_index(base)
 
     def _flat_index(self, base: np.ndarray) -> np.ndarray:
-        """For each element of the view, the number of the base's element that it shows: for bases with gaps."""
+        """For each element of the view, the number of the base's element that it shows, one past the last for none."""
         places = _places(base.shape, tuple(s // base.itemsize for s in base.strides)).ravel()
         wanted = self.offset + _places(self.shape, self.steps)
         order = np.argsort(places, kind="stable")
-        return order[np.searchsorted(places[order], wanted)]
+        found = np.append(order, base.size)[np.searchsorted(places[order], wanted)]
+        known = np.append(places, np.iinfo(np.int64).min)[found]
+        return np.where(known == wanted, found, base.size)
 
     def _dense(self, array: np.ndarray) -> np.ndarray:
         return array if self.order is None else array.transpose(self.order)
@@ -299,15 +305,16 @@ class Region:
     def take(self, array: np.ndarray) -> np.ndarray:
         """A copy of the region's elements of `array`, which has the base's shape."""
         if self.index is not None:
-            return array.reshape(-1)[self.index]
+            return np.append(array.reshape(-1), np.zeros(1, array.dtype))[self.index]
         return self._window(np.ascontiguousarray(self._dense(array))).copy()
 
     def put(self, values: np.ndarray) -> np.ndarray:
         """Zeros of the base's shape with `values` added into the region (elements shown several times get the sum)."""
         result = np.zeros(self.base_shape, values.dtype)
         if self.index is not None:
-            np.add.at(result.reshape(-1), self.index, values)
-            return result
+            line = np.zeros(result.size + 1, values.dtype)  # the last one takes what the base does not hold
+            np.add.at(line, self.index, values)
+            return line[:-1].reshape(self.base_shape)
         if self.order is not None:
             result = np.zeros([self.base_shape[i] for i in self.order], values.dtype).transpose(np.argsort(self.order))
         dense = self._dense(result)
@@ -320,9 +327,9 @@ class Region:
     def clear(self, array: np.ndarray) -> np.ndarray:
         """A copy of `array`, which has the base's shape, with zeros in the region."""
         if self.index is not None:
-            result = array.copy()
-            result.reshape(-1)[self.index] = 0
-            return result
+            line = np.append(array.reshape(-1), np.zeros(1, array.dtype))
+            line[self.index] = 0
+            return line[:-1].reshape(array.shape)
         dense = np.array(self._dense(array), order="C")
         if dense.size and 0 not in self.shape:
             self._window(dense)[...] = 0

@@ -10,6 +10,7 @@ from typing import Any
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.errors import need_tensor
 from flambeau.ops.core import offer, op
 from flambeau.ops.older import number_in_front, value_in_front
 
@@ -115,6 +116,7 @@ def scaled_sub(input: Any, other: Any, *older: Any, alpha: Any = 1, out: Any = N
 
 def scaled_rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """`other - alpha * input`, elementwise with broadcasting and type promotion."""
+    need_tensor("rsub", input)
     return rsub(input, other) if alpha == 1 else rsub(_scaled(other, input, alpha, "rsub"), other)
 
 
@@ -219,7 +221,7 @@ def _(k, g, input, other):
     return k.neg(k.mul(g, k.floor_divide(input, other)))
 
 
-@op(elementwise=True, shown_as=lambda node: f"FmodBackward{int(node.edges[1] is not None)}")
+@op(elementwise=True, numbers="other", shown_as=lambda node: f"FmodBackward{int(node.edges[1] is not None)}")
 def fmod(k, input: Tensor, other: Tensor):
     """The remainder with the sign of `input`, as C's fmod."""
     return k.fmod_checked(input, other)
@@ -437,7 +439,7 @@ def _(k, g, other, out):
     return k.mul(g, k.div(other, out))
 
 
-@op(elementwise="float")
+@op(elementwise="float", numbers="other")
 def copysign(k, input: Tensor, other: Tensor):
     """The magnitude of `input` with the sign of `other`."""
     return k.copysign(input, other)
@@ -461,13 +463,13 @@ def logaddexp(k, input: Tensor, other: Tensor):
 
 
 @logaddexp.derivative("input")
-def _(k, g, input, out):
-    return k.mul(g, k.exp(k.sub(input, out)))
+def _(k, g, input, other):
+    return k.div(g, k.add(k.exp(k.sub(other, input)), 1))
 
 
 @logaddexp.derivative("other")
-def _(k, g, other, out):
-    return k.mul(g, k.exp(k.sub(other, out)))
+def _(k, g, input, other):
+    return k.div(g, k.add(k.exp(k.sub(input, other)), 1))
 
 
 @op(elementwise="float", numbers=False)
@@ -477,13 +479,13 @@ def logaddexp2(k, input: Tensor, other: Tensor):
 
 
 @logaddexp2.derivative("input")
-def _(k, g, input, out):
-    return k.mul(g, k.exp2(k.sub(input, out)))
+def _(k, g, input, other):
+    return k.div(g, k.add(k.exp2(k.sub(other, input)), 1))
 
 
 @logaddexp2.derivative("other")
-def _(k, g, other, out):
-    return k.mul(g, k.exp2(k.sub(other, out)))
+def _(k, g, input, other):
+    return k.div(g, k.add(k.exp2(k.sub(input, other)), 1))
 
 
 @op(elementwise=True, shown_as=lambda node: f"LerpBackward{int(node.edges[2] is not None)}")

@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 
-def _comparison(name: str, words: str, no_complex: Any = False, numbers: bool = True) -> Any:
+def _comparison(name: str, words: str, no_complex: Any = False, numbers: Any = "other") -> Any:
     def body(k: Any, input, other):  # type: ignore[no-untyped-def]
         return getattr(k, name)(input, other)
 
@@ -193,6 +193,7 @@ def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> A
     >>> torch.clamp(torch.tensor([-2.0, 0.5, 3.0]), -1, 1)
     tensor([-1.0000,  0.5000,  1.0000])
     """
+    need_tensor("clamp", input, "input")
     if min is None and max is None:
         raise RuntimeError("clamp(): min and max are both None; give at least one bound")
     tensor = NS["Tensor"]
@@ -281,6 +282,11 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
             )
     elif isinstance(value, float) and input._a.dtype.kind in "iu" and not math.isfinite(value):
         raise RuntimeError(f"masked_fill(): the value {value} does not fit into {input.dtype}")
+    elif isinstance(value, complex) and input._a.dtype.kind != "c":
+        raise RuntimeError(f"masked_fill(): the complex value {value} does not fit into {input.dtype}")
+    elif isinstance(value, float) and input._a.dtype.kind == "f" and math.isfinite(value):
+        if abs(value) > float(np.finfo(input._a.dtype).max):
+            raise RuntimeError(f"masked_fill(): the value {value} does not fit into {input.dtype}")
     if input._a.dtype.kind in "iu" and isinstance(value, float):
         value = int(value)
     result = masked_fill_op(input, value, mask)

@@ -113,6 +113,8 @@ def slice_copy(
 
 def narrow_copy(input: Any, dim: int, start: int, length: int, *, out: Any = None) -> Any:
     """A copy of the `length` elements from `start` along `dim`."""
+    if dim >= input.ndim > 0:
+        raise RuntimeError(f"narrow_copy(): there is no dimension {dim} in a tensor of {input.ndim}")
     return _copied("narrow_copy", "Narrow", shape.narrow(input, dim, start, length), out)
 
 

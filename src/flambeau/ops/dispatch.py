@@ -53,10 +53,22 @@ def constant(value: Any, d: np.dtype) -> Any:
             _constants.clear()
             _singles.clear()
         with np.errstate(over="ignore"):
-            found = _constants[key] = wrap(np.array(value, dtype=d))
+            found = _constants[key] = wrap(np.array(_fitting(value, d), dtype=d))
         if value and d == np.float32:
             _singles[value] = found
     return found
+
+
+def _fitting(value: Any, d: np.dtype) -> Any:
+    """An integer within the limits of `d`: unsigned types wrap negative ones around, what is too large is refused."""
+    if d.kind not in "iu" or value.__class__ is not int:
+        return value
+    limits = np.iinfo(d)
+    if limits.min <= value <= limits.max:
+        return value
+    if d.kind == "u" and -limits.max <= value < 0:
+        return value % (limits.max + 1)
+    raise RuntimeError(f"the value {value} does not fit into {dtypes.of_numpy(d)}: it has {limits.min} to {limits.max}")
 
 
 NS["CONSTANT"] = constant
@@ -158,6 +170,8 @@ def operator(op: Op, args: tuple, out: Any = None) -> Any:
         found = _integers(op, *args)
         if found is not None:
             return found
+    if isinstance(args[0], NUMBER):
+        raise _wrong_type(op, 0, args[0])
     for value, kind in zip(args, op.kinds, strict=True):
         if kind == TENSOR and not isinstance(value, (NS["Tensor"], *NUMBER)):
             if op.name == "eq" and isinstance(value, np.ndarray):
@@ -217,7 +231,7 @@ def _operands(op: Op, args: tuple) -> tuple[list[Any], dtypes.dtype | None]:
                 (full if value._a.ndim else zero_dim).append(dtypes.of_numpy(value._a.dtype))
         elif value is None and op.optional[i]:
             continue
-        elif op.numbers and kind == TENSOR and isinstance(value, NUMBER):
+        elif op.numbers and kind == TENSOR and isinstance(value, NUMBER) and not (op.numbers == "other" and not i):
             numbers.append(i)
             values[i] = value = value.item() if isinstance(value, np.generic) else value
             scalars.append(dtypes.of_scalar(value))
@@ -431,6 +445,8 @@ def write_out(op: Op, args: tuple, out: Any) -> Any:
             "torch.no_grad()"
         )
     results = general(op, args)
+    if op.exact_out and outs[0]._a.dtype != results._a.dtype:
+        raise RuntimeError(f"{op.name}(): out must have the result's dtype {results.dtype}, got {outs[0].dtype}")
     for t, r in zip(outs, results if isinstance(results, tuple) else (results,), strict=True):
         NS["WRITE_OUT"](op.name, t, r)
     return out

@@ -181,11 +181,11 @@ def _record(op: Op) -> list[str]:
                 none = f"None if a{i} is None else " if op.optional[i] else ""
                 body.append(f"n.{store}_{name} = {none}a{i}.{what}")
     if op.elementwise and len(params) > 1:
-        for i, _, rule in params:
+        for edge, (i, _, rule) in enumerate(params):
             if rule is not None:
                 body += [
                     f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim or not r.size):",
-                    f"    n.b{i} = a{i}.shape",
+                    f"    n.b{edge} = a{i}.shape",
                 ]
     if op.outputs == 1:
         body.append("t._node = n")
@@ -241,8 +241,10 @@ def backward_source(op: Op) -> str:
         lines += [f"        {line}" for line in fetch]
         lines.append(f"        {targets} = {call}")
         if op.elementwise and len(params) > 1:
-            for i in mine:
-                lines += [f"        if self.b{i} is not None:", f"            x{i} = SUM_TO_SHAPE(x{i}, self.b{i})"]
+            for edge, (i, _, _) in enumerate(params):
+                if i in mine:
+                    lines.append(f"        if self.b{edge} is not None:")
+                    lines.append(f"            x{i} = SUM_TO_SHAPE(x{i}, self.b{edge})")
     lines.append("    return (" + ", ".join(f"x{i}" for i, _, _ in params) + ",)")
     return "\n".join(lines) + "\n"
 
@@ -279,8 +281,8 @@ def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
     body: dict[str, Any] = {"op": op, "outputs": op.visible, "__module__": "flambeau.autograd"}
     if op.shown_as is not None:
         body["shown_as"] = staticmethod(op.shown_as)
-    for i, _, _ in differentiable(op):
-        body[f"b{i}"] = None
+    for edge in range(len(differentiable(op))):
+        body[f"b{edge}"] = None
     body["kept"] = tuple(
         "s_" + name for name in op.saves() if name not in op.parameters or op.kinds[op.parameters.index(name)] != PLAIN
     )

@@ -106,7 +106,7 @@ def _(k, g, index):
     return k.index_clear(g, index)
 
 
-@op(any_dtype=True)
+@op(any_dtype=True, exact_out=True)
 def gather(k, input: Tensor, dim, index: Index, *, sparse_grad=False):
     """Values picked along `dim`: `out[i][j] = input[index[i][j]][j]` for dim 0."""
     check_gather("gather", input, dim, index)

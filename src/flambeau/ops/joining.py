@@ -157,7 +157,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension, as views."""
     if not input._a.ndim:
-        raise RuntimeError("a tensor without dimensions has no dimension to take apart")
+        raise IndexError("a tensor without dimensions has no dimension to take apart")
     d = wrap_dim(dim, input._a.ndim)
     return parts_of(input, d, [(i, i + 1) for i in range(input._a.shape[d])], UnbindBackward0, drop=True)
 
@@ -479,13 +479,20 @@ def hstack(tensors: Any, *, out: Any = None) -> Any:
     return cat(items, 0 if items[0]._a.ndim == 1 else 1, out=out)
 
 
+def _some(name: str, tensors: Any) -> None:
+    if not len(tensors):
+        raise RuntimeError(f"{name}(): at least one tensor is needed, got an empty sequence")
+
+
 def vstack(tensors: Any, *, out: Any = None) -> Any:
     """Joined along rows."""
+    _some("vstack", tensors)
     return cat(atleast_2d(list(tensors)), 0, out=out)
 
 
 def dstack(tensors: Any, *, out: Any = None) -> Any:
     """Joined along depth."""
+    _some("dstack", tensors)
     return cat(atleast_3d(list(tensors)), 2, out=out)
 
 

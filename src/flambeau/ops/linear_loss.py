@@ -27,7 +27,20 @@ def linear_cross_entropy(
     `cross_entropy` takes it. `ignore_index` None is -100 for class targets. `options` say how PyTorch splits the work
     up; here they change nothing. Errors as `linear` and `cross_entropy`.
     """
+    if linear_weight.ndim < 2:
+        raise RuntimeError(
+            f"linear_cross_entropy(): linear_weight needs at least 2 dimensions, got {linear_weight.ndim}"
+        )
     classes, *inner, features = linear_weight.shape
+    if inner and input.ndim != 2:
+        raise RuntimeError(
+            f"linear_cross_entropy(): scores of several dimensions, from a weight {tuple(linear_weight.shape)}, need a "
+            f"batch (N, {features}), got {tuple(input.shape)}"
+        )
+    if target.ndim and input.ndim == 2 and target.shape[0] != input.shape[0]:
+        raise ValueError(
+            f"linear_cross_entropy(): a target for each of {input.shape[0]} rows is needed, got {tuple(target.shape)}"
+        )
     if not inner:
         scores = linear(input, linear_weight, linear_bias)
     else:

@@ -171,6 +171,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     """
     reduction = reduction_of(reduction)
     warn_broadcast(input, target)
+    if not isinstance(delta, (int, float)):
+        raise TypeError(f"huber_loss(): delta must be a float or an int, got {type(delta).__name__}")
     if not delta > 0:
         raise RuntimeError(f"huber_loss(): delta must be positive, got {delta}")
     if target._a.dtype != input._a.dtype and input._a.dtype.kind == "f":

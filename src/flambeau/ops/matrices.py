@@ -24,6 +24,7 @@ from flambeau.ops.elementwise import conj_physical, sqrt
 from flambeau.ops.products import matmul
 
 __all__ = [
+    "adjoint",
     "block_diag",
     "cartesian_prod",
     "combinations",
@@ -295,7 +296,6 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         scaled, norm = centred, max(n - correction, 0)
         result = div(matmul(scaled, shape.transpose(conj(centred), 0, 1)), norm)
     else:
-        weights = shape.to_numpy_dtype(weights, x._a.dtype)
         total = reduce.sum(weights)
         centred = sub(x, div(reduce.sum(mul(x, weights), 1, True), total))
         if aweights is None or correction == 0:
@@ -304,6 +304,13 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
             left = sub(total, div(mul(reduce.sum(mul(weights, aweights)), correction), total))
         result = div(matmul(mul(centred, weights), shape.transpose(conj(centred), 0, 1)), clamp(left, min=0))
     return shape.squeeze(result) if result._a.size == 1 else result
+
+
+def adjoint(input: Any) -> Any:
+    """The last two dimensions swapped, and conjugated."""
+    if input.ndim < 2:
+        raise RuntimeError(f"adjoint(): at least 2 dimensions are needed, got {input.ndim}")
+    return conj(shape.transpose(input, -2, -1))
 
 
 def conj(a: Any) -> Any:

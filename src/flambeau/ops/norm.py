@@ -14,6 +14,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import bump
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.pad import pad
 
 
@@ -159,6 +160,10 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     shape = _shape_of("rms_norm", normalized_shape)
     if eps is None:
         eps = float(dtypes.finfo(input.dtype).eps) if input.dtype.is_floating_point else 0.0
+    if input._a.dtype.kind == "c":
+        dims = tuple(range(input.ndim - len(shape), input.ndim))
+        scaled = input * ((input * input).mean(dims, True) + eps).rsqrt()
+        return scaled if weight is None else scaled * weight
     if weight is not None and weight._a.dtype != input._a.dtype:
         _check_shape("rms_norm", input._a, shape, weight._a)
         return (rms_norm_op(input, shape, None, eps) * weight).to(input.dtype)
@@ -184,7 +189,7 @@ def _(k, g, input, out1, out2, weight, bias, needs, num_groups, eps):
 def group_norm_backward(k, g, a, mean, rstd, weight, bias, needs, num_groups, eps):
     """Gradients of `group_norm`; the statistics are computed again, as functions of the input."""
     n, c = a.shape[0], a.shape[1]
-    split = (n, num_groups, c // num_groups, -1)
+    split = (n, num_groups, c // num_groups, _product(a.shape[2:]))
     x, grad = k.reshape(a, split), k.reshape(g, split)
     shaped = None if weight is None else k.reshape(weight, (1, num_groups, c // num_groups, 1))
     centred = k.sub(x, k.mean(x, (2, 3), True))
@@ -291,7 +296,9 @@ def batch_norm_backward(k, g, a, weight, bias, mean, var, training, eps, needs):
     return gx, gw, k.sum(g, dims) if bias is not None and needs[2] else None
 
 
-def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float) -> None:
+def _check_batch_norm(
+    input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, training: bool, eps: float
+) -> None:
     a = input._a
     if a.ndim < 2 and (a.size or not a.ndim):
         raise IndexError(f"batch_norm(): expected at least 2 dimensions (N, C, *), got {describe(input)}")
@@ -299,8 +306,8 @@ def _check_batch_norm(input: Any, running_mean: Any, running_var: Any, weight: A
         _floating("batch_norm", a)
     if (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm(): running_mean and running_var come together or not at all")
-    if eps < 0:
-        raise ValueError(f"batch_norm(): eps must not be negative, got {eps}")
+    if eps < 0 or (training and not eps):
+        raise ValueError(f"batch_norm(): eps must be positive (0 only outside training), got {eps}")
     params = (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias))
     for what, p in params:
         if p is not None and a.ndim > 1 and p._a.size != a.shape[1]:
@@ -342,7 +349,7 @@ def batch_norm(
     shape = input._a.shape
     if training:
         _several("batch_norm", shape[0] * _product(shape[2:]) if len(shape) > 1 else 0, shape)
-    _check_batch_norm(input, running_mean, running_var, weight, bias, eps)
+    _check_batch_norm(input, running_mean, running_var, weight, bias, training, eps)
     if len(shape) < 2:
         return input.clone()  # of nothing
     if not training and running_mean is None:
@@ -358,16 +365,35 @@ def batch_norm(
 
 
 def native_batch_norm(
-    input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, momentum: float, eps: float
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """`batch_norm`, with the means and reciprocal standard deviations that it used (empty outside training)."""
-    out = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    result = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         empty = NS["WRAP"](np.empty(0, input._a.dtype))
-        return out, empty, empty
+        return deliver("native_batch_norm", out, (result, empty, empty))
     dims = (0, *range(2, input.ndim))
     plain = input.detach()
-    return out, plain.mean(dim=dims), (plain.var(dim=dims, unbiased=False) + eps).rsqrt()
+    deviation = (plain.var(dim=dims, unbiased=False) + eps).rsqrt()
+    return deliver("native_batch_norm", out, (result, plain.mean(dim=dims), deviation))
+
+
+def native_group_norm(
+    input: Any, weight: Any, bias: Any, N: int, C: int, HxW: int, group: int, eps: float
+) -> tuple[Any, Any, Any]:
+    """`group_norm` of N samples of C channels of HxW elements, with the means and reciprocal standard deviations."""
+    result = group_norm(input, group, weight, bias, eps)
+    lines = input.reshape((N, group, (C // group if group else 0) * HxW))
+    return result, lines.mean(2), (lines.var(2, unbiased=False) + eps).rsqrt()
 
 
 def instance_norm(

@@ -55,21 +55,22 @@ def _(k, g, input, input_shape, out, ord, dim):
         return k.mul(k.zeros_like(input), g)
     if ord == 1:
         return k.mul(k.sgn(input), g)
+    zero = k.eq(out, 0)
     if ord == 2:
-        slope = k.mul(input, k.div(g, out))
-        return k.where(k.eq(out, 0), k.zeros_like(slope), slope)
+        slope = k.div(input, out)
+        return k.mul(k.where(zero, k.zeros_like(slope), slope), g)
     size = k.abs(input)
     if ord in (math.inf, -math.inf):
-        hit = k.to_dtype(k.eq(size, out), out)
+        hit = k.to_dtype(k.logical_or(k.eq(size, out), k.logical_and(k.isnan(size), k.isnan(out))), out)
         count = k.reshape(k.sum(hit, reduce_dims(dim, len(input_shape)), True), kept)
         return k.mul(k.sgn(input), k.mul(hit, k.div(g, count)))
-    if ord > 2:
-        along = k.mul(input, k.pow_scalar(size, ord - 2))
-        slope = k.mul(along, k.div(g, k.pow_scalar(out, ord - 1)))
-        return k.where(k.eq(out, 0), k.zeros_like(slope), slope)
-    along = k.mul(k.sgn(input), k.pow_scalar(size, ord - 1))
-    slope = k.mul(along, k.mul(g, k.pow_scalar(out, 1 - ord)))
-    return k.where(k.eq(size, 0), k.zeros_like(slope), slope)
+    if ord < 1:
+        slope = k.mul(k.sgn(input), k.pow_scalar(size, ord - 1))
+        slope = k.where(k.eq(size, 0), k.zeros_like(slope), slope)
+        return k.mul(k.mul(slope, g), k.pow_scalar(out, 1 - ord))
+    along = k.mul(k.sgn(input), k.pow_scalar(size, ord - 1)) if ord < 2 else k.mul(input, k.pow_scalar(size, ord - 2))
+    share = k.div(g, k.pow_scalar(out, ord - 1))
+    return k.mul(along, k.where(zero, k.zeros_like(share), share))
 
 
 def vector_norm(
@@ -251,7 +252,7 @@ def _(k, g, x1, x2, x1_shape, x2_shape, out, needs):
 @op(name="logcumsumexp")
 def logcumsumexp_op(k, input: Tensor, dim):
     """The logarithm of the running sum of exponentials along `dim`."""
-    if input.dtype.kind not in "f":
+    if input.dtype.kind not in "fc":
         raise NotImplementedError(f"logcumsumexp() is not implemented for {input.dtype}; convert it with .float()")
     return k.logcumsumexp_kernel(input, wrap_dim(dim, input.ndim))
 
@@ -266,7 +267,7 @@ def _(k, g, input, out, dim, input_shape):
 @composite
 def logcumsumexp_backward(k, g, input, out, dim):
     """The gradient of `logcumsumexp`: exp(x) times the later gradients, each over its own sum."""
-    peak = k.amax(input, dim, True)
+    peak = k.amax(k.real(input) if k.is_complex(input) else input, dim, True)
     later = k.flip(k.cumsum(k.flip(k.mul(g, k.exp(k.sub(peak, out))), (dim,)), dim), (dim,))
     return k.mul(k.exp(k.sub(input, peak)), later)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.dtypes import UPCAST
@@ -305,7 +307,12 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out:
 
 @factors_in_front
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
-    """`beta * input + alpha * outer(vec1, vec2)`."""
+    """`beta * input + alpha * outer(vec1, vec2)`; of bools, `beta and input or alpha and outer`."""
+    if input._a.dtype == vec1._a.dtype == vec2._a.dtype == bool:
+        ops = NS["OPS"]
+        both = ops.logical_and(ops.logical_and(vec1.unsqueeze(1), vec2), NS["WRAP"](np.array(bool(alpha))))
+        kept = ops.logical_and(input, NS["WRAP"](np.array(bool(beta))))
+        return deliver("addr", out, ops.logical_or(kept, both))
     return _blend("AddrBackward0", outer, input, vec1, vec2, beta, alpha, out)
 
 
@@ -316,7 +323,7 @@ def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any =
 
 
 def _summed_bmm(batch1: Any, batch2: Any) -> Any:
-    return bmm(batch1, batch2).sum(0)
+    return bmm(batch1, batch2).sum(0, dtype=batch1.dtype)
 
 
 @factors_in_front
@@ -347,8 +354,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2, out: Any = None) -> Any:
     right = [wrap_dim(d, b.ndim) for d in right]
     for x, y in zip(left, right, strict=True):
         if a.shape[x] == 1 or b.shape[y] == 1:  # a dimension of length 1 broadcasts: the other is summed
-            a = a if a.shape[x] == 1 else a.sum(x, keepdim=True)
-            b = b if b.shape[y] == 1 else b.sum(y, keepdim=True)
+            a = a if a.shape[x] == 1 else a.sum(x, keepdim=True, dtype=a.dtype)
+            b = b if b.shape[y] == 1 else b.sum(y, keepdim=True, dtype=b.dtype)
         elif a.shape[x] != b.shape[y]:
             raise RuntimeError(
                 f"tensordot(): dimension {x} of the first has length {a.shape[x]}, dimension {y} of the second "

@@ -429,6 +429,8 @@ def multinomial(
         raise RuntimeError(f"multinomial(): the weights must have 1 or 2 dimensions, but are {describe(input)}")
     if not input.is_floating_point():
         raise RuntimeError(f"multinomial(): weights must be floating-point, got {input.dtype}")
+    if out is not None and out._a.dtype != np.int64:
+        raise RuntimeError(f"multinomial(): out must be int64, the dtype of indices, got {out.dtype}")
     if num_samples <= 0:
         raise RuntimeError(f"multinomial(): num_samples must be positive, got {num_samples}")
     if not replacement and num_samples > weights.shape[-1]:

@@ -68,6 +68,8 @@ def _(k, g, input_shape, dim, keepdim):
 @op(shown_as=lambda node: f"MeanBackward{int(node.s_dim is not None)}")
 def mean(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
     """The mean over `dim` (an int or tuple; None: all), for floating-point tensors; NaN of nothing."""
+    if dtype is not None and dtype.kind not in "fc":
+        raise RuntimeError(f"mean(): dtype must be a floating-point or complex one, got {dtype}")
     if dtype is None and input.dtype.kind not in "fcV":
         raise RuntimeError(
             f"mean(): a floating-point or complex tensor is needed, got {input.dtype}; pass dtype= or convert it "

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy.image import Taps
 from flambeau.ops import adaptive
 from flambeau.ops.core import op
@@ -203,6 +204,8 @@ def interpolate(
     maps = tuple(
         _map(mode, a, b, bool(align_corners), f, antialias, kind) for a, b, f in zip(shape[2:], sizes, factors)
     )
+    if str(input.dtype) == "torch.uint8" and not mode.startswith("nearest"):
+        return NS["WRAP"](NS["K"].resample_bytes(input._a, maps))
     return function(input, maps)
 
 

@@ -299,8 +299,8 @@ def index_add(k, input: Tensor, dim, index: Index, source: Tensor, *, alpha=1):
     _fitting("index_add", input, d, index, source)
     added = k.put_rows(source, input.shape, d, index)
     if input.dtype.kind == "b":
-        return k.logical_or(input, added)
-    return k.add(input, added if alpha == 1 else k.mul(added, alpha))
+        return k.logical_or(input, k.logical_and(added, bool(alpha)))
+    return k.add(input, added if alpha == 1 else k.mul(added, NS["CONSTANT"](alpha, added.dtype)._a))
 
 
 @index_add.derivative("input")

@@ -283,6 +283,8 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
         raise RuntimeError("narrow(): a zero-dim tensor has no dimension to narrow")
     dim = wrap_dim(dim, input.ndim)
     n = input.shape[dim]
+    if hasattr(start, "_a") and (start._a.ndim or start._a.dtype.kind not in "iu"):
+        raise RuntimeError(f"narrow(): start must be an integer or a zero-dim tensor of one, got {start.dtype}")
     start = int(start)
     if length < 0:
         raise RuntimeError(f"narrow(): length must not be negative, got {length}")

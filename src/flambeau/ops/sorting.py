@@ -14,7 +14,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
-from flambeau.errors import describe, need_tensor
+from flambeau.errors import need_tensor
 from flambeau.ops import reduce, results
 from flambeau.ops.arithmetic import maximum, minimum
 from flambeau.ops.core import op
@@ -27,12 +27,9 @@ __all__ = [
     "argmin",
     "argsort",
     "argwhere",
-    "bincount",
     "bucketize",
     "cummax",
     "cummin",
-    "histc",
-    "histogram",
     "isin",
     "kthvalue",
     "max",
@@ -414,46 +411,6 @@ def argwhere(input: Any) -> Any:
     return nonzero(input)
 
 
-def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Any:
-    """How often each of 0, 1, 2, ... occurs in a vector of integers, or the sum of their weights."""
-    need_tensor("bincount", input)
-    a = input._a
-    if a.dtype.kind == "f":
-        raise NotImplementedError(f"bincount(): expected integers, got {describe(a)}; convert with .long()")
-    if a.ndim != 1 or (a.size and (a.dtype.kind not in "iu" or a.min() < 0)):
-        raise RuntimeError(f"bincount(): expected a vector of integers that are not negative, got {describe(a)}")
-    if minlength < 0:
-        raise RuntimeError(f"bincount(): minlength must not be negative, got {minlength}")
-    if weights is None:
-        return NS["WRAP"](np.bincount(a.astype(np.int64), minlength=minlength))
-    w = weights._a
-    if w.shape != a.shape:
-        raise RuntimeError(f"bincount(): weights must be a vector of input's length {a.size}, got {list(w.shape)}")
-    kind = np.float32 if w.dtype == np.float32 else np.float64
-    return NS["WRAP"](np.bincount(a.astype(np.int64), w, minlength).astype(kind))
-
-
-@by_example
-def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: Any = None) -> Any:
-    """How many elements fall into each of `bins` equal parts of [min, max]; both 0: of the data's own range."""
-    a = input._a
-    if a.dtype.kind not in "fV":
-        raise NotImplementedError(f"histc is not implemented for {a.dtype}; convert it to a floating-point type")
-    if bins <= 0:
-        raise RuntimeError(f"histc(): bins must be positive, got {bins}")
-    low, high = float(min), float(max)
-    if low == high and a.size:
-        low, high = float(a.min()), float(a.max())
-    if low == high:
-        low, high = low - 1, high + 1
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise RuntimeError(f"histc(): the range from {low} to {high} is not finite")
-    if low > high:
-        raise RuntimeError(f"histc(): max must not be below min, got min={low}, max={high}")
-    result = NS["WRAP"](NS["K"].histogram(a, bins, low, high))
-    return deliver("histc", out, result)
-
-
 @by_example
 def searchsorted(
     sorted_sequence: Any,
@@ -505,16 +462,3 @@ def isin(
     tensor = NS["Tensor"]
     a, b = (x._a if isinstance(x, tensor) else np.asarray(x) for x in (elements, test_elements))
     return deliver("isin", out, NS["WRAP"](np.isin(a, b, assume_unique=False, invert=invert)))
-
-
-def histogram(input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False) -> Any:
-    """Counts (or sums of `weight`) per bin and the edges of the bins: an int, or a vector of edges."""
-    a = input._a
-    if a.dtype.kind != "f":
-        raise RuntimeError(f"histogram is not implemented for {a.dtype}; convert it to a floating-point type")
-    edges = bins._a if isinstance(bins, NS["Tensor"]) else bins
-    w = None if weight is None else weight._a.reshape(-1)
-    if range is None and isinstance(edges, int) and a.size and a.min() == a.max():
-        range = (float(a.min()) - 0.5, float(a.min()) + 0.5)
-    counts, found = np.histogram(a.reshape(-1), edges, range, density, w)
-    return results.histogram((NS["WRAP"](counts.astype(a.dtype)), NS["WRAP"](found.astype(a.dtype))))

@@ -10,6 +10,7 @@ from typing import Any
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.errors import need_tensor
 from flambeau.ops import results
 from flambeau.ops.arithmetic import mul, pow
 from flambeau.ops.core import op
@@ -349,6 +350,7 @@ def lcm(k, input: Tensor, other: Tensor):
 
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     """`input * 2**other`."""
+    need_tensor("ldexp", input, "input")
     return show_as(mul(input, pow(2.0, other), out=out), "LdexpBackward0")
 
 
@@ -367,8 +369,8 @@ def nextafter(k, input: Tensor, other: Tensor):
 
 
 @nextafter.derivative("input", "other")
-def _(k, g, needs):
-    raise RuntimeError("nextafter(): it has no derivative; detach its input")
+def _(k, g, input, other):
+    return k.where(k.eq(input, other), k.zeros_like(g), g), k.zeros_like(g)
 
 
 @op(outputs=2, nondiff=(1,), grad_name="FrexpBackward0")

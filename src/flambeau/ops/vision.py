@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.ops.core import op
-from flambeau.ops.dispatch import wrap
+from flambeau.ops.dispatch import deliver, wrap
 
 # -- windows
 
@@ -333,3 +333,27 @@ def _gather_points(input: Any, places: list[tuple[Any, Any]], zeros: bool) -> An
     index = flat.reshape(n_batch, 1, -1).expand(n_batch, channels, -1)
     values = input.reshape(n_batch, channels, -1).gather(2, index).reshape(n_batch, channels, *out_size)
     return values if mask is None else values * mask.unsqueeze(1).to(values.dtype)
+
+
+def _sampler(name: str, n: int) -> Any:
+    def sampler(
+        input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool, *, out: Any = None
+    ) -> Any:
+        if input.dim() != n + 2:
+            raise RuntimeError(f"{name}(): {n + 2} dimensions are needed, got {tuple(input.shape)}")
+        mode = ("bilinear", "nearest", "bicubic")[interpolation_mode]
+        padding = ("zeros", "border", "reflection")[padding_mode]
+        return deliver(name, out, grid_sample(input, grid, mode, padding, align_corners))
+
+    sampler.__name__ = sampler.__qualname__ = name
+    sampler.__doc__ = f"`grid_sample` in {n} dimensions, its modes by number."
+    return sampler
+
+
+grid_sampler_2d, grid_sampler_3d = _sampler("grid_sampler_2d", 2), _sampler("grid_sampler_3d", 3)
+
+
+def grid_sampler(input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Any:
+    """`grid_sample`, its modes by number."""
+    function = grid_sampler_3d if input.dim() == 5 else grid_sampler_2d
+    return function(input, grid, interpolation_mode, padding_mode, align_corners)

@@ -301,4 +301,3 @@ class Batch:
         if self.records:
             run_records(self.records, self.size > _ALONE)
         self.records, self.kept, self.size, self.owners = [], [], 0, set()
-

@@ -473,7 +473,6 @@ class _Open(threading.local):
 _open = _Open()
 
 
-
 def number(value: Any) -> Any:
     """A hyperparameter as a Python float; it may be given as a one-element tensor."""
     return value if type(value) is float else value.item() if isinstance(value, Tensor) else float(value)

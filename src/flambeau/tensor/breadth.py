@@ -11,6 +11,7 @@ from flambeau.ops import (
     algebra,
     arithmetic,
     copies,
+    counting,
     factors,
     joining,
     linalg,
@@ -48,7 +49,8 @@ class Ordering:
     cummax, cummin = sorting.cummax, sorting.cummin
     unique, unique_consecutive = sorting.unique, sorting.unique_consecutive
     argwhere = sorting.argwhere
-    bincount, histc, histogram = sorting.bincount, sorting.histc, sorting.histogram
+    bincount, histc, histogram = counting.bincount, counting.histc, counting.histogram
+    hash_tensor = counting.hash_tensor
 
     def nonzero(self, *, as_tuple: bool = False) -> Any:
         """The indices of the elements that are not zero."""

@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.devices import require
+from flambeau.errors import need_tensor
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, overridable, wrap
 from flambeau.tensor.tensor import Tensor
@@ -160,7 +161,10 @@ def scalar_tensor(
     s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Any:
     """A zero-dim tensor of a number, in the default dtype unless another is given."""
-    return tensor(s, dtype=dtype or dtypes.get_default_dtype(), device=device, requires_grad=requires_grad)
+    kind = dtype or dtypes.get_default_dtype()
+    if s.__class__ is int:
+        s = NS["CONSTANT"](s, kind.numpy)._a.item()
+    return tensor(s, dtype=kind, device=device, requires_grad=requires_grad)
 
 
 def from_numpy(ndarray: Any) -> Any:
@@ -306,6 +310,25 @@ def empty_strided(
     return _finish(array, device, requires_grad)
 
 
+def empty_permuted(
+    size: Any,
+    physical_layout: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Zeros of a shape whose dimensions lie in memory in the order `physical_layout`, the outermost first."""
+    size, order = tuple(size), tuple(physical_layout)
+    if len(order) != len(size):
+        raise RuntimeError(f"empty_permuted(): a place for each of {len(size)} dimensions is needed, got {list(order)}")
+    if sorted(order) != list(range(len(size))):
+        raise RuntimeError(f"empty_permuted(): physical_layout must name each dimension once, got {list(order)}")
+    memory = np.zeros([size[d] for d in order], _numpy_type(dtype))
+    return _finish(memory.transpose(np.argsort(order)) if order else memory, device, requires_grad)
+
+
 def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -> Any:
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
@@ -429,6 +452,8 @@ def linspace(
     pin_memory: bool = False,
 ) -> Any:
     """`steps` numbers at equal distance from `start` to `end`, both included."""
+    if isinstance(steps, float):
+        raise TypeError(f"steps is a count and must be an integer, got {steps}")
     if steps < 0:
         raise RuntimeError(f"steps must not be negative, got {steps}")
     start, end = _number(start), _number(end)
@@ -475,6 +500,8 @@ def logspace(
     pin_memory: bool = False,
 ) -> Any:
     """`steps` numbers `base ** x` for x at equal distance from `start` to `end`."""
+    if isinstance(steps, float):
+        raise TypeError(f"steps is a count and must be an integer, got {steps}")
     if steps < 0:
         raise RuntimeError(f"steps must not be negative, got {steps}")
     d = _numpy_type(dtype)
@@ -504,6 +531,8 @@ def eye(
 
 def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
     """A complex tensor from real and imaginary parts of one floating-point dtype."""
+    need_tensor("complex", real, "real")
+    need_tensor("complex", imag, "imag")
     if real._a.dtype != imag._a.dtype:
         raise RuntimeError(f"complex(): real and imag must have one dtype, got {real.dtype} and {imag.dtype}")
     if real._a.dtype.kind != "f":
@@ -515,4 +544,6 @@ def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
 
 def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
     """A complex tensor from moduli and arguments."""
+    need_tensor("polar", abs, "abs")
+    need_tensor("polar", angle, "angle")
     return show_as(complex_tensor(abs * angle.cos(), abs * angle.sin(), out=out), "PolarBackward0")

@@ -75,7 +75,7 @@ class Operators:
         return arithmetic.pow(base, self)
 
     def __rtruediv__(self, other: Any) -> Any:
-        inverse = elementwise.reciprocal(self)
+        inverse = self.reciprocal()  # type: ignore[attr-defined]
         return inverse * other if isinstance(other, np.ndarray) else arithmetic.mul(inverse, other)
 
     __rdiv__ = __rtruediv__
@@ -171,9 +171,9 @@ class Shapes:
         """Without the dimensions of length 1, all or those named."""
         return shape.squeeze_op(self, dim)
 
-    def flip(self, *dims: Any) -> Any:
+    def flip(self, *dims: Any, **kwargs: Any) -> Any:
         """The order reversed along `dims`."""
-        return shape.flip(self, size_of(dims))
+        return shape.flip(self, size_of(dims or tuple(kwargs.values())))
 
     def repeat(self, *sizes: Any) -> Any:
         """Copies laid side by side along each dimension."""
@@ -375,6 +375,12 @@ class Conversions:
     def new_empty(self, *size: Any, dtype: Any = None, **kwargs: Any) -> Any:
         """Zeros of a shape in this tensor's dtype: no memory is left uninitialised."""
         return self._new("empty", size, dtype, kwargs)
+
+    def new_empty_strided(self, size: Any, stride: Any, *, dtype: Any = None, **kwargs: Any) -> Any:
+        """Zeros of a shape with the given strides, in this tensor's dtype."""
+        from flambeau.tensor import creation
+
+        return creation.empty_strided(size, stride, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
 
     def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None, **kwargs: Any) -> Any:
         """A shape filled with a value in this tensor's dtype."""

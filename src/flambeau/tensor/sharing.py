@@ -89,9 +89,7 @@ def reduce_shared(tensor: Any, extra: dict) -> tuple:
     return _arrive, (type(tensor), handle, block.size, block.token, dtype, layout, tensor._node is LEAF, extra)
 
 
-def _arrive(
-    cls: type, handle: Any, size: int, token: bytes, dtype: Any, layout: tuple, leaf: bool, extra: dict
-) -> Any:
+def _arrive(cls: type, handle: Any, size: int, token: bytes, dtype: Any, layout: tuple, leaf: bool, extra: dict) -> Any:
     block = shared.adopt(handle.detach(), size, token)
     offset, shape, strides = layout
     numpy = dtype.numpy

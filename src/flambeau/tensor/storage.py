@@ -222,4 +222,5 @@ class Memory:
             np.broadcast_to(np.empty(shape, bool), self._a.shape)
         except ValueError:
             raise RuntimeError(f"size {list(shape)} can't be broadcast to {list(self._a.shape)}") from None
-        return sum_to_shape(self, shape)
+        wide = self.to(dtypes.int64) if self._a.dtype.kind in "biu" and (not shape or shape != self._a.shape) else self
+        return sum_to_shape(wide, shape)

@@ -146,6 +146,8 @@ def attend_backward(
 ) -> None:  # fmt: skip
     """Fills `grads` with the gradients of queries, keys and values."""
     gq, gk, gv = grads
+    if causal and q.shape[2] < keys.shape[2]:  # what no row sees
+        gk[:, :, q.shape[2] :], gv[:, :, q.shape[2] :] = 0, 0
     whole = not causal or q.shape[2] <= _ROWS
     seen: set[int] = set()
     for part in _parts(q.shape[:3], keys.shape[2], mask, causal, q.dtype):

@@ -60,7 +60,6 @@ signbit = np.signbit
 copysign = np.copysign
 hypot = np.hypot
 nextafter = np.nextafter
-logaddexp = np.logaddexp
 logaddexp2 = np.logaddexp2
 bitwise_and = np.bitwise_and
 bitwise_or = np.bitwise_or
@@ -284,3 +283,12 @@ def isneginf(a: Any) -> Any:
 isreal = np.isreal
 bitwise_left_shift = np.left_shift
 bitwise_right_shift = np.right_shift
+
+
+def logaddexp(a: Any, b: Any) -> Any:
+    """log(exp(a) + exp(b)) without overflow, of complex numbers too."""
+    if a.dtype.kind != "c":
+        return np.logaddexp(a, b)
+    larger = np.real(a) >= np.real(b)
+    high, low = np.where(larger, a, b), np.where(larger, b, a)
+    return np.where(np.isinf(np.real(high)), high, high + np.log1p(np.exp(low - high))).astype(a.dtype)

@@ -141,6 +141,22 @@ def resample_dims(a: np.ndarray, maps: tuple[Taps | None, ...]) -> np.ndarray:
     return a
 
 
+def resample_bytes(a: np.ndarray, maps: tuple[Taps | None, ...]) -> np.ndarray:
+    """`resample_dims` of uint8, the last dimension first, in fixed-point numbers, rounded after each dimension."""
+    for d, taps in reversed(list(enumerate(maps, a.ndim - len(maps)))):
+        if taps is None or taps.weight is None:
+            continue
+        bits = 0
+        while bits < 22 and 0.5 + float(taps.weight.max()) * (1 << (bits + 1)) < (1 << 15):
+            bits += 1
+        scaled = taps.weight.astype(np.float64) * (1 << bits)
+        whole = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int64)
+        column = (slice(None),) + (None,) * (a.ndim - 1 - d)
+        total = sum(a.take(index, d).astype(np.int64) * w[column] for index, w in zip(taps.index, whole, strict=True))
+        a = np.clip((total + (1 << (bits - 1))) >> bits, 0, 255).astype(np.uint8)
+    return a
+
+
 def _resample(a: np.ndarray, dim: int, taps: Taps) -> np.ndarray:
     weights = taps.weights(a.dtype)
     if weights is None and len(taps.index) == 1:

@@ -8,6 +8,8 @@ import numpy as np
 
 from flambeau.engines.numpy.ordered import ordered
 
+from .elementwise import logaddexp
+
 # NumPy's overloads know these with keywords only, which cost more
 _sum: Any = np.add.reduce
 _prod: Any = np.multiply.reduce
@@ -130,11 +132,20 @@ def sum_squares(a: Any, dims: Any, keepdim: bool) -> Any:
 
 def logcumsumexp_kernel(a: Any, dim: int) -> Any:
     """The logarithm of the running sum of exponentials along `dim`."""
-    return np.logaddexp.accumulate(a, dim) if a.ndim else np.array(a)
+    if a.dtype.kind != "c" or not a.ndim:
+        return np.logaddexp.accumulate(a, dim) if a.ndim else np.array(a)
+    lines, result = np.moveaxis(a, dim, 0), np.array(np.moveaxis(a, dim, 0))
+    for i in range(1, len(lines)):
+        result[i] = logaddexp(result[i - 1], lines[i])
+    return np.moveaxis(result, 0, dim)
 
 
 def logcumsumexp_backward(g: Any, a: Any, out: Any, dim: int) -> Any:
     """The gradient of `logcumsumexp`, by logarithms of its positive and negative parts, so that nothing overflows."""
+    if a.dtype.kind == "c":
+        peak = np.real(a).max(dim, keepdims=True) if a.size else 0
+        later = np.flip(np.cumsum(np.flip(g * np.exp(peak - out), dim), dim), dim)
+        return np.exp(a - peak) * later
     total = np.zeros_like(g)
     for sign in (1, -1):
         part = np.where(sign * g > 0, np.log(np.abs(g)), np.array(-np.inf, g.dtype)) - out

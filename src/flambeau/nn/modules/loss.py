@@ -249,6 +249,8 @@ class HuberLoss(_Loss):
     __constants__ = ["reduction", "delta"]
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, (int, float)):
+            raise TypeError(f"HuberLoss: delta must be a float or an int, got {type(delta).__name__}")
         super().__init__(reduction=reduction)
         self.delta = delta
 

@@ -135,9 +135,7 @@ def list_models(module: Any = None, include: Any = None, exclude: Any = None) ->
     def fits(name: str, patterns: Any) -> bool:
         return any(fnmatch.fnmatch(name, p) for p in ([patterns] if isinstance(patterns, str) else patterns))
 
-    return sorted(
-        n for n in _BUILDERS if (not include or fits(n, include)) and not (exclude and fits(n, exclude))
-    )
+    return sorted(n for n in _BUILDERS if (not include or fits(n, include)) and not (exclude and fits(n, exclude)))
 
 
 def get_model_builder(name: str) -> Callable[..., Any]:

@@ -92,9 +92,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     RuntimeError unless boxes are (n, 4) and scores (n).
     """
     if boxes.dim() != 2 or boxes.size(1) != 4 or scores.dim() != 1 or len(scores) != len(boxes):
-        raise RuntimeError(
-            f"nms takes boxes (n, 4) and scores (n), got {tuple(boxes.shape)} and {tuple(scores.shape)}"
-        )
+        raise RuntimeError(f"nms takes boxes (n, 4) and scores (n), got {tuple(boxes.shape)} and {tuple(scores.shape)}")
     corners = boxes.detach().numpy()
     left = torch.argsort(scores.detach(), descending=True, stable=True).numpy()
     areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])

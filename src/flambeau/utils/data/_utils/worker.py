@@ -59,9 +59,7 @@ class Plan:
 
     def fetcher(self) -> Any:
         """What fetches batches from the dataset, from its beginning."""
-        return DatasetKind.create_fetcher(
-            self.kind, self.dataset, self.auto_collation, self.collate_fn, self.drop_last
-        )
+        return DatasetKind.create_fetcher(self.kind, self.dataset, self.auto_collation, self.collate_fn, self.drop_last)
 
 
 def _seed_all(base_seed: int, number: int) -> None:
