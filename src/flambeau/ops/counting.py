@@ -129,6 +129,7 @@ def hash_tensor(input: Any, dim: Any = (), *, keepdim: bool = False, mode: int =
     wide = a.astype({"f": np.float64, "V": np.float64, "u": np.uint64}.get(a.dtype.kind, np.int64))
     bits = np.ascontiguousarray(wide).view(np.uint64).reshape(a.shape)
     dims = reduce_dims(None if dim in ((), []) else dim, a.ndim)
-    axes = tuple(range(a.ndim)) if dims is None else dims
-    found = np.bitwise_xor.reduce(bits, axes, keepdims=bool(keepdim)) if a.ndim else bits
+    axes: Any = tuple(range(a.ndim)) if dims is None else dims
+    combine: Any = np.bitwise_xor.reduce
+    found = combine(bits, axes, keepdims=bool(keepdim)) if a.ndim else bits
     return deliver("hash_tensor", out, NS["WRAP"](np.asarray(found)))
