@@ -134,7 +134,7 @@ class Emitter:
         self.locked = {a for a in args if a in self.home}
         if op == "const":
             return
-        if op == "load":
+        if op in ("load", "second"):
             reg = self._take()
             self.load(value, reg)
             self.home[value] = reg

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from . import seconds
 from .assembler import (
     EQUAL,
     GREATER,
@@ -82,6 +83,10 @@ class RowKernel(Values):
     def at_index(self, name: str) -> None:
         """Has each row find the operand's row by a number; its table words are address, step, the numbers' address."""
         self.indexed.add(name)
+
+    def load_second(self, name: str, at: int = 0) -> Value:
+        """Every second element of an operand, from its `at`th on."""
+        return self.make("second", imm=(self._operand(name, True), at))
 
     def load_row(self, name: str) -> Value:
         """An operand's one number for this row."""
@@ -149,6 +154,7 @@ class _Writer:
         self.frame = Frame(self.asm.vector_bytes)
         self.row_values: dict[Value, Mem] = {}
         self.pointers: dict[str, int | Mem] = {}
+        self.masks: tuple[Mem, Mem] | None = None
         self.uniform = self._find_uniform()
 
     def _find_uniform(self) -> set[Value]:
@@ -200,6 +206,8 @@ class _Writer:
         asm.store(self.length, RAX)
         asm.store(self.stop, RDX)
         self._tail_mask()
+        if any(value.op == "second" for value in kernel.order):
+            self.masks = seconds.masks(asm, self.frame, self.length)
         for value in kernel.order:
             if value.op == "number":
                 reg = 0
@@ -388,6 +396,10 @@ class _Writer:
         step = shift * self.asm.vector_bytes
 
         def load(value: Value, reg: int) -> None:
+            if value.op == "second":
+                name, at = value.imm
+                seconds.load(self.asm, self.masks, emitter, Mem(self._pointer(name), step), reg, at, tail)
+                return
             self._load(reg, Mem(self._pointer(value.imm), step, RCX), tail)
 
         def sink(value: Value, reg: int) -> None:
@@ -397,6 +409,8 @@ class _Writer:
                 self._accumulate(value, reg, tail, emitter, shift)
 
         emitter = Emitter(self.asm, self.frame, order, registers, self.row_values.get, load, sink)
+        if self.masks is not None:
+            emitter.free_masks = [k for k in emitter.free_masks if k not in seconds.MASKS]
         return emitter
 
     # --- one pass ---------------------------------------------------------------------------------------------

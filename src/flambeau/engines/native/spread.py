@@ -38,10 +38,11 @@ class SpreadWord:
     """The table's words. Rows of the result count through planes of `ROWS` rows; `FROM[row]` is where in the source
     plane its row begins, negative for zeros; `PLANE` and `STEP` are the bytes of a source plane and a result's row;
     `COUNT` elements go to `LEFT` bytes after the row's beginning, or, with `MAP`, each from and to where it says.
+    `FILL` has the bits of what stands in place of zeros.
     """
 
-    SOURCE, RESULT, ROWS, PLANE, STEP, FROM, COUNT, LEFT, MAP = range(9)
-    COUNT_OF = 9
+    SOURCE, RESULT, ROWS, PLANE, STEP, FROM, COUNT, LEFT, MAP, FILL = range(10)
+    COUNT_OF = 10
 
 
 @functools.cache
@@ -72,7 +73,7 @@ def spread_code(wide: bool, double: bool, mapped: bool) -> bytes:
     asm.mov(R9, RSI)
     asm.imul(R9, word(SpreadWord.STEP))
     asm.add(R9, word(SpreadWord.RESULT))
-    asm.real(0x57, 0, 0, 0)
+    asm.spread(0, word(SpreadWord.FILL))
     asm.mov(R10, word(SpreadWord.STEP))
     _vectors(asm, R10, row_mask, lambda mask: _put(asm, Mem(R9, 0, RCX), mask))
     asm.mov(RAX, RSI)

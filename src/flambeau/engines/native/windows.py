@@ -6,6 +6,7 @@ kept.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -87,7 +88,7 @@ def image_of(shape: Sizes, low: Sizes, length: Sizes, stride: Sizes, columns: Si
 
 def spread(
     source: np.ndarray, result: np.ndarray, planes: int, plane: int, step: int, rows: np.ndarray, count: int, left: int,
-    pairs: np.ndarray | None,
+    pairs: np.ndarray | None, fill: float = 0.0,
 ) -> None:  # fmt: skip
     """Fills the rows of `result`, `step` bytes long, from planes of `plane` bytes; see `SpreadWord`."""
     total = planes * rows.size
@@ -99,17 +100,18 @@ def spread(
     words[SpreadWord.ROWS], words[SpreadWord.PLANE], words[SpreadWord.STEP] = rows.size, plane, step
     words[SpreadWord.FROM], words[SpreadWord.COUNT], words[SpreadWord.LEFT] = address(rows), count, left
     words[SpreadWord.MAP] = 0 if pairs is None else address(pairs)
+    words[SpreadWord.FILL] = struct.unpack("<q", struct.pack("<d" if source.itemsize == 8 else "<f4x", fill))[0]
     share(place, call, words, total, max(1, 65536 // step), total * step * (4 if pairs is not None else 1) / 16)
 
 
-def copied(images: np.ndarray, image: Image) -> np.ndarray:
-    """Contiguous images `[N, C, ...]` in the layout that `image` tells."""
+def copied(images: np.ndarray, image: Image, fill: float = 0.0) -> np.ndarray:
+    """Contiguous images `[N, C, ...]` in the layout that `image` tells, with `fill` around them."""
     if image.copy is None:
         return images
     planes = images.shape[0] * images.shape[1]
     result = np.empty(planes * image.channel // images.itemsize, images.dtype)
     plane = images.nbytes // planes if planes else 0
-    spread(images, result, planes, plane, image.rows[1], *image.copy)
+    spread(images, result, planes, plane, image.rows[1], *image.copy, fill=fill)
     return result
 
 

@@ -1,8 +1,9 @@
 """Max and average pooling over 1 to 3 spatial axes, and their gradients.
 
-Windows are never gathered: each kernel element ("tap") is a strided view of the input, and a pool is a short chain of
-ufuncs over taps, worked block by block of planes. Max pooling records the winning tap of each window in a byte array;
-from it come the gradient, its adjoint and PyTorch's flat indices.
+Where there are native kernels they do the work (`engines/native/pooling.py`). Elsewhere, windows are never gathered:
+each kernel element ("tap") is a strided view of the input, and a pool is a short chain of ufuncs over taps, worked
+block by block of planes. Max pooling records the winning tap of each window in an array of small integers; from it come
+the gradient, its adjoint and PyTorch's flat indices.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import pooling
 from .parallel import parallel_for, scratch
 
 __all__ = [
@@ -89,6 +91,15 @@ class _Windows:
             ),
         )
 
+    def reach_in(self) -> bool:
+        """Whether every window has an element inside the input: native code believes that winners lie there."""
+        for axis in range(3):
+            start = np.arange(self.out[axis]) * self.stride[axis] - self.pad[axis]
+            taps = start[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
+            if not ((taps >= 0) & (taps < self.size[axis])).any(1).all():
+                return False
+        return True
+
     def first_taps(self) -> np.ndarray:
         """For each window its first tap inside the input."""
         tap: Any = 0
@@ -122,9 +133,15 @@ def max_pool_taps(
     nd = len(kernel)
     win = _Windows(x.shape[x.ndim - nd :], out_size, kernel, stride, padding, dilation)
     source = _planes(x, nd)
+    shape = (*x.shape[: x.ndim - nd], *out_size)
+    first: Any = win.first_taps() if win.padded else 0
+    done = pooling.largest(
+        source, win.pad, win.out, win.kernel, win.stride, win.dilation, first if win.padded else None
+    )
+    if done is not None:
+        return done[0].reshape(shape), done[1].reshape(shape)
     out = np.empty((source.shape[0], *win.out), x.dtype)
     taps = np.empty(out.shape, _tap_type(win.taps))
-    first: Any = win.first_taps() if win.padded else 0
     floating = x.dtype.kind not in "iub"
 
     def block(start: int, stop: int) -> None:
@@ -135,7 +152,6 @@ def max_pool_taps(
             _block_max(src, win, best, which, first, True)
 
     _over_planes(out.shape[0], win.outputs, win.taps, block)
-    shape = (*x.shape[: x.ndim - nd], *out_size)
     return out.reshape(shape), taps.reshape(shape)
 
 
@@ -192,8 +208,11 @@ def max_pool_scatter(
     nd = len(kernel)
     win = _Windows(size, g.shape[g.ndim - nd :], kernel, stride, padding, dilation)
     grads, winners = _planes(g, nd), _planes(taps, nd)
-    out = np.zeros((grads.shape[0], *win.size), g.dtype)
     offsets, base = _positions(win)
+    out = np.empty((grads.shape[0], *win.size), g.dtype)
+    if win.reach_in() and pooling.scatter(grads, winners, offsets, base, out):
+        return out.reshape(*g.shape[: g.ndim - nd], *size)
+    out[...] = 0
     plane = win.size[0] * win.size[1] * win.size[2]
 
     def block(start: int, stop: int) -> None:
@@ -253,6 +272,9 @@ def avg_pool(
         return (flat.dot(np.ones(flat.shape[1], x.dtype)) / divisors).astype(x.dtype, copy=False).reshape(shape)
     if divisors.__class__ is not float:
         divisors = divisors.astype(x.dtype)
+    done = pooling.average(source, win.pad, win.out, win.kernel, win.stride, divisors)
+    if done is not None:
+        return done.reshape(shape)
     out = np.empty((source.shape[0], *win.out), x.dtype)
 
     def block(start: int, stop: int) -> None:
