@@ -140,3 +140,11 @@ def test_a_subset_that_changes_getitem_must_change_getitems():
 
     with pytest.raises(NotImplementedError, match="__getitems__"):
         Odd(range(3), [1])
+
+
+def test_draws_with_replacement_may_be_endless():
+    sampler = data.RandomSampler(range(5), replacement=True, num_samples=10**12)
+    torch.manual_seed(0)
+    first = [i for i, _ in zip(iter(sampler), range(70))]
+    torch.manual_seed(0)
+    assert first[:64] == [i for i, _ in zip(iter(data.RandomSampler(range(5), True, 64)), range(70))]

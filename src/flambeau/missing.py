@@ -105,7 +105,10 @@ def watch(module: ModuleType) -> None:
 
 
 def watch_all() -> None:
-    """Watch every module of the package that is loaded."""
+    """Watch every module of the package that is loaded, but for rooms that programs don't enter: they look for names
+    among each other, and must not pay for guesses.
+    """
+    inner = tuple(f"{ROOT}.{room}." for room in _ROOMS)
     for name, module in list(sys.modules.items()):
-        if module is not None and (name == ROOT or name.startswith(ROOT + ".")):
+        if module is not None and (name + ".").startswith(ROOT + ".") and not (name + ".").startswith(inner):
             watch(module)

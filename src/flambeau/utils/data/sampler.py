@@ -99,9 +99,11 @@ class RandomSampler(Sampler[int]):
         if generator is None:
             generator = Generator().manual_seed(draw_seed())
         if self.replacement:
-            counts = [32] * (self.num_samples // 32) + [self.num_samples % 32]
-            for count in counts:  # in blocks, so that a stream of draws can be cut off early
+            left = self.num_samples  # may be endless, as 10**10 is: drawn in blocks, none of them kept
+            while left >= 0:
+                count = min(left, 32)
                 yield from cast(list, randint(0, n, (count,), dtype=dtypes.int64, generator=generator).tolist())
+                left -= 32
             return
         for _ in range(self.num_samples // n):
             yield from cast(list, randperm(n, generator=generator).tolist())
