@@ -118,3 +118,13 @@ def test_multiprocessing_is_pythons_with_sharing_strategies():
         torch.multiprocessing.set_sharing_strategy("telepathy")
     torch.multiprocessing.set_sharing_strategy("file_descriptor")
     assert torch.multiprocessing.Process.__name__ == "Process"
+
+
+def test_two_names_for_the_precision_of_products():
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        assert torch.get_float32_matmul_precision() == "high"
+        torch.set_float32_matmul_precision("highest")
+        assert torch.backends.cuda.matmul.allow_tf32 is False
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flambeau import settings
+
 _attention = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
 
 
 class _Matmul:
     """Flags of matrix products on GPUs."""
 
-    allow_tf32 = False
     allow_fp16_reduced_precision_reduction = True
     allow_bf16_reduced_precision_reduction = True
     allow_fp16_accumulation = False
     fp32_precision = "none"
+
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether products of float32 may be rounded, which `torch.set_float32_matmul_precision` decides as well."""
+        return settings.get_float32_matmul_precision() != "highest"
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        settings.set_float32_matmul_precision("high" if allowed else "highest")
 
 
 matmul = _Matmul()
