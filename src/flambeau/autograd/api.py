@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import GradientEdge, Node, edge_of
-from flambeau.autograd.runtime import NS, thread
+from flambeau.autograd.runtime import NS
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -18,16 +18,12 @@ def _tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _as_tensors(roots: tuple, given: Any, create: bool) -> tuple[bool, bool]:
-    """Whether the pass runs on Tensors, and whether it is recorded.
-
-    Batches and duals (`flambeau.func`) can't be taken for arrays; the tensors inside them keep their own history.
-    """
+def _as_tensors(roots: tuple, given: Any, create: bool) -> bool:
+    """Whether the pass runs on Tensors: if it is recorded, or if batches and duals (`flambeau.func`) are among them."""
     if create or not NS["LEVELS"]:
-        return create, create
+        return create
     seeds = () if given is None else (given,) if isinstance(given, NS["Tensor"]) else given
-    layered = any(getattr(t, "_level", None) is not None for t in (*roots, *seeds))
-    return layered, layered and thread.grad
+    return any(getattr(t, "_level", None) is not None for t in (*roots, *seeds))
 
 
 def _root_gradients(roots: tuple, given: Any, create: bool) -> list[Any]:
@@ -111,11 +107,11 @@ def backward(
         if not wanted:
             raise RuntimeError("backward(): inputs is empty; leave it out to fill .grad of every leaf")
         _all_recorded(wanted)
-    tensors, record = _as_tensors(roots, grad_tensors, create_graph)
+    tensors = _as_tensors(roots, grad_tensors, create_graph)
     grads = _root_gradients(roots, grad_tensors, tensors)
-    retain = record if retain_graph is None else retain_graph
+    retain = create_graph if retain_graph is None else retain_graph
     edges = None if wanted is None else [edge_of(t) for t in wanted]
-    captured = run_backward([edge_of(t) for t in roots], grads, retain, tensors, edges, True, record)
+    captured = run_backward([edge_of(t) for t in roots], grads, retain, tensors, edges, True, create_graph)
     for t, g in zip(wanted or (), captured, strict=False):
         if not isinstance(t, GradientEdge) and isinstance(t._node, Node) and g is not None:
             g = g if tensors else NS["WRAP"](np.array(g))
@@ -158,11 +154,11 @@ def grad(
     if is_grads_batched:
         return _batched(roots, wanted, grad_outputs, retain_graph, create_graph, allow_unused)
     _all_recorded(wanted)
-    tensors, record = _as_tensors(roots, grad_outputs, create_graph)
+    tensors = _as_tensors(roots, grad_outputs, create_graph)
     grads = _root_gradients(roots, grad_outputs, tensors)
-    retain = record if retain_graph is None else retain_graph
+    retain = create_graph if retain_graph is None else retain_graph
     distinct = list({id(edge): edge for edge in map(edge_of, wanted)}.values())
-    captured = run_backward([edge_of(t) for t in roots], grads, retain, tensors, distinct, False, record)
+    captured = run_backward([edge_of(t) for t in roots], grads, retain, tensors, distinct, False, create_graph)
     by_edge = {id(edge): g for edge, g in zip(distinct, captured, strict=True)}
     results = []
     for t in wanted:

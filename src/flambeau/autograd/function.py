@@ -19,7 +19,7 @@ class _SavedOutput:
     """One of the node's own outputs, kept without a reference cycle."""
 
     def __init__(self, tensor: Any, index: int) -> None:
-        self.array = tensor._a
+        self.array = tensor._a if tensor._level is None else tensor.alias()
         self.index = index
         self.stamp = tensor._stamp
         self.tensor = weakref.ref(tensor)
@@ -28,7 +28,7 @@ class _SavedOutput:
         tensor = self.tensor()
         if tensor is not None:
             return tensor
-        tensor = NS["WRAP"](self.array)
+        tensor = self.array if isinstance(self.array, NS["Tensor"]) else NS["WRAP"](self.array)
         tensor._stamp = self.stamp
         if self.index not in node._nondifferentiable:
             tensor._node = node if node.outputs == 1 else Pick(node, self.index)
@@ -275,15 +275,26 @@ class Function(metaclass=FunctionMeta):
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs `forward` and records it."""
-        tensor = NS["Tensor"]
-        two_part = cls.setup_context is not Function.setup_context
         if kwargs:
             import inspect
+
+            two_part = cls.setup_context is not Function.setup_context
 
             signature = inspect.signature(cls.forward)
             bound = signature.bind(*(() if two_part else (None,)), *args, **kwargs)
             bound.apply_defaults()
             args = bound.args if two_part else bound.args[1:]
+        if NS["LEVELS"]:
+            found = NS["LAYERED_FUNCTION"](cls, args)
+            if found is not NotImplemented:
+                return found
+        return cls._applied(args)[1]
+
+    @classmethod
+    def _applied(cls, args: tuple) -> tuple[Any, Any]:
+        """The context and the outputs of a call on tensors of arrays."""
+        tensor = NS["Tensor"]
+        two_part = cls.setup_context is not Function.setup_context
         ctx = cls._backward_cls()
         ctx.needs_input_grad = tuple(isinstance(a, tensor) and a._node is not None for a in args)
         recorded = thread.grad and any(ctx.needs_input_grad)
@@ -296,7 +307,7 @@ class Function(metaclass=FunctionMeta):
         many = isinstance(output, tuple)
         outputs = list(output) if many else [output]
         finish(ctx, args, outputs, recorded)
-        return tuple(outputs) if many else outputs[0]
+        return ctx, tuple(outputs) if many else outputs[0]
 
 
 def finish(ctx: Any, args: tuple, outputs: list[Any], recorded: bool) -> None:
@@ -357,7 +368,7 @@ def _attach(ctx: Any, args: tuple, out: Any, i: int) -> Any:
 
 
 def _alias(out: Any) -> Any:
-    other = NS["WRAP"](out._a)
+    other = NS["WRAP"](out._a) if out._level is None else out.alias()
     make_view(other, out)
     return other
 

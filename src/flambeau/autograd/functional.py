@@ -191,6 +191,44 @@ def _rows(out: Any, points: tuple, create_graph: bool, strict: bool) -> list[Any
     ]
 
 
+def _all_rows(outputs: tuple, points: tuple, create_graph: bool) -> list[Any]:
+    """The Jacobian of each output with respect to each input, by one backward pass for all elements at once."""
+    from flambeau.func.transforms import basis, sections
+    from flambeau.func.vmap import vmap
+
+    def row(seeds: list[Any]) -> tuple:
+        return _gradients(outputs, points, tuple(seeds), create_graph, False, "jacobian", retain=True)
+
+    tables = [sections(t, list(outputs)) for t in vmap(row)(basis(list(outputs)))]
+    ops = NS["OPS"]
+    return [
+        tuple(ops.reshape(table[j], (*out.shape, *t.shape)) for table, t in zip(tables, points, strict=True))
+        for j, out in enumerate(outputs)
+    ]
+
+
+def _forward_jacobian(func: Callable, inputs: Any, create_graph: bool, vectorize: bool) -> Any:
+    """The Jacobian by one pass forward for all elements of the inputs at once."""
+    if create_graph:
+        raise NotImplementedError(
+            "jacobian: forward mode does not go with create_graph=True; use reverse mode for that"
+        )
+    if not vectorize:
+        raise NotImplementedError("jacobian: forward mode needs vectorize=True, here and in hessian")
+    from flambeau.func.transforms import jacfwd
+
+    many, items = _tuple(inputs, "inputs", "jacobian")
+    kept: dict[str, Any] = {}
+
+    def checked(*points: Any) -> Any:
+        kept["many"], outputs = _tuple(func(*points), "outputs", "the function given to jacobian")
+        return outputs
+
+    table = jacfwd(checked, argnums=tuple(range(len(items))))(*items)
+    rows = [_given_back(row, many, False) for row in table]
+    return tuple(rows) if kept["many"] else rows[0]
+
+
 def jacobian(
     func: Callable, inputs: Any, create_graph: bool = False, strict: bool = False, vectorize: bool = False,
     strategy: str = "reverse-mode",
@@ -204,11 +242,20 @@ def jacobian(
     """
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError(f"strategy is 'reverse-mode' or 'forward-mode', got {strategy!r}")
+    if strict and (vectorize or strategy == "forward-mode"):
+        what = 'strategy="forward-mode"' if strategy == "forward-mode" else "vectorize=True"
+        raise RuntimeError(f"jacobian: strict=True goes neither with vectorize nor with forward mode, got {what}")
+    if strategy == "forward-mode":
+        return _forward_jacobian(func, inputs, create_graph, vectorize)
     with enable_grad():
         many, items = _tuple(inputs, "inputs", "jacobian")
         points = _fresh(items, create_graph)
         out_many, outputs = _tuple(func(*points), "outputs", "the function given to jacobian")
         _check_connected(outputs, strict, "jacobian")
+        if vectorize:
+            rows = _all_rows(outputs, points, create_graph)
+            table = [_given_back(row, many, create_graph) for row in rows]
+            return tuple(table) if out_many else table[0]
         table = [_given_back(tuple(_rows(out, points, create_graph, strict)), many, create_graph) for out in outputs]
     return tuple(table) if out_many else table[0]
 
@@ -232,5 +279,28 @@ def hessian(
         _check_connected((value,), strict, "hessian")
         return _gradients((value,), points, (None,), True, strict, "hessian")
 
-    table = jacobian(first, items, create_graph=create_graph, strict=strict)
+    if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError(
+            f"outer_jacobian_strategy is 'reverse-mode' or 'forward-mode', got {outer_jacobian_strategy!r}"
+        )
+    if outer_jacobian_strategy == "forward-mode":
+        from flambeau.func.transforms import jacrev
+
+        places = tuple(range(len(items)))
+
+        def first(*points: Any) -> tuple[Any, ...]:  # noqa: F811
+            def value(*at: Any) -> Any:
+                out_many, outputs = _tuple(func(*at), "outputs", "the function given to hessian")
+                return _scalar(outputs, out_many, "hessian").reshape(())
+
+            return jacrev(value, places)(*points)
+
+    table = jacobian(
+        first,
+        items,
+        create_graph=create_graph,
+        strict=strict,
+        vectorize=vectorize,
+        strategy=outer_jacobian_strategy,
+    )
     return table if many else table[0][0]

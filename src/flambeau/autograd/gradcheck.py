@@ -117,15 +117,41 @@ def gradcheck(
     """Compares the gradients of `func` with central finite differences, for each input that requires grad.
 
     Returns True, or raises GradcheckError (a RuntimeError) that says which output and input disagree, and how; with
-    `raise_exception=False` it returns False instead. `atol` and `rtol` are those of `allclose`.
+    `raise_exception=False` it returns False instead. `atol` and `rtol` are those of `allclose`. `check_forward_ad`
+    checks forward mode too, `check_batched_grad` and `check_batched_forward_grad` either mode under vmap.
     """
     args = _as_tuple(inputs)
     wanted = _checked_inputs(args)
+    if check_batched_forward_grad and not check_forward_ad:
+        raise ValueError("gradcheck(): check_batched_forward_grad=True needs check_forward_ad=True")
+    if not (check_forward_ad or check_backward_ad):
+        raise ValueError("gradcheck(): there is nothing to check: one of forward and backward mode must be")
     outputs = func(*args)
     if not _differentiable(outputs):
         return _unconnected(func, args, wanted, eps, atol, raise_exception)
     floats = _float_outputs(outputs)
     numerical = [_numerical(func, args, t, eps, len(floats)) for t in wanted]
+    if check_forward_ad and not _check_forward(func, args, wanted, numerical, atol, rtol, raise_exception):
+        return False
+    if check_batched_forward_grad and not _check_batched_forward(func, args, wanted, raise_exception):
+        return False
+    if not check_backward_ad:
+        return True
+    if check_batched_grad and not _check_batched(func, args, wanted, raise_exception):
+        return False
+    return _check_backward(floats, wanted, numerical, atol, rtol, nondet_tol, raise_exception)
+
+
+def _check_backward(
+    floats: list[Any],
+    wanted: list[Any],
+    numerical: list,
+    atol: float,
+    rtol: float,
+    nondet_tol: float,
+    raise_exception: bool,
+) -> bool:
+    """Gradients against finite differences, and against those of a second backward."""
     for j, out in enumerate(floats):
         analytical = (
             _analytical(out, wanted)
@@ -150,6 +176,98 @@ def gradcheck(
                     raise_exception,
                 )
     return True
+
+
+def _check_forward(
+    func: Callable, args: tuple, wanted: list[Any], numerical: list, atol: float, rtol: float, raise_exception: bool
+) -> bool:
+    """Derivatives forward, one input at a time, against finite differences."""
+    for i, t in enumerate(wanted):
+        columns = [_forward_column(func, args, t, tangent) for tangent in _units(t)]
+        for j, n in enumerate(numerical[i]):
+            a = np.array([column[j] for column in columns]) if columns else n
+            if a.size != n.size or (
+                a.size and not np.allclose(a, n.reshape(a.shape), rtol=rtol, atol=atol, equal_nan=True)
+            ):
+                return _fail(
+                    f"gradcheck(): output {j} by input {i}: forward mode and finite differences disagree\nfinite "
+                    f"differences: {n}\nforward mode: {a}\n(a row per element of the input, a column per element of "
+                    "the output)",
+                    raise_exception,
+                )
+    return True
+
+
+def _units(t: Any) -> list[Any]:
+    """Unit tangents for all real numbers of a tensor."""
+    found = []
+    for place in np.ndindex(t._a.shape):
+        for unit in [1, 1j] if t._a.dtype.kind == "c" else [1]:
+            values = np.zeros_like(t._a)
+            values[place] = unit
+            found.append(NS["WRAP"](values))
+    return found
+
+
+def _forward_column(func: Callable, args: tuple, t: Any, tangent: Any) -> list[np.ndarray]:
+    """How all outputs move when `t` moves by `tangent`."""
+    from flambeau.autograd import forward_ad
+
+    with forward_ad.dual_level():
+        moved = [forward_ad.make_dual(a, tangent) if a is t else a for a in args]
+        pairs = [forward_ad.unpack_dual(o) for o in _float_outputs(func(*moved))]
+        return [_parts(np.zeros_like(o._a) if d is None else d._a) for o, d in pairs]
+
+
+def _check_batched(func: Callable, args: tuple, wanted: list[Any], raise_exception: bool) -> bool:
+    """A batch of gradients against each of them."""
+    from flambeau.func.vmap import vmap
+
+    draw = np.random.default_rng(0)
+    for out in _differentiable(func(*args)):
+        seeds = NS["WRAP"](np.stack([_drawn(draw, out._a) for _ in range(2)]))
+
+        def back(seed: Any, out: Any = out) -> tuple:
+            found = grad(out, wanted, seed, retain_graph=True, allow_unused=True)
+            return tuple(NS["OPS"].zeros_like(t) if g is None else g for g, t in zip(found, wanted, strict=True))
+
+        if not _same_batch(vmap(back)(seeds), [back(seed) for seed in seeds]):
+            return _fail("gradcheck(): vmap over the gradients gives others than one call for each", raise_exception)
+    return True
+
+
+def _check_batched_forward(func: Callable, args: tuple, wanted: list[Any], raise_exception: bool) -> bool:
+    """A batch of derivatives forward against each of them."""
+    from flambeau.func.transforms import jvp
+    from flambeau.func.vmap import vmap
+
+    draw = np.random.default_rng(0)
+    for t in wanted:
+        tangents = NS["WRAP"](np.stack([_drawn(draw, t._a) for _ in range(2)]))
+
+        def push(tangent: Any, t: Any = t) -> tuple:
+            def moved(x: Any) -> tuple:
+                return tuple(_float_outputs(func(*(x if a is t else a for a in args))))
+
+            return jvp(moved, (t.detach(),), (tangent,))[1]
+
+        if not _same_batch(vmap(push)(tangents), [push(tangent) for tangent in tangents]):
+            return _fail("gradcheck(): vmap over forward mode gives others than one call for each", raise_exception)
+    return True
+
+
+def _drawn(draw: np.random.Generator, array: np.ndarray) -> np.ndarray:
+    values = draw.standard_normal(array.shape)
+    if array.dtype.kind == "c":
+        values = values + 1j * draw.standard_normal(array.shape)
+    return np.asarray(values, dtype=array.dtype)
+
+
+def _same_batch(together: tuple, apart: list[tuple]) -> bool:
+    return all(
+        np.allclose(t._a, np.stack([row[i]._a for row in apart]), rtol=1e-6, atol=1e-8, equal_nan=True)
+        for i, t in enumerate(together)
+    )
 
 
 def _unconnected(
@@ -217,5 +335,14 @@ def gradgradcheck(
         return tuple(g for g in got if g is not None)
 
     return gradcheck(
-        first, (*args, *grads), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, nondet_tol=nondet_tol
+        first,
+        (*args, *grads),
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        nondet_tol=nondet_tol,
+        check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
     )

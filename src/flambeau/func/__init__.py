@@ -1,6 +1,6 @@
 """`torch.func`: functions of functions, which nest in any order."""
 
-from flambeau.func import guards, writes
+from flambeau.func import functions, guards, writes
 from flambeau.func.modules import debug_unwrap, replace_all_batch_norm_modules_, stack_module_state
 from flambeau.func.transforms import (
     functionalize,

@@ -14,7 +14,7 @@ import numpy as np
 
 from flambeau.autograd.api import grad
 from flambeau.autograd.runtime import LEAF, NS, enable_grad, thread
-from flambeau.func.levels import Layered, Level, each_tensor, every_output, lift, new_node
+from flambeau.func.levels import Layered, Level, each_tensor, every_output, has_history, lift, new_node
 from flambeau.ops.declare import PLAIN, TENSORS, Op
 
 
@@ -28,6 +28,10 @@ class Dual(Layered):
     def inside(self) -> Any:
         """The value."""
         return self._primal
+
+    def insides(self) -> list[Any]:
+        """The value, and the tangent if there is one."""
+        return [self._primal] if self._tangent is None else [self._primal, self._tangent]
 
 
 def dual(level: Level, primal: Any, tangent: Any) -> Dual:
@@ -179,7 +183,7 @@ def _transposed(op: Op, primals: list[Any], tangents: list[Any], outputs: list[A
     pairs = [(b, t) for b, t in zip(back, flat, strict=True) if b is not None and t is not None and b._node is not None]
     if not pairs:
         return [None] * len(visible)
-    history = recording and any(t._node is not None for t in (*each_tensor(op, primals), *(t for _, t in pairs)))
+    history = recording and any(map(has_history, (*each_tensor(op, primals), *(t for _, t in pairs))))
     wanted = [s for s in seeds if s is not None]
     found = iter(grad([b for b, _ in pairs], wanted, [t for _, t in pairs], create_graph=history, allow_unused=True))
     return [None if s is None else next(found) for s in seeds]

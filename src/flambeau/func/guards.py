@@ -30,15 +30,15 @@ for _name in ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__
 
 
 def _detach(self: Any) -> Any:
-    """The same value without history at any level."""
+    """The same value without history and without tangents, at any level."""
     if isinstance(self, Dual):
-        return dual(self._level, self._primal.detach(), None if self._tangent is None else self._tangent.detach())
+        return self._primal.detach()
     return batched(self._level, self._inner.detach(), self._batched)
 
 
 def _data(self: Any) -> Any:
-    """The same value without history; of a dual without its tangent."""
-    return _detach(self) if isinstance(self, Batched) else self._primal.data
+    """`detach`."""
+    return _detach(self)
 
 
 Layered.detach = _detach  # type: ignore[method-assign]
@@ -53,7 +53,9 @@ def _repr(self: Any, **kwargs: Any) -> str:
     text = repr(self._primal)
     if self._tangent is None:
         return text
-    return f"{text[:-1]}, tangent={self._tangent!r})" if text.endswith(")") else text
+    tangent = f"tangent={self._tangent!r})"
+    fits = len(text.rpartition("\n")[2]) + 1 + len(tangent.partition("\n")[0]) <= 80
+    return f"{text[:-1]},{' ' if fits else chr(10) + ' ' * 7}{tangent}"
 
 
 def _indented(t: Any) -> str:

@@ -24,8 +24,9 @@ from flambeau.tensor.tensor import Tensor
 class Level:
     """A running transform: `kind` is `vmap`, `jvp` or `grad`."""
 
-    def __init__(self, kind: str, size: int = 0, randomness: str = "error") -> None:
+    def __init__(self, kind: str, size: int = 0, randomness: str = "error", one_tape: bool = False) -> None:
         self.kind = kind
+        self.one_tape = one_tape  # plain tensors are recorded together with this level's, as in a dual_level
         self.size = size
         self.randomness = randomness
         self.number = 0
@@ -72,6 +73,20 @@ class hidden:
         _running.stack = self.stack
 
 
+class below:
+    """Inside, `level` and all above it are not there."""
+
+    def __init__(self, level: Level) -> None:
+        self.level = level
+
+    def __enter__(self) -> None:
+        self.stack = _running.stack
+        _running.stack = self.stack[: self.stack.index(self.level)]
+
+    def __exit__(self, *exc: object) -> None:
+        _running.stack = self.stack
+
+
 class Layered(Tensor):
     """A tensor of a level. `_a` shows the shape and dtype that a program sees."""
 
@@ -97,6 +112,10 @@ class Layered(Tensor):
         """What this tensor is at the level below."""
         raise TypeError("a Layered tensor is a Batched or a Dual one")
 
+    def insides(self) -> list[Any]:
+        """All tensors of lower levels that it holds."""
+        return [self.inside()]
+
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         return func(*args, **(kwargs or {}))
@@ -118,6 +137,18 @@ def level_of(t: Any) -> int:
     """The number of a tensor's level; 0 for a plain one, and for one whose transform has ended."""
     level = t._level
     return level.number if level is not None and level.alive else 0
+
+
+def belongs(t: Any, level: Level) -> bool:
+    """Whether the history of `t`, if it has one, is that of `level`."""
+    return t._level is level or (level.one_tape and t._node is not None)
+
+
+def has_history(t: Any) -> bool:
+    """Whether a tensor, or what is inside it, has a history."""
+    if t._node is not None:
+        return True
+    return isinstance(t, Layered) and any(has_history(part) for part in t.insides())
 
 
 def each_tensor(op: Op, values: Any) -> Iterator[Any]:
@@ -227,7 +258,7 @@ def record(op: Op, values: list[Any], outputs: list[Any], dtype: Any, top: Level
     for name, value, kind in zip(op.parameters, values, op.kinds, strict=True):
         if kind in (TENSOR, TENSORS):
             for t in value if kind == TENSORS else (value,):
-                own = t is not None and t._level is top and name in op.rule_of
+                own = t is not None and name in op.rule_of and belongs(t, top)
                 edges.append(None if not own else t if t._node is LEAF else t._node)
     if all(edge is None for edge in edges):
         return

@@ -12,7 +12,7 @@ from flambeau.autograd.api import grad as tape_gradients
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, enable_grad, set_grad_enabled, thread
 from flambeau.func.dual import Dual, dual, parts, zeros_of
-from flambeau.func.levels import Layered, Level, alias, highest, lift, top_wrapping
+from flambeau.func.levels import Layered, Level, alias, has_history, highest, lift, top_wrapping
 from flambeau.func.vmap import vmap
 from flambeau.pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 from flambeau.tensor.tensor import Tensor
@@ -71,17 +71,6 @@ def _foreign(roots: list[Any], points: list[Any]) -> bool:
     return False
 
 
-def _history_inside(t: Any) -> bool:
-    """Whether a tensor's parts at lower levels have a history."""
-    if isinstance(t, Dual):
-        inside = [t._primal] if t._tangent is None else [t._primal, t._tangent]
-    elif isinstance(t, Layered):
-        inside = [t.inside()]
-    else:
-        return False
-    return any(part._node is not None or _history_inside(part) for part in inside)
-
-
 def _cut(tree: Any, points: list[Any], keep: bool) -> Any:
     """The tensors of `tree` without what was recorded for this transform alone."""
 
@@ -102,7 +91,8 @@ def _gradients(
     if pairs:
         mine = [r for r, _ in pairs]
         create = keep and (
-            _foreign(mine, points + (own or [])) or any(_history_inside(t) for pair in pairs for t in pair)
+            _foreign(mine, points + (own or []))
+            or any(has_history(part) for pair in pairs for t in pair if isinstance(t, Layered) for part in t.insides())
         )
         with set_grad_enabled(create):
             found = tape_gradients(
@@ -308,22 +298,18 @@ def _checked_tangents(primals: Any, tangents: Any, name: str) -> tuple[list[Any]
     moves, moves_spec = _tensors_of(tangents, name)
     if spec != moves_spec:
         raise RuntimeError(f"{name}: tangents must have the structure of the primals, {spec}, got {moves_spec}")
-    for p, t in zip(values, moves, strict=True):
-        check_tangent(p, t, name)
+    moves = [checked_tangent(p, t, name) for p, t in zip(values, moves, strict=True)]
     return values, moves, spec
 
 
-def check_tangent(primal: Any, tangent: Any, name: str) -> None:
-    """RuntimeError for a tangent of another shape or kind of number than its value."""
+def checked_tangent(primal: Any, tangent: Any, name: str) -> Any:
+    """The tangent in its value's dtype; RuntimeError where it has another shape."""
     if primal._a.shape != tangent._a.shape:
         raise RuntimeError(
             f"{name}: a tangent of shape {list(tangent._a.shape)} came for a value of shape {list(primal._a.shape)}; "
             "they must be equal"
         )
-    if primal._a.dtype != tangent._a.dtype:
-        raise RuntimeError(
-            f"{name}: a tangent of dtype {tangent.dtype} came for a value of dtype {primal.dtype}; they must be equal"
-        )
+    return tangent if tangent._a.dtype == primal._a.dtype else NS["OPS"].to_numpy_dtype(tangent, primal._a.dtype)
 
 
 def jvp(func: Callable, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
@@ -378,8 +364,7 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
         moves, moves_spec = tree_flatten(tangents)
         if moves_spec != spec:
             raise RuntimeError(f"{name}: tangents must have the structure of the primals, {spec}, got {moves_spec}")
-        for p, t in zip(values, moves, strict=True):
-            check_tangent(p, t, name)
+        moves = [checked_tangent(p, t, name) for p, t in zip(values, moves, strict=True)]
         found = _gradients(rows, dummies, moves, thread.grad, True, points)
         return tree_unflatten(found, out_spec)
 
@@ -389,7 +374,7 @@ def linearize(func: Callable, *primals: Any) -> tuple[Any, Callable]:
 # --- whole Jacobians -------------------------------------------------------------------------------------------------
 
 
-def _basis(tensors: list[Any]) -> list[Any]:
+def basis(tensors: list[Any]) -> list[Any]:
     """For each tensor, unit vectors for all numbers of all tensors: (total, *shape) arrays."""
     total = sum(t._a.size for t in tensors)
     found, start = [], 0
@@ -401,7 +386,7 @@ def _basis(tensors: list[Any]) -> list[Any]:
     return found
 
 
-def _sections(table: Any, tensors: list[Any]) -> list[Any]:
+def sections(table: Any, tensors: list[Any]) -> list[Any]:
     """Rows of a table, one per number of all tensors, as one part per tensor."""
     parts_, start = [], 0
     for t in tensors:
@@ -444,8 +429,8 @@ def jacrev(
         output, back = found[0], found[1]
         outputs, out_spec = tree_flatten(output)
         in_leaves, in_spec = tree_flatten(inputs)
-        rows = vmap(lambda seeds: back(tree_unflatten(seeds, out_spec)), chunk_size=chunk_size)(_basis(outputs))
-        tables = [_sections(row, outputs) for row in tree_flatten(rows)[0]]
+        rows = vmap(lambda seeds: back(tree_unflatten(seeds, out_spec)), chunk_size=chunk_size)(basis(outputs))
+        tables = [sections(row, outputs) for row in tree_flatten(rows)[0]]
         result = []
         for j, out in enumerate(outputs):
             per_input = [
@@ -486,13 +471,13 @@ def jacfwd(func: Callable, argnums: Any = 0, has_aux: bool = False, *, randomnes
             kept["aux"] = found[2] if has_aux else None
             return found[1]
 
-        columns = vmap(push, randomness=randomness)(_basis(in_leaves))
+        columns = vmap(push, randomness=randomness)(basis(in_leaves))
         tables, out_spec = tree_flatten(columns)
         result = []
         for table in tables:
             shape = table._a.shape[1:]
             per_input = []
-            for part, t in zip(_sections(table, in_leaves), in_leaves, strict=True):
+            for part, t in zip(sections(table, in_leaves), in_leaves, strict=True):
                 moved = NS["OPS"].permute(part, (*range(1, len(shape) + 1), 0))
                 per_input.append(NS["OPS"].reshape(moved, (*shape, *t._a.shape)))
             tree = tree_unflatten(per_input, in_spec)

@@ -11,7 +11,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.func.batched import batched, open_up
 from flambeau.func.dual import Dual
-from flambeau.func.levels import Level, hidden, highest, level_of, running
+from flambeau.func.levels import Level, below, hidden, highest, level_of, running
 from flambeau.pytree import TreeSpec, broadcast_to_and_flatten, tree_flatten, tree_map_only, tree_unflatten
 from flambeau.tensor.tensor import Tensor
 
@@ -198,7 +198,7 @@ def draw(function: Callable, args: tuple, kwargs: dict) -> Any:
             f"vmap: {name}() draws random numbers, which randomness='error' refuses; pass randomness='same' or "
             "'different' to vmap, or draw outside of it"
         )
-    with _below(level):
+    with below(level):
         if name.endswith("_") and args and isinstance(args[0], Tensor):
             return _filled(name, function, args, kwargs, level)
         if level.randomness == "same":
@@ -229,24 +229,6 @@ def _filled(name: str, function: Callable, args: tuple, kwargs: dict, level: Lev
     else:
         function(inner, *rest, **kwargs)
     return self
-
-
-class _below:
-    """Inside, `level` and all above are not there."""
-
-    def __init__(self, level: Level) -> None:
-        self.level = level
-
-    def __enter__(self) -> None:
-        from flambeau.func import levels
-
-        self.stack = levels._running.stack
-        levels._running.stack = self.stack[: self.stack.index(self.level)]
-
-    def __exit__(self, *exc: object) -> None:
-        from flambeau.func import levels
-
-        levels._running.stack = self.stack
 
 
 def _same(name: str, function: Callable, args: tuple, kwargs: dict, level: Level) -> Any:
@@ -300,7 +282,7 @@ def by_example(function: Callable, args: tuple, kwargs: dict) -> Any:
         inside = [open_up(t, top)[0] if isinstance(t, Tensor) else t for t in leaves]
         args, kwargs = tree_unflatten(inside, spec)
         return by_example(function, args, kwargs)
-    with _below(top):
+    with below(top):
         return _different(name, functools.partial(by_example, function), (args, kwargs), {}, top)
 
 

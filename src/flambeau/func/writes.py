@@ -17,7 +17,7 @@ from flambeau.autograd.runtime import LEAF, NS, thread
 from flambeau.autograd.views import Region, check_recordable, live_views, make_view, written
 from flambeau.func.batched import Batched
 from flambeau.func.dual import Dual, zeros_of
-from flambeau.func.levels import Layered, Level, alias, highest, level_of, lift
+from flambeau.func.levels import Layered, Level, alias, belongs, highest, level_of, lift
 from flambeau.pytree import tree_leaves
 from flambeau.tensor.inplace import CopyBackwards, in_place_source
 from flambeau.tensor.tensor import Tensor
@@ -181,7 +181,7 @@ def copy_(self: Any, src: Any, name: str = "copy_") -> Any:
     if value._a.shape != self._a.shape:
         value = ops.expand_op(value, self._a.shape)
     level = self._level
-    own = value._node if value._level is level else None
+    own = value._node if level is not None and belongs(value, level) else None
     node: Node | None = None
     if thread.grad and (own is not None or self._node is not None):
         node = CopyBackwards(self._node, value if own is LEAF else own)
