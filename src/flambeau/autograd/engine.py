@@ -32,6 +32,7 @@ class Pass:
         self.infinite: Any = None
         self.waits: dict[Any, int] = {}
         self.roots: list[Any] = []
+        self.record = create
 
     def will_run(self, edge: Any) -> bool:
         """Whether this pass brings a gradient to `edge`, a node or a leaf."""
@@ -266,6 +267,8 @@ class Pass:
                 result = hook((self.show(g),))
                 if result is not None:
                     g = self.hide(result[0] if isinstance(result, tuple) else result)
+        if self.create and not self.record:
+            g = g.detach()  # of a dual its value: tangents don't go into `grad`
         if self.create:
             old = tensor._grad
             tensor._grad = show_as(NS["OPS"].clone_op(g), "CopyBackwards") if old is None else NS["OPS"].add(old, g)
@@ -446,7 +449,7 @@ def run_backward(
     previous = thread.grad
     outer = thread.task
     thread.task = work
-    recorded = create if record is None else record
+    recorded = work.record = create if record is None else record
     if previous is not recorded:
         _switch(recorded)
     try:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from flambeau.autograd.function import BackwardFunction, Function, FunctionCtx, finish
 from flambeau.autograd.runtime import NS, no_grad, thread
 from flambeau.func.batched import batched, open_up, whole
-from flambeau.func.dual import dual, parts, zeros_of
+from flambeau.func.dual import Dual, dual, parts, zeros_of
 from flambeau.func.levels import Level, alias, belongs, below, highest
 from flambeau.tensor.tensor import Tensor
 
@@ -47,7 +47,7 @@ def _record(cls: Any, args: tuple, result: Any, top: Level) -> Any:
         if _two_part(cls):
             cls.setup_context(ctx, args, result)
         else:
-            result = cls.forward(ctx, *args)
+            result = _again(result, cls.forward(ctx, *args))
     many = isinstance(result, tuple)
     outputs = [
         NS["LIFT"](t, top) if isinstance(t, Tensor) and t._level is not top else t
@@ -56,6 +56,15 @@ def _record(cls: Any, args: tuple, result: Any, top: Level) -> Any:
     own = tuple(a if not isinstance(a, Tensor) or belongs(a, top) else alias(a) for a in args)
     finish(ctx, own, outputs, True)
     return tuple(outputs) if many else outputs[0]
+
+
+def _again(first: Any, second: Any) -> Any:
+    """The outputs of a second run of forward, which kept what backward needs, with the tangents of the first."""
+    pairs = zip(first, second, strict=True) if isinstance(first, tuple) else [(first, second)]
+    for old, new in pairs:
+        if isinstance(old, Dual) and isinstance(new, Dual):
+            new._tangent = old._tangent
+    return second
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -153,9 +162,7 @@ def _batched_class(cls: Any, outer: Level, in_dims: tuple) -> Any:
             ctx.save_for_forward(*forward)
             ctx.out_dims = Batch.out_dims
             ctx.inside.to_save = ctx.inside.saved_for_forward = ()
-            for name in ("materialize_grads",):
-                if name in ctx.inside.__dict__:
-                    setattr(ctx, name, ctx.inside.__dict__[name])
+            ctx.set_materialize_grads(ctx.inside.__dict__.get("materialize_grads", True))
             ctx.mark_non_differentiable(*_marked(ctx.inside, output if many else (output,)))
 
         @staticmethod
@@ -230,7 +237,7 @@ def _forward_mode(cls: Any, args: tuple, level: Level) -> Any:
         p, t = parts(a, level) if isinstance(a, Tensor) else (a, None)
         primals.append(p)
         tangents.append(t)
-    ctx, result = _with_ctx(cls, tuple(primals))
+    ctx, result = _with_ctx(cls, tuple(primals), level)
     if all(t is None for t in tangents):
         return result
     many = isinstance(result, tuple)
@@ -262,7 +269,7 @@ def _forward_mode(cls: Any, args: tuple, level: Level) -> Any:
     return tuple(wrapped) if many else wrapped[0]
 
 
-def _with_ctx(cls: Any, primals: tuple) -> tuple[Any, Any]:
+def _with_ctx(cls: Any, primals: tuple, level: Level) -> tuple[Any, Any]:
     """A call below, and a context of it."""
     if _two_part(cls):
         result = cls.apply(*primals)
@@ -271,7 +278,7 @@ def _with_ctx(cls: Any, primals: tuple) -> tuple[Any, Any]:
         with no_grad():
             cls.setup_context(ctx, primals, result)
         return ctx, result
-    if highest([p for p in primals if isinstance(p, Tensor)]) is not None:
+    if not level.one_tape or highest([p for p in primals if isinstance(p, Tensor)]) is not None:
         raise RuntimeError(
             f"{cls.__name__}: inside nested transforms a Function's forward takes no ctx; move what needs one into "
             "the static method setup_context(ctx, inputs, output)"

@@ -10,7 +10,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import Region, make_view
 from flambeau.func.batched import Batched, batched, unreadable
 from flambeau.func.dual import Dual, dual
-from flambeau.func.levels import Layered, hidden, highest, level_of
+from flambeau.func.levels import Layered, hidden, highest, level_of, running
 from flambeau.ops.index import getitem, split_index
 from flambeau.ops.shape import as_strided
 from flambeau.tensor.tensor import Tensor
@@ -25,8 +25,20 @@ def _refuse(what: str) -> Any:
     return method
 
 
-for _name in ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__complex__", "__index__", "__array__"):
+for _name in (
+    "item tolist numpy __bool__ __float__ __int__ __complex__ __index__ __array__ __dlpack__ __contains__ data_ptr "
+    "storage untyped_storage"
+).split():
     setattr(Batched, _name, _refuse(_name))
+
+
+def _interface(self: Any) -> Any:
+    if self._batched:
+        raise unreadable("__array_interface__")
+    return self._a.__array_interface__
+
+
+Batched.__array_interface__ = property(_interface)  # type: ignore[assignment, method-assign]
 
 
 def _detach(self: Any) -> Any:
@@ -51,7 +63,7 @@ def _repr(self: Any, **kwargs: Any) -> str:
         place = 0 if self._batched else None
         return f"BatchedTensor(lvl={level.number}, bdim={place}, value=\n    {_indented(self._inner)}\n)"
     text = repr(self._primal)
-    if self._tangent is None:
+    if self._tangent is None or not level.alive:
         return text
     tangent = f"tangent={self._tangent!r})"
     fits = len(text.rpartition("\n")[2]) + 1 + len(tangent.partition("\n")[0]) <= 80
@@ -73,6 +85,15 @@ def _requires_grad_(self: Any, requires_grad: bool = True) -> Any:
 
 
 Layered.requires_grad_ = _requires_grad_  # type: ignore[method-assign]
+
+
+def check_transforms(self: Any) -> None:
+    """Refuses `requires_grad_()` inside a function that is being transformed."""
+    if any(not level.one_tape for level in running()):
+        _requires_grad_(self)
+
+
+NS["CHECK_TRANSFORMS"] = check_transforms
 
 
 def in_batch(like: Any, made: Any) -> Any:

@@ -141,7 +141,7 @@ def _tensors_of(tree: Any, name: str) -> tuple[list[Any], TreeSpec]:
     leaves, spec = tree_flatten(tree)
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise RuntimeError(
+            raise (RuntimeError if name.startswith("j") else ValueError)(
                 f"{name}: the inputs to differentiate must be Tensors, or containers of Tensors; got "
                 f"{type(leaf).__name__}"
             )

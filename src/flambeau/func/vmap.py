@@ -59,14 +59,14 @@ def vmap(
 def _inputs(func: Callable, in_dims: Any, args: tuple) -> tuple[int, list[Any], list[Any], TreeSpec]:
     """The size of the batch, and for each leaf of the arguments its batch dimension and value."""
     call = f"vmap({_name(func)}, in_dims={in_dims}, ...)(<inputs>)"
-    if not isinstance(in_dims, (int, tuple, list)) or isinstance(in_dims, bool):
+    if not isinstance(in_dims, (int, tuple)) or isinstance(in_dims, bool):
         raise ValueError(
             f"{call}: in_dims must be an int, or a tuple with the structure of the inputs, got {type(in_dims).__name__}"
         )
     if not args:
         raise ValueError(f"{call}: there are no inputs to take a batch from; vmap needs at least one")
     leaves, spec = tree_flatten(args)
-    dims = broadcast_to_and_flatten(tuple(in_dims) if isinstance(in_dims, list) else in_dims, spec)
+    dims = broadcast_to_and_flatten(in_dims, spec)
     if dims is None:
         raise ValueError(
             f"{call}: in_dims does not have the structure of the inputs, which is "
@@ -123,13 +123,9 @@ def _outputs(func: Callable, result: Any, out_dims: Any, level: Level) -> Any:
 
 
 def _out_dims(call: str, out_dims: Any, spec: TreeSpec, leaves: list) -> list[Any]:
-    if isinstance(out_dims, list):
-        out_dims = tuple(out_dims)
     if isinstance(out_dims, tuple) and spec.is_leaf() and len(out_dims) == 1:
         out_dims = out_dims[0]
     dims = broadcast_to_and_flatten(out_dims, spec)
-    if dims is None and isinstance(out_dims, tuple) and spec.type is list and len(out_dims) == spec.num_children:
-        dims = broadcast_to_and_flatten(list(out_dims), spec)
     if dims is None or not all(d is None or (isinstance(d, int) and not isinstance(d, bool)) for d in dims):
         raise ValueError(
             f"{call}: out_dims must be an int, None, or have the structure of the results, which is "

@@ -57,6 +57,8 @@ class History:
             return self
         if requires_grad and self._a.dtype.kind not in "fcV":
             raise RuntimeError(f"only floating-point and complex tensors can require gradients, got {self.dtype}")
+        if requires_grad and NS["LEVELS"]:
+            NS["CHECK_TRANSFORMS"](self)
         if requires_grad and self._inference and not thread.inference:
             raise RuntimeError("an inference tensor can't require gradients outside inference_mode; clone() it first")
         self._node = LEAF if requires_grad else None

@@ -23,8 +23,9 @@ def functional_call(
     """Call `module` with the given tensors (a dictionary by dotted name, or several) in place of its own.
 
     Parameters that are shared are replaced together with `tie_weights`. With `strict` the names must be exactly the
-    module's. Gradients go to the tensors given. RuntimeError for names that the module does not have (with `strict`:
-    or that are missing), ValueError for two values of one shared parameter.
+    module's; without, names that the module does not have are ignored. Gradients go to the tensors given. RuntimeError
+    with `strict` for names that the module does not have or that are missing, ValueError for two values of one shared
+    parameter.
     """
     if isinstance(parameter_and_buffer_dicts, (list, tuple)):
         given = {name: t for part in parameter_and_buffer_dicts for name, t in part.items()}
@@ -42,7 +43,8 @@ def _replaced(module: Module, given: dict, tie_weights: bool, strict: bool) -> I
         for registry in (m._parameters, m._buffers):
             for name in registry:
                 places[f"{prefix}.{name}" if prefix else name] = (registry, name)
-    unknown = [name for name in given if name not in places]
+    unknown = [name for name in given if name not in places] if strict else []
+    given = {name: value for name, value in given.items() if name in places or strict}
     missing = [name for name in places if name not in given] if strict else []
     if unknown or missing:
         raise RuntimeError(
