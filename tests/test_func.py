@@ -1,6 +1,7 @@
 """torch.func, forward mode and whole derivatives: what PyTorch saw in each case, and what has no equal there."""
 
 import collections
+import importlib
 import subprocess
 import sys
 
@@ -148,3 +149,49 @@ def test_trees():
     pytree.register_pytree_node(Box, lambda b: ([b.inside], None), lambda children, _: Box(children[0]))
     assert pytree.tree_map(lambda v: v + 1, Box(1)).inside == 2
     assert torch.allclose(torch.vmap(lambda b: b.inside * 2)(Box(torch.ones(2))), torch.full((2,), 2.0))
+
+
+def test_einsum_multiplies_in_a_good_order():
+    from flambeau.ops import einsum as _  # noqa: F401
+
+    rules = importlib.import_module("flambeau.ops.einsum")
+    # a matrix times a matrix times a vector: the vector comes first, whichever way it is written
+    assert rules._best(((0, 1), (1, 2), (2,)), (0,), (50, 50, 50)) == [(1, 2), (0, 1)]
+    assert rules._best(((0,), (0, 1), (1, 2)), (2,), (50, 50, 50)) == [(0, 1), (0, 1)]
+    chain = tuple((i, i + 1) for i in range(8))
+    assert len(rules._greedy(chain, (0, 8), (3,) * 9)) == 7
+    arrays = [np.random.default_rng(i).standard_normal((3, 3)) for i in range(8)]
+    found = torch.einsum("ab,bc,cd,de,ef,fg,gh,hi->ai", *map(torch.from_numpy, arrays))
+    assert np.allclose(found.numpy(), np.linalg.multi_dot(arrays))
+
+
+def test_settings_of_opt_einsum(monkeypatch):
+    backend = torch.backends.opt_einsum
+    rules = importlib.import_module("flambeau.ops.einsum")
+    calls = []
+
+    class Package:
+        @staticmethod
+        def get_symbol(i):
+            return "abcdefghij"[i]
+
+        @staticmethod
+        def contract_path(equation, *shapes, optimize, shapes_=None, **options):
+            calls.append((equation, shapes, optimize))
+            return [(0, 1, 2)], None
+
+    monkeypatch.setitem(sys.modules, "opt_einsum", Package)
+    monkeypatch.setattr(rules, "installed", lambda: True)
+    monkeypatch.setattr(backend, "__class__", type(backend))
+    monkeypatch.setitem(vars(backend), "installed", lambda: True)
+    a, b, c = values(2, 3), values(3, 4), values(4)
+    with backend.flags(enabled=True, strategy="greedy"):
+        assert torch.allclose(torch.einsum("ij,jk,k->i", a, b, c), a @ b @ c)
+        with pytest.raises(ValueError):
+            backend.strategy = "best"
+    assert calls == [("ab,bc,c->a", ((2, 3), (3, 4), (4,)), "greedy")]
+    with backend.flags(enabled=False):
+        assert torch.allclose(torch.einsum("ij,jk,k->i", a, b, c), a @ b @ c)
+    assert len(calls) == 1
+    monkeypatch.undo()
+    assert backend.enabled is backend.is_available()

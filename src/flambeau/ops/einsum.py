@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +17,17 @@ from flambeau.ops.products import bmm, mm
 __all__ = ["einsum"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+#: Whether the package opt_einsum finds the order (None: if it is installed), and how: `torch.backends.opt_einsum`.
+SETTINGS: dict[str, Any] = {"enabled": None, "strategy": "auto"}
+
+
+def installed() -> bool:
+    """Whether the package opt_einsum is there."""
+    import importlib.util
+
+    return importlib.util.find_spec("opt_einsum") is not None
 
 
 def einsum(*args: Any) -> Any:
@@ -111,11 +125,10 @@ def _contract(operands: list[Any], named: list[list[Any]], kept: list[Any]) -> A
     terms = [_diagonals(t, labels, i) for i, (t, labels) in enumerate(zip(operands, named, strict=True))]
     sizes = _sizes(terms)
     terms = [_without_ones(t, labels, sizes) for t, labels in terms]
-    while len(terms) > 1:
-        i, j = _cheapest(terms, kept, sizes)
+    for i, j in _order(terms, kept, sizes) if len(terms) > 1 else ():
         b, a = terms.pop(j), terms.pop(i)
         needed = set(kept).union(*(labels for _, labels in terms)) if terms else set(kept)
-        terms.insert(i, _pair(*a, *b, needed))
+        terms.append(_pair(*a, *b, needed))
     t, labels = _summed(*terms[0], set(kept))
     return _ordered(t, labels, kept)
 
@@ -159,21 +172,115 @@ def _without_ones(t: Any, labels: list[Any], sizes: dict[Any, int]) -> tuple[Any
     return shape.squeeze_op(t, drop), [x for d, x in enumerate(labels) if d not in drop]
 
 
-def _cheapest(terms: list[tuple[Any, list[Any]]], kept: list[Any], sizes: dict[Any, int]) -> tuple[int, int]:
-    """The pair with the smallest product, less what it replaces."""
+def _order(terms: list[tuple[Any, list[Any]]], kept: list[Any], sizes: dict[Any, int]) -> list[tuple[int, int]]:
+    """Which two terms to multiply next, step by step; a product goes to the end of what is left.
+
+    The package opt_einsum decides where it is installed and `torch.backends.opt_einsum` has it enabled.
+    """
     if len(terms) == 2:
-        return 0, 1
-    best, pair = None, (0, 1)
-    for i in range(len(terms)):
-        for j in range(i + 1, len(terms)):
-            others = set(kept).union(*(labels for n, (_, labels) in enumerate(terms) if n not in (i, j)))
-            size = 1
-            for label in {*terms[i][1], *terms[j][1]} & others:
-                size *= sizes[label]
-            cost = size - terms[i][0]._a.size - terms[j][0]._a.size
-            if best is None or cost < best:
-                best, pair = cost, (i, j)
-    return pair
+        return [(0, 1)]
+    numbers = {label: i for i, label in enumerate(sizes)}
+    labels = tuple(tuple(numbers[x] for x in labels) for _, labels in terms)
+    wanted, lengths = tuple(numbers[x] for x in kept), tuple(sizes.values())
+    if SETTINGS["enabled"] is None:
+        SETTINGS["enabled"] = installed()
+    if SETTINGS["enabled"]:
+        return _asked(labels, wanted, lengths, SETTINGS["strategy"])
+    return _best(labels, wanted, lengths) if len(terms) <= 6 else _greedy(labels, wanted, lengths)
+
+
+@functools.lru_cache(256)
+def _asked(labels: tuple, wanted: tuple, lengths: tuple, strategy: str) -> list[tuple[int, int]]:
+    """opt_einsum's order."""
+    package = importlib.import_module("opt_einsum")
+    inputs, output = (["".join(map(package.get_symbol, term)) for term in part] for part in (labels, (wanted,)))
+    shapes = [tuple(lengths[i] for i in term) for term in labels]
+    equation = f"{','.join(inputs)}->{output[0]}"
+    path, _ = package.contract_path(equation, *shapes, optimize=strategy, shapes=True)
+    steps: list[tuple[int, int]] = []
+    count = len(labels)
+    for step in path:
+        picked = sorted(step)
+        while len(picked) > 1:  # it may join more than two at once, and names single terms to be summed
+            j, i = picked.pop(), picked.pop()
+            steps.append((i, j))
+            count -= 1
+            picked = [*picked, count - 1] if picked else []
+    return steps
+
+
+@functools.lru_cache(256)
+def _best(labels: tuple, wanted: tuple, lengths: tuple) -> list[tuple[int, int]]:
+    """The order with the fewest multiplications, by trying all ways to split every subset of the terms in two."""
+    n = len(labels)
+    everything = (1 << n) - 1
+
+    def left(subset: int) -> frozenset[int]:
+        """The labels of a subset's product."""
+        inside = {x for i in range(n) if subset >> i & 1 for x in labels[i]}
+        outside = {x for i in range(n) if not subset >> i & 1 for x in labels[i]} | set(wanted)
+        return frozenset(inside & outside)
+
+    shown = {subset: left(subset) for subset in range(1, everything + 1)}
+    best: dict[int, tuple[float, int]] = {1 << i: (0, 0) for i in range(n)}
+    for subset in sorted(range(1, everything + 1), key=lambda s: s.bit_count()):
+        if subset in best:
+            continue
+        part = (subset - 1) & subset
+        while part:
+            rest = subset ^ part
+            if part < rest:
+                cost = best[part][0] + best[rest][0] + _product(shown[part] | shown[rest], lengths)
+                if subset not in best or cost < best[subset][0]:
+                    best[subset] = (cost, part)
+            part = (part - 1) & subset
+    return _steps(everything, best, n)
+
+
+def _steps(everything: int, best: dict[int, tuple[float, int]], n: int) -> list[tuple[int, int]]:
+    """The splits of subsets as positions in the list of what is left."""
+    order: list[tuple[int, int]] = []
+    stack = [everything]
+    while stack:
+        subset = stack.pop()
+        part = best[subset][1]
+        if part:
+            order.append((part, subset ^ part))
+            stack += [part, subset ^ part]
+    present = [1 << i for i in range(n)]
+    steps = []
+    for a, b in reversed(order):
+        i, j = sorted((present.index(a), present.index(b)))
+        steps.append((i, j))
+        present = [s for s in present if s not in (a, b)] + [a | b]
+    return steps
+
+
+@functools.lru_cache(256)
+def _greedy(labels: tuple, wanted: tuple, lengths: tuple) -> list[tuple[int, int]]:
+    """At each step the pair whose product is smallest, less what it replaces."""
+    terms = [frozenset(term) for term in labels]
+    steps = []
+    while len(terms) > 1:
+        best: tuple[Any, int, int] | None = None
+        for i in range(len(terms)):
+            for j in range(i + 1, len(terms)):
+                others = set(wanted).union(*(t for k, t in enumerate(terms) if k not in (i, j)))
+                size = _product((terms[i] | terms[j]) & others, lengths)
+                cost = size - _product(terms[i], lengths) - _product(terms[j], lengths)
+                if best is None or cost < best[0]:
+                    best = (cost, i, j)
+        assert best is not None
+        _, i, j = best
+        others = set(wanted).union(*(t for k, t in enumerate(terms) if k not in (i, j)))
+        joined = frozenset((terms[i] | terms[j]) & others)
+        terms = [t for k, t in enumerate(terms) if k not in (i, j)] + [joined]
+        steps.append((i, j))
+    return steps
+
+
+def _product(labels: Any, lengths: tuple) -> int:
+    return math.prod(lengths[i] for i in labels)
 
 
 def _summed(t: Any, labels: list[Any], needed: set[Any]) -> tuple[Any, list[Any]]:
