@@ -202,3 +202,14 @@ def case_functionalize(torch, see):
 
     see(plain(f.functionalize(writes)(x)), plain(f.functionalize(writes, remove="mutations_and_views")(x)))
     see(plain(f.vmap(f.functionalize(writes))(x[:, None].expand(3, 3).clone())))
+
+
+def case_the_outer_graph_is_out_of_reach(torch, see):
+    x = numbers(torch, 2, 3)
+    f = torch.func
+    see.error(lambda: f.grad(lambda x: (x.retain_grad(), x.sum())[1])(x))
+    see.error(lambda: f.vmap(lambda x: x.sum().backward())(x))
+    see.error(lambda: f.vmap(lambda x: torch.autograd.grad(x.sum(), x)[0])(x))
+    see.error(lambda: f.grad(lambda x: x.add_(1).sum())(x.clone()))
+    see(plain(f.grad(lambda x: (x.data * x).sum())(x)), plain(f.grad(lambda x: (x.detach() * x).sum())(x)))
+    see(plain(f.vmap(lambda x: torch.where(x > 0, x, 0.0))(x)), plain(f.vmap(lambda x: sum(x) * len(x))(x)))

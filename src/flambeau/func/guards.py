@@ -77,20 +77,17 @@ def _indented(t: Any) -> str:
 Layered.__repr__ = Layered.__str__ = _repr  # type: ignore[method-assign, assignment]
 
 
-def _requires_grad_(self: Any, requires_grad: bool = True) -> Any:
-    raise RuntimeError(
-        "requires_grad_() can't be called on a tensor inside a function that is being transformed: use the transforms "
-        "(grad, vjp, jacrev, ...), or call requires_grad_() outside"
+def _inside(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"{what} can't be called inside a function that is being transformed: use the transforms (grad, vjp, jacrev, "
+        "...), or call it outside"
     )
 
 
-Layered.requires_grad_ = _requires_grad_  # type: ignore[method-assign]
-
-
-def check_transforms(self: Any) -> None:
-    """Refuses `requires_grad_()` inside a function that is being transformed."""
+def check_transforms(self: Any, what: str = "requires_grad_()") -> None:
+    """Refuses what needs the graph of the outside, inside a function that is being transformed."""
     if any(not level.one_tape for level in running()):
-        _requires_grad_(self)
+        raise _inside(what)
 
 
 NS["CHECK_TRANSFORMS"] = check_transforms

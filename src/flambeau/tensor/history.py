@@ -152,6 +152,8 @@ class History:
         """Keeps the gradient of this non-leaf in `grad` at backward."""
         import weakref
 
+        if NS["LEVELS"]:
+            NS["CHECK_TRANSFORMS"](self, "retain_grad()")
         if self._node is None:
             raise RuntimeError("retain_grad(): the tensor has requires_grad=False, so it gets no gradient")
         if isinstance(self._node, Node) and not self.retains_grad:
