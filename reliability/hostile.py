@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import struct
@@ -65,6 +66,7 @@ def text(value: str) -> bytes:
     return b"X" + struct.pack("<I", len(data)) + data
 
 
+@functools.cache
 def programs() -> dict[str, bytes]:
     """Pickles that must be refused, by name: every function of the list, called in every way there is."""
     found = {}
@@ -219,6 +221,7 @@ def _older(tail: bytes) -> bytes:
     return head + tail
 
 
+@functools.cache
 def traps() -> dict[str, bytes]:
     """Whole files that would take forever, or all memory, or the stack, of a reader that believes them."""
     storage = text("storage") + b"ctorch\nFloatStorage\n"

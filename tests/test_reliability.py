@@ -22,8 +22,8 @@ def sound(name, result):
 
 @posix
 def test_damaged_files():
-    result = sound("damaged", damage.run(300))
-    assert result["files"] == 300 and set(result["table"]) == set(damage.PLAN)
+    result = sound("damaged", damage.run(200))
+    assert result["files"] == 200 and set(result["table"]) == set(damage.PLAN)
     assert result["grown"] < 100 << 20
 
 

@@ -17,7 +17,7 @@ from flambeau.tensor.tensor import Tensor
 torch = pytest.importorskip("torch")
 
 ALL = """bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128
-         float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz""".split()
+         float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu""".split()
 
 
 def to_ours(tensor):
@@ -121,6 +121,11 @@ def test_dtypes(name, options):
     assert bits(through(files.save, files.load, mine)) == bits(tensor)
 
 
+def test_every_dtype_that_both_have_is_compared():
+    both = {n for n in dir(torch) if isinstance(getattr(torch, n), torch.dtype) and hasattr(flambeau, n)}
+    assert {str(getattr(torch, n)).removeprefix("torch.") for n in both} == set(ALL)
+
+
 def test_shared_memory_stays_shared():
     def use(T, save, load):
         base = T.arange(6.0)
@@ -156,6 +161,61 @@ def test_a_state_dict_is_pickled_byte_for_byte_alike():
         save(state, file)
         found.append(zipfile.ZipFile(file).read("archive/data.pkl"))
     assert found[0] == found[1]
+
+
+def test_archives_with_numbers_of_64_bits(monkeypatch):
+    """The layout of files beyond 4 GB, and of ones with more records than 16 bits count, as PyTorch reads it."""
+    from flambeau.serialization.archive import ArchiveWriter
+
+    for name in ("limit", "most"):
+        monkeypatch.setattr(ArchiveWriter, name, 3 if name == "most" else 300)
+        back = through(files.save, torch.load, {"a": flambeau.arange(100.0), "b": flambeau.arange(3)})
+        assert back["a"].tolist() == list(range(100)) and back["b"].tolist() == [0, 1, 2]
+        monkeypatch.undo()
+
+
+def test_files_without_checksums():
+    torch.serialization.set_crc32_options(False)
+    try:
+        assert through(torch.save, files.load, torch.arange(5.0)).tolist() == [0, 1, 2, 3, 4]
+    finally:
+        torch.serialization.set_crc32_options(True)
+
+
+def test_storages():
+    for T, save, load in ((torch, torch.save, files.load), (flambeau, files.save, torch.load)):
+        x = T.arange(4.0)
+        view, typed = through(save, load, [x[2:], x.storage()])
+        assert view.tolist() == [2, 3] and list(typed) == [0, 1, 2, 3]
+        typed[3] = 9.0
+        assert view.tolist() == [2, 9]
+        assert through(save, load, x.untyped_storage()).nbytes() == 16
+
+
+def test_places_in_a_file():
+    for save, load in ((torch.save, files.load), (files.save, torch.load)):
+        T = torch if save is torch.save else flambeau
+        file = io.BytesIO()
+        file.write(b"in front")
+        save(T.arange(3), file)
+        file.seek(8)
+        assert load(file).tolist() == [0, 1, 2]
+
+
+def test_numpy_values_by_permission():
+    core = np._core.multiarray
+    allowed = [core.scalar, core._reconstruct, np.dtype, np.ndarray, type(np.dtype(float)), type(np.dtype(int)),
+               collections.defaultdict, list]  # fmt: skip
+    state = {"loss": np.float64(1.5), "array": np.arange(3), "d": collections.defaultdict(list, a=[1])}
+    for save, load, library in ((torch.save, files.load, files), (files.save, torch.load, torch.serialization)):
+        with pytest.raises(pickle.UnpicklingError):
+            through(save, load, state)
+        if load is torch.load:
+            del state["d"]  # PyTorch fills no defaultdict, allowed or not
+        with library.safe_globals(allowed):
+            back = through(save, load, state)
+        assert back["loss"] == 1.5 and back["array"].tolist() == [0, 1, 2]
+        assert load is torch.load or back["d"]["new"] == []
 
 
 def test_mapped_files(tmp_path):

@@ -28,6 +28,7 @@ __all__ = [
     "skip_data",
     "storage_to_tensor_type",
     "validate_cuda_device",
+    "validate_hpu_device",
 ]
 
 MAP_SHARED = getattr(mmap, "MAP_SHARED", 1)
@@ -165,11 +166,20 @@ def default_restore_location(storage: Any, location: str) -> Any:
 
 def validate_cuda_device(location: str) -> int:
     """The number of the GPU that a location names; RuntimeError if it is not here."""
+    return _validate("cuda", location)
+
+
+def validate_hpu_device(location: str) -> int:
+    """The number of the HPU that a location names; RuntimeError if it is not here."""
+    return _validate("hpu", location)
+
+
+def _validate(kind: str, location: str) -> int:
     from flambeau import devices
 
     index = devices.device(location).index or 0
     try:
-        devices.require(f"cuda:{index}")
+        devices.require(f"{kind}:{index}")
     except devices.DeviceError as error:
         raise RuntimeError(f"the file wants '{location}', which is not here: use map_location='cpu'") from error
     return index
