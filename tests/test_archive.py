@@ -321,6 +321,14 @@ def test_numpy_and_defaultdict_by_permission():
     assert type(back["d"]) is defaultdict and back["d"]["b"] == []
 
 
+def test_the_environment_can_insist_on_data(monkeypatch):
+    data = saved({"d": defaultdict(list)})
+    assert type(loaded(data, weights_only=False)["d"]) is defaultdict
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(CheckpointError, match="defaultdict"):
+        loaded(data, weights_only=False)
+
+
 # --- leftovers -------------------------------------------------------------------------------------------------------
 
 

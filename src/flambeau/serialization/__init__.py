@@ -92,7 +92,8 @@ def load(
         map_location: where tensors go that were saved elsewhere: a device or its name, a dict from name to name, or a
             function of the storage and its location's name, which returns the storage, or None to leave it.
         pickle_module: whose `Unpickler` reads under `weights_only=False`.
-        weights_only: see above. None means True, unless `pickle_module` is given.
+        weights_only: see above. None means True, unless `pickle_module` is given. With
+            `TORCH_FORCE_WEIGHTS_ONLY_LOAD=1` in the environment, False does not help.
         mmap: map the file rather than copy it into memory; checksums are still read over, unless
             `set_crc32_options(False)` says not to. Only for a path.
         pickle_load_args: `encoding` for strings that Python 2 pickled; further arguments go to `pickle_module`.

@@ -31,13 +31,19 @@ from flambeau.serialization.unpickler import Unpickler, global_names, place_of
 __all__ = ["check", "read", "unsafe_globals"]
 
 
+#: Set to 1, this variable of the environment has `load` read nothing but data, whatever programs say.
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+
+
 def read(
     f: Any, map_location: Any, pickle_module: Any, weights_only: bool | None, mmap: bool | None, arguments: Any
 ) -> Any:
     """Do what `load` tells."""
-    if weights_only is None:
+    if os.environ.get(_FORCE, "0").lower() in ("1", "y", "yes", "true"):
+        weights_only = True
+    elif weights_only is None:
         weights_only = pickle_module is None
-    elif weights_only and pickle_module is not None:
+    if weights_only and pickle_module is not None:
         raise RuntimeError(
             "weights_only=True reads with flambeau's own unpickler: leave pickle_module out, or use "
             "weights_only=False if you trust the file"
