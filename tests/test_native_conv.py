@@ -94,8 +94,10 @@ def _check(case):
     _close(out, wanted[0])
     if convolution.input_gradient(g, w, None, *settings_, gx):
         _close(gx, wanted[1])
-    assert convolution.weight_gradient(g, x, *settings_, gw)
-    _close(gw, wanted[2])
+    few = groups > 1 and w.shape[0] < 8 * groups
+    assert convolution.weight_gradient(g, x, *settings_, gw) is not few
+    if not few:
+        _close(gw, wanted[2])
 
 
 @settings(max_examples=40, deadline=None)
@@ -164,6 +166,13 @@ def test_strided_input_gradient_is_native(bits):
     result = np.full(x.shape, np.nan, x.dtype)
     assert convolution.input_gradient(g, w, None, (2, 2), (1, 1), (1, 1), 1, result)
     assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (4, 4), (7, 7), (2, 30)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_small_images_side_by_side(bits, size, groups):
+    for stride in ([1, 1], [2, 2]):
+        _check((9, (8, 24), groups, list(size), [3, 3], stride, [1, 1], [1, 1], "f4"))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -13,7 +13,7 @@ import numpy as np
 
 from .calls import ENABLED
 from .filtering import filtered, filtered_weights, pays, weights_pay
-from .windows import Sizes, address, copied, correlate, image_of, spread, weight_sums
+from .windows import Sizes, copied, correlate, image_of, rearrange, spread, weight_sums
 
 __all__ = ["forward", "input_gradient", "weight_gradient"]
 
@@ -67,11 +67,8 @@ def forward(
     shape, kernel, size = three(x.shape[2:], 1), three(w.shape[2:], 1), x.itemsize
     image, taps = _forward_plan(shape, kernel, three(stride, 1), three(padding, 0), three(dilation, 1), size)
     m = w.shape[0] // groups
-    channel = out.nbytes // (out.shape[0] * out.shape[1])
-    correlate(
-        copied(x, image), image, x.shape[0], w.reshape(groups, m, -1), taps, bias,
-        address(out), (groups * m * channel, m * channel, channel), three(out.shape[2:], 1),
-    )  # fmt: skip
+    target = out.reshape(x.shape[0], groups, m, -1)
+    correlate(copied(x, image), image, w.reshape(groups, m, -1), taps, bias, target, three(out.shape[2:], 1))
     return True
 
 
@@ -131,14 +128,16 @@ def _joining_plan(shape: Sizes, stride: Sizes, places: Sizes, parts: tuple[Sizes
 
 def _weight_part(w: np.ndarray, groups: int, indices: Any) -> np.ndarray:
     """The weight of some kernel elements, `[groups, C / groups, Co / groups * elements]`."""
-    co, ci = w.shape[0] // groups, w.shape[1]
-    part = w.reshape(groups, co, ci, *three(w.shape[2:], 1))
-    for axis, index in enumerate(indices):
-        if index.size != part.shape[3 + axis]:
-            part = part.take(index, 3 + axis)
-        elif index.size > 1 and index[0] > index[-1]:
-            part = np.flip(part, 3 + axis)
-    return np.ascontiguousarray(part.transpose(0, 2, 1, 3, 4, 5)).reshape(groups, ci, -1)
+    co, ci, size = w.shape[0] // groups, w.shape[1], w.itemsize
+    kernel = three(w.shape[2:], 1)
+    taps = kernel[0] * kernel[1] * kernel[2]
+    d, h, x = np.ix_(*indices)
+    places = ((d * kernel[1] + h) * kernel[2] + x).reshape(-1) * size
+    result = np.empty((groups, ci, co, places.size), w.dtype)
+    for group in range(groups):
+        start = group * co * ci * taps * size
+        rearrange(w, start, result[group], taps * size, ci * taps * size, places)
+    return result.reshape(groups, ci, -1)
 
 
 def input_gradient(
@@ -160,28 +159,21 @@ def input_gradient(
     )
     laid = copied(g, image)
     if len(parts) == 1:
-        (_, indices, taps), channel = parts[0], result.nbytes // (n * groups * ci)
+        _, indices, taps = parts[0]
         if not taps:
             return False
-        correlate(
-            laid, image, n, _weight_part(w, groups, indices), taps, bias,
-            address(result), (groups * ci * channel, ci * channel, channel), shape,
-        )  # fmt: skip
+        target = result.reshape(n, groups, ci, -1)
+        correlate(laid, image, _weight_part(w, groups, indices), taps, bias, target, shape)
         return True
     if bias is not None and not all(taps for _, _, taps in parts):
         return False
     reached = tuple(number for number, _, taps in parts if taps)
     rows, pairs, count, block = _joining_plan(shape, stride, places, reached, size)
-    channel = count * block * size
-    joined = np.empty(n * groups * ci * count * block, g.dtype)
-    start = address(joined)
+    joined = np.empty((n, groups, ci, count, block), g.dtype)
     for i, (_, indices, taps) in enumerate(parts):
         if taps:
-            correlate(
-                laid, image, n, _weight_part(w, groups, indices), taps, bias,
-                start + i * block * size, (groups * ci * channel, ci * channel, channel), places,
-            )  # fmt: skip
-    spread(joined, result, n * groups * ci, channel, shape[2] * size, rows, len(pairs), 0, pairs)
+            correlate(laid, image, _weight_part(w, groups, indices), taps, bias, joined[:, :, :, i], places)
+    spread(joined, result, n * groups * ci, count * block * size, shape[2] * size, rows, len(pairs), 0, pairs)
     return True
 
 
@@ -192,8 +184,8 @@ def weight_gradient(
     g: np.ndarray, x: np.ndarray, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, result: np.ndarray
 ) -> bool:
     """Fills `result` by the gradient of `forward` for its weight, where `g` is that of its result."""
-    if not _suits(g, x, *result.shape):
-        return False
+    if not _suits(g, x, *result.shape) or (groups > 1 and result.shape[0] < 8 * groups):
+        return False  # few columns beside many rows: NumPy's depthwise and grouped methods are quicker
     g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
     if _filters(result, stride, dilation, groups) and weights_pay(x.shape[0], x.shape[1], g.shape[1], g.shape[2:]):
         filtered_weights(x, g, padding, result)
@@ -202,5 +194,8 @@ def weight_gradient(
     image, taps = _forward_plan(shape, kernel, three(stride, 1), three(padding, 0), three(dilation, 1), x.itemsize)
     sums = weight_sums(copied(x, image), image, g, groups, taps, three(g.shape[2:], 1))
     total = sums[0] if sums.shape[0] == 1 else np.add.reduce(sums, 0)
-    result.reshape(groups, -1, total.shape[1])[...] = total.swapaxes(1, 2)
+    result, (_, rows, columns), size = result.reshape(groups, -1, total.shape[1], 1), total.shape, total.itemsize
+    for group in range(groups):
+        start = group * rows * columns * size
+        rearrange(total, start, result[group], size, columns * size, np.zeros(1, np.int64))
     return True

@@ -18,10 +18,23 @@ from . import threads
 from .calls import WIDE, address, function_of
 from .correlate import RUN, ConvWord, correlate_code
 from .gemm import tile
+from .rearrange import RearrangeWord, rearrange_code
 from .spread import SpreadWord, spread_code
 from .wgrad import LONGEST, MOST_ROWS, WeightWord, weight_code
 
-__all__ = ["Image", "Sizes", "address", "copied", "correlate", "image_of", "made", "offsets_of", "panels_of", "spread"]
+__all__ = [
+    "Image",
+    "Sizes",
+    "address",
+    "copied",
+    "correlate",
+    "image_of",
+    "made",
+    "offsets_of",
+    "panels_of",
+    "rearrange",
+    "spread",
+]
 
 Sizes = tuple[int, ...]
 
@@ -124,6 +137,17 @@ def share(place: int, call: Any, words: list[int], end: int, piece: int, work: f
         threads.run(place, call, table, end, max(1, min(piece, -(-end // (2 * threads.count())))))
 
 
+def rearrange(source: np.ndarray, start: int, result: np.ndarray, row: int, column: int, places: np.ndarray) -> None:
+    """Fills a contiguous `result` `[rows, columns, numbers]` from bytes `start + row * i + column * j + places[k]`."""
+    w, words = RearrangeWord, [0] * RearrangeWord.COUNT
+    words[w.SOURCE], words[w.RESULT] = address(source) + start, address(result)
+    words[w.ROW], words[w.COLUMN], words[w.PLACES] = row, column, address(places)
+    rows, words[w.COLUMNS], words[w.NUMBERS] = result.shape
+    if result.size:
+        function = made(rearrange_code, result.itemsize == 8)
+        share(*function, words, rows, max(1, 16384 * rows // result.size), result.size * 1.0)
+
+
 class Panels(NamedTuple):
     """The output positions as columns of panels: how many panels, vectors in the last one, whether that is partial; and
     the panels' runs.
@@ -173,18 +197,39 @@ def offsets_of(channels: int, image: Image, taps: tuple[Sizes, ...], size: int) 
     return (np.arange(channels, dtype=np.int64)[:, None] * image.channel + within).reshape(-1)
 
 
-def correlate(
-    images: np.ndarray, image: Image, n: int, weight: np.ndarray, taps: tuple[Sizes, ...], bias: Any,
-    out: int, out_steps: Sizes, positions: Sizes,
-) -> None:  # fmt: skip
-    """Products of `weight` `[groups, M, K]` with the windows of laid out images, to address `out`.
+def _side_by_side(n: int, batch: int, positions: Sizes, image: Image, size: int) -> tuple[Sizes, Sizes] | None:
+    """Positions, and the bytes between them, of a batch of small images seen as one; None where it stays a batch."""
+    few = 2 * tile(WIDE)[1] * (64 if WIDE else 32) // size
+    if n == 1 or positions[0] != 1 or positions[1] * positions[2] >= few:
+        return None
+    return (n, *positions[1:]), (batch, *image.steps[1:])
 
-    `out_steps`: bytes from image to image, from group to group, from channel to channel.
+
+def correlate(
+    images: np.ndarray, image: Image, weight: np.ndarray, taps: tuple[Sizes, ...], bias: Any, out: np.ndarray,
+    positions: Sizes,
+) -> None:  # fmt: skip
+    """Fills `out` `[N, groups, M, positions]` by products of `weight` `[groups, M, K]` with the windows of laid out
+    images. `out` may be a view whose last dimension is contiguous.
     """
-    groups, m, k = weight.shape
-    size = images.itemsize
+    n, (groups, m, k), size = out.shape[0], weight.shape, images.itemsize
+    batch = groups * k // len(taps) * image.channel
+    together = _side_by_side(n, batch, positions, image, size)
+    if together is None:
+        _correlate(images, image, image.steps, weight, taps, bias, out, positions)
+        return
+    whole = np.empty((1, groups, m, n * out.shape[3]), out.dtype)
+    _correlate(images, image, together[1], weight, taps, bias, whole, together[0])
+    out[...] = whole.reshape(groups, m, n, -1).transpose(2, 0, 1, 3)
+
+
+def _correlate(
+    images: np.ndarray, image: Image, steps: Sizes, weight: np.ndarray, taps: tuple[Sizes, ...], bias: Any,
+    out: np.ndarray, positions: Sizes,
+) -> None:  # fmt: skip
+    n, (groups, m, k), size, out_steps = out.shape[0], weight.shape, images.itemsize, out.strides
     channels = k // len(taps)
-    panels = panels_of(positions, image.steps, size)
+    panels = panels_of(positions, steps, size)
     offsets = offsets_of(channels, image, taps, size)
     rows = tile(WIDE)[0]
     tasks, chunk = n * groups * panels.number, m
@@ -194,7 +239,7 @@ def correlate(
     chunks = -(-m // chunk)
     w = ConvWord
     words = [0] * w.COUNT
-    words[w.A], words[w.B], words[w.C] = address(weight), address(images), out
+    words[w.A], words[w.B], words[w.C] = address(weight), address(images), address(out)
     words[w.M], words[w.N], words[w.K] = m, positions[0] * positions[1] * positions[2], k
     words[w.STEP_A], words[w.STEP_C], words[w.CHUNKS], words[w.ROWS] = k * size, out_steps[2], chunks, chunk
     words[w.PANELS], words[w.BATCH_B], words[w.BATCH_C] = panels.number, groups * channels * image.channel, out_steps[0]
@@ -215,11 +260,16 @@ def weight_sums(
     """
     n, size = g.shape[0], g.itemsize
     count = positions[0] * positions[1] * positions[2]
-    channels = images.nbytes // (n * image.channel) // groups
+    batch, steps = images.nbytes // n, image.steps
+    channels = batch // image.channel // groups
+    together = _side_by_side(n, batch, positions, image, size)
+    if together is not None:
+        g = np.ascontiguousarray(g.reshape(n, g.shape[1], -1).swapaxes(0, 1))[None]
+        n, count, (positions, steps) = 1, n * count, together
     m, columns, rows = channels * len(taps), g.shape[1] // groups, tile(WIDE)[0]
     slices = -(-count // LONGEST)
     length = -(-count // slices)
-    panels = panels_of(positions, image.steps, size, length)
+    panels = panels_of(positions, steps, size, length)
     offsets = offsets_of(channels, image, taps, size)
     chunks = -(-m // MOST_ROWS)
     chunk = -(-m // chunks)
