@@ -55,14 +55,15 @@ def test_versions_compare():
     assert torch.version.cuda is None
 
 
-def test_compile_returns_what_it_was_given():
+def test_compile_takes_functions_and_modules():
     def double(x):
         return x * 2
 
-    assert torch.compile(double) is double
-    assert torch.compile(mode="max-autotune")(double) is double
+    for compiled in (torch.compile(double), torch.compile(mode="max-autotune")(double)):
+        assert compiled(torch.ones(2)).tolist() == [2, 2] and compiled.__name__ == "double"
     model = torch.nn.Linear(2, 2)
-    assert torch.compile(model, fullgraph=True) is model
+    compiled = torch.compile(model, fullgraph=True)
+    assert isinstance(compiled, torch.nn.Module) and compiled._orig_mod is model
     with pytest.raises(RuntimeError, match="either"):
         torch.compile(double, mode="default", options={})
     assert not torch.compiler.is_compiling()

@@ -1,60 +1,132 @@
-"""``torch.compile`` and ``torch.compiler``. Programs run eagerly: what is compiled is returned as it is."""
+"""``torch.compile`` and ``torch.compiler``: whole steps, captured once and replayed without the program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["compile", "disable", "is_compiling", "is_dynamo_compiling", "is_exporting", "reset"]
+__all__ = ["compile", "disable", "explain", "is_compiling", "is_dynamo_compiling", "is_exporting", "reset"]
+
+_EAGER = ("eager", "aot_eager", "aot_eager_decomp_partition")
 
 
-def compile(
-    model: Callable | None = None,
-    *,
-    fullgraph: bool = False,
-    dynamic: bool | None = None,
-    backend: str | Callable = "inductor",
-    mode: str | None = None,
-    options: dict[str, Any] | None = None,
-    disable: bool = False,
-) -> Any:
-    """Accept everything ``torch.compile`` accepts and return ``model`` itself: it runs eagerly, with the same results.
+class _Compile:
+    """Compile a step: a function, a method or a module.
 
-    Without ``model`` it is a decorator.
+    What it does is captured while it runs - forward, backward, the optimizer's step and its ``zero_grad``, whatever of
+    these it holds - and from the fourth call of a kind on it is replayed: the same kernels on the same memory, with
+    elementwise ones fused, and no Python program between them. A compiled module or function whose results go on to
+    a loss has its backward compiled, too.
+
+    A plan holds for one form of arguments (shapes, dtypes, what requires grad) and one state of the Python values that
+    the step reads (training flags, attributes of its modules, numbers it closes over); others get a plan of their own.
+    Learning rates and other options of optimizers, step counts and random state are read anew at every call. Effects
+    on Python objects (appending to a list, counting) happen while the step is captured and not later.
+
+    A step that reads a tensor's value on the host (``.item()``, ``if tensor``, ``print``) or whose shapes depend on
+    values can't be captured: that is a ``CaptureError`` which names the line. With ``fallback=True`` such a step runs
+    eagerly instead, with one warning; so it does by default where flambeau serves as ``torch`` (PyTorch's own
+    ``torch.compile`` runs such programs, too), unless ``fullgraph=True`` asks for all or nothing.
+
+    ``dynamic``, ``mode``, ``options`` and ``backend`` are accepted; with a backend named ``eager`` or ``aot_eager``, or
+    ``disable=True``, nothing is compiled. Without ``model`` it is a decorator.
 
     Raises:
         RuntimeError: both ``mode`` and ``options`` are given.
+        TypeError: ``model`` can't be called.
+        CaptureError: at a call of the compiled step, see above.
 
     >>> import flambeau as torch
-    >>> @torch.compile(mode="reduce-overhead")
-    ... def double(x):
-    ...     return x * 2
-    >>> double(21)
-    42
+    >>> layer = torch.nn.Linear(3, 1)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    >>> @torch.compile
+    ... def step(x, y):
+    ...     optimizer.zero_grad()
+    ...     loss = (layer(x) - y).square().mean()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> x, y = torch.ones(4, 3), torch.zeros(4, 1)
+    >>> losses = [step(x, y).item() for _ in range(6)]
+    >>> losses[5] < losses[0]
+    True
     """
-    if mode is not None and options is not None:
-        raise RuntimeError(f"compile() takes either mode or options, got mode={mode!r} and options={options!r}")
-    if model is None:
-        return lambda function: compile(function, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode,
-                                        options=options, disable=disable)  # fmt: skip
-    if not callable(model):
-        raise TypeError(f"compile() takes a function or a module, got {type(model).__name__}")
-    return model
+
+    def __call__(
+        self,
+        model: Callable | None = None,
+        *,
+        fullgraph: bool = False,
+        dynamic: bool | None = None,
+        backend: str | Callable = "inductor",
+        mode: str | None = None,
+        options: dict[str, Any] | None = None,
+        disable: bool = False,
+        fallback: bool | None = None,
+    ) -> Any:
+        if mode is not None and options is not None:
+            raise RuntimeError(f"compile() takes either mode or options, got mode={mode!r} and options={options!r}")
+        given: dict[str, Any] = dict(fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode)
+        given |= dict(options=options, disable=disable, fallback=fallback)
+        if model is None:
+            return lambda function: self(function, **given)
+        if not callable(model):
+            raise TypeError(f"compile() takes a function or a module, got {type(model).__name__}")
+        if disable or backend in _EAGER:
+            return model
+        from flambeau.compiled.step import Compiled
+        from flambeau.nn.modules.module import Module
+
+        if isinstance(model, Compiled) or getattr(model, "_flambeau_compile_off", False):
+            return model
+        if fallback is None:
+            from flambeau.run import serves_as_torch
+
+            fallback = serves_as_torch() and not fullgraph
+        if isinstance(model, Module):
+            from flambeau.compiled.module import OptimizedModule
+
+            return OptimizedModule(model, fallback)
+        return Compiled(model, fallback)
+
+    def explain(self, step: Any) -> str:
+        """The plans of a compiled step as a table: kernels, fused groups, memory, and why there is more than one.
+
+        Prints it and returns it. TypeError for what was not compiled.
+        """
+        compiled = getattr(step, "_compiled", step)
+        if not hasattr(compiled, "explain"):
+            raise TypeError(f"explain() takes what compile() returned, got {type(step).__name__}")
+        text = compiled.explain()
+        print(text)
+        return text
+
+
+compile = _Compile()
+explain = compile.explain
 
 
 def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """Keep a function out of compilation: it is returned as it is. Without ``fn`` it is a decorator."""
-    return (lambda function: function) if fn is None else fn
+    """Keep a function out of compilation: `compile` returns it as it is. Without ``fn`` it is a decorator."""
+    if fn is None:
+        return disable
+    try:
+        fn._flambeau_compile_off = True  # type: ignore[attr-defined]
+    except AttributeError:
+        pass
+    return fn
 
 
 def is_compiling() -> bool:
-    """Whether code is being captured right now: no."""
-    return False
+    """Whether a step is being captured right now."""
+    from flambeau.autograd.runtime import NS
+
+    return NS["CAPTURE"] is not None
 
 
 def is_dynamo_compiling() -> bool:
-    """Whether code is being captured right now: no."""
-    return False
+    """Whether a step is being captured right now."""
+    return is_compiling()
 
 
 def is_exporting() -> bool:
@@ -63,4 +135,4 @@ def is_exporting() -> bool:
 
 
 def reset() -> None:
-    """Forget what was compiled: nothing was."""
+    """Nothing to forget: plans belong to the steps they were made for."""

@@ -18,6 +18,10 @@ class AcceleratorError(RuntimeError):
     """A device reported a failure."""
 
 
+class CaptureError(RuntimeError):
+    """A step that can't be compiled: it reads a value on the host, or does what no replay could repeat."""
+
+
 def describe(value: object) -> str:
     """A short account of a value for an error message: dtype and shape of a tensor or array, else type and value."""
     array = getattr(value, "_a", value)

@@ -133,6 +133,11 @@ def install_as_torch() -> None:
             _speak_as_torch(module)
 
 
+def serves_as_torch() -> bool:
+    """Whether `import torch` is served by flambeau in this process."""
+    return _installed()
+
+
 def _tell_children() -> None:
     """Have processes that this one starts serve torch as well: `_startup/sitecustomize.py` does it as Python starts."""
     startup = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_startup")

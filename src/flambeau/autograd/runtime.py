@@ -35,6 +35,8 @@ NS: dict[str, Any] = {
     "RECORD": True,
     # nothing is looking over the operations' shoulders: no capture, no anomaly mode, no saved-tensor hooks
     "PLAIN": True,
+    # the capture of a compiled step, while there is one
+    "CAPTURE": None,
     # some tensor or node has had a hook: backward must then look for them
     "HOOKED": False,
     # how many transforms that wrap tensors are running (vmap, jvp and forward mode; see flambeau.func.levels)

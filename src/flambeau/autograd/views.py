@@ -73,9 +73,23 @@ def make_view(view: Any, source: Any) -> None:
 
 def view_if_shared(view: Any, source: Any, result: np.ndarray, array: np.ndarray) -> None:
     """`make_view` where the kernel returned memory of its operand's and not a copy."""
+    if shows_memory_of(result, array):
+        make_view(view, source)
+
+
+def shows_memory_of(result: np.ndarray, array: np.ndarray) -> bool:
+    """Whether `result` is `array` or a view of its memory and not a copy."""
     base = result.base
     if result is array or (base is not None and (base is array or base is array.base)):
-        make_view(view, source)
+        return True
+    # while a step is captured, arrays are views of views
+    return NS["CAPTURE"] is not None and _owner(result) is _owner(array)
+
+
+def _owner(a: np.ndarray) -> np.ndarray:
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
 
 
 NS["VIEW"] = view_if_shared
@@ -300,7 +314,8 @@ class Region:
         size = dense.itemsize
         if not dense.size or 0 in self.shape:
             return np.empty(self.shape, dense.dtype)
-        return np.ndarray(self.shape, dense.dtype, dense, self.offset * size, tuple(s * size for s in self.steps))
+        steps = tuple(s * size for s in self.steps)
+        return np.ndarray(self.shape, dense.dtype, dense, self.offset * size, steps).view(type(dense))
 
     def take(self, array: np.ndarray) -> np.ndarray:
         """A copy of the region's elements of `array`, which has the base's shape."""

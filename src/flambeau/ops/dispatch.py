@@ -18,6 +18,7 @@ from flambeau.autograd.graph import Pick
 from flambeau.autograd.runtime import LEAF, NS, no_grad, thread, tick
 from flambeau.autograd.views import make_view, mark_inference, view_if_shared
 from flambeau.devices import require
+from flambeau.engines.native import hooks
 from flambeau.errors import describe_all
 from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, define
 from flambeau.ops.generate import make_node_classes, wrapper_source
@@ -35,7 +36,7 @@ overrides = _Overrides()
 def wrap(array: Any) -> Any:
     """A new tensor that holds `array` and needs no gradient."""
     t = object.__new__(NS["Tensor"])
-    t._a = array if array.__class__ is np.ndarray else np.asarray(array)
+    t._a = array if array.__class__ is np.ndarray or array.__class__ is hooks.traced else np.asarray(array)
     return t
 
 
@@ -99,20 +100,11 @@ def _refused_by_numpy(error: TypeError) -> bool:
 #: What casts the operands of ops, by their names, while autocasting is on somewhere (`autocast`).
 autocasts: dict[str, Callable[[tuple], tuple]] = {}
 
-#: What runs operations in place of `general`, the innermost last; each is called as `mode(op, args)`.
-modes: list[Callable[[Op, tuple], Any]] = []
-
 
 def general(op: Op, args: tuple, out: Any = None) -> Any:
     """Runs `op` on any operands, and records it."""
     if autocasts and out is None and op.name in autocasts:
         args = autocasts[op.name](args)
-    if modes and out is None:
-        mode = modes.pop()
-        try:
-            return mode(op, args)
-        finally:
-            modes.append(mode)
     if thread.inference and out is None and not (thread.grad or NS["PLAIN"] or op.keywords):
         return _infer(op, args)
     return _generally(op, args, out)
@@ -144,7 +136,8 @@ def run_plain(op: Op, values: list[Any], dtype: dtypes.dtype | None) -> tuple[li
     """Runs `op` on tensors of arrays and records it: its tensors, and all that its body returned."""
     arrays = _arrays(op, values, dtype)
     try:
-        results = op.run(NS["K"], arrays)
+        capture = NS["CAPTURE"]
+        results = op.run(NS["K"], arrays) if capture is None else capture.op(op, arrays)
     except (ValueError, TypeError) as error:
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
         raise failure(op, error, shown) from None
@@ -162,6 +155,20 @@ def run_plain(op: Op, values: list[Any], dtype: dtypes.dtype | None) -> tuple[li
 def _straight(op: Op) -> Any:
     """The op's wrapper once more, for a thread in inference mode: watchers, its own among them, see nothing of it."""
     return define(wrapper_source(op, NS, "GENERALLY", watched=False), op.name, f"<flambeau op {op.name} unwatched>")
+
+
+def checks_values(function: Callable) -> Callable:
+    """For functions that refuse operands by their values and return nothing: a compiled step checks at every replay."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> None:
+        capture = NS["CAPTURE"]
+        if capture is None:
+            function(*args)
+        else:
+            capture.check(function, args)
+
+    return wrapper
 
 
 def _infer(op: Op, args: tuple) -> Any:
@@ -331,7 +338,8 @@ def _wrap_results(op: Op, results: Any, values: list, arrays: list, dtype: dtype
     tensors = []
     widened = dtype is not None and op.upcast and not op.any_dtype and dtype.numpy in dtypes.UPCAST
     for r in visible:
-        r = np.asarray(r)
+        if r.__class__ is not hooks.traced:
+            r = np.asarray(r)
         if widened and r.dtype == np.float32:
             r = r.astype(dtype.numpy)  # type: ignore[union-attr]
         tensors.append(wrap(r))

@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.autograd.views import bump
 from flambeau.errors import describe
 from flambeau.ops.core import op
-from flambeau.ops.dispatch import wrap
+from flambeau.ops.dispatch import checks_values, wrap
 from flambeau.ops.index import gather
 
 __all__ = ["embedding", "embedding_bag", "table_embedding"]
@@ -67,6 +67,7 @@ def _(k, g, indices, num_weights, padding_idx, scale_grad_by_freq):
     return k.embedding_dense_backward(g, indices, num_weights, padding_idx, scale_grad_by_freq)
 
 
+@checks_values
 def _check_indices(name: str, indices: Any, rows: int) -> None:
     a = indices._a
     if a.dtype.kind != "i" or a.dtype.itemsize < 4:

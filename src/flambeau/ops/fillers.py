@@ -19,7 +19,7 @@ from flambeau.autograd.runtime import NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, written
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
-from flambeau.ops.dispatch import wrap
+from flambeau.ops.dispatch import checks_values, wrap
 
 __all__ = [
     "bernoulli_",
@@ -409,5 +409,10 @@ def check_probabilities(name: str, p: np.ndarray) -> None:
         raise NotImplementedError(
             f"{name}() is not implemented for probabilities of {dtypes.of_numpy(p.dtype)}; use a floating-point dtype"
         )
+    _in_unit(name, p)
+
+
+@checks_values
+def _in_unit(name: str, p: np.ndarray) -> None:
     if not np.all((p >= 0) & (p <= 1)):
         raise RuntimeError(f"{name}(): every probability must lie between 0 and 1")

@@ -11,6 +11,7 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import op
+from flambeau.ops.dispatch import checks_values
 
 
 def _declare_basic(name: str, grad_name: str) -> Any:
@@ -147,6 +148,11 @@ def check_gather(name: str, input: Any, dim: int, index: Any) -> None:
                 f"{axis}; only along dimension {d} may it be longer"
             )
     length = input.shape[d] if input.ndim else 1
+    _in_bounds(name, index, d, length)
+
+
+@checks_values
+def _in_bounds(name: str, index: Any, d: int, length: int) -> None:
     low, high = int(index.min()), int(index.max())
     if low < 0 or high >= length:
         bad = low if low < 0 else high
@@ -270,10 +276,15 @@ def _check(parsed: list[Any], array: Any) -> None:
                         )
                 dim += item.ndim
                 continue
-            if item.size and not (item.min() >= -array.shape[dim] and item.max() < array.shape[dim]):
-                bad = int(item.min()) if item.min() < -array.shape[dim] else int(item.max())
-                raise IndexError(f"index {bad} is out of bounds for dimension {dim} of length {array.shape[dim]}")
+            _reaches(item, dim, array.shape[dim])
         dim += 1
+
+
+@checks_values
+def _reaches(item: Any, dim: int, length: int) -> None:
+    if item.size and not (item.min() >= -length and item.max() < length):
+        bad = int(item.min()) if item.min() < -length else int(item.max())
+        raise IndexError(f"index {bad} is out of bounds for dimension {dim} of length {length}")
 
 
 def split_index(parsed: tuple, ndim: int) -> tuple[tuple | None, tuple]:

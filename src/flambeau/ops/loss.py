@@ -15,6 +15,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.activation import log_sigmoid
 from flambeau.ops.core import composite, op
+from flambeau.ops.dispatch import checks_values
 from flambeau.ops.lossbase import (
     floating,
     reduce_tensor,
@@ -186,6 +187,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 # --- probabilities ------------------------------------------------------------------------------------------------
 
 
+@checks_values
 def _in_unit(name: str, what: str, a: Any) -> None:
     # written so that NaN is refused, as PyTorch does
     if a.size and not ((a >= 0) & (a <= 1)).all():
@@ -385,9 +387,14 @@ def _variance(input: Any, var: Any) -> Any:
                 f"{list(want[:-1])}, got {list(have)}"
             )
         var = var.unsqueeze(-1)
+    _not_negative(var)
+    return var
+
+
+@checks_values
+def _not_negative(var: Any) -> None:
     if var._level is None and (var._a < 0).any():
         raise ValueError(f"gaussian_nll_loss(): var must not be negative, its least element is {var._a.min()}")
-    return var
 
 
 def gaussian_nll_loss(

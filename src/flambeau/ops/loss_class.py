@@ -13,6 +13,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
+from flambeau.ops.dispatch import checks_values
 from flambeau.ops.distance import pairwise_distance
 from flambeau.ops.lossbase import floating, reduce_tensor, reduced, reduction_of, refuse_weight_grad, share
 from flambeau.ops.softmax import log_softmax_op
@@ -257,6 +258,14 @@ def _(k, g, input, target, p, margin, weight, reduction):
     return k.sub(slope, k.scatter_add_zeros(k.sum(slope, 1, True), tuple(input.shape), 1, at))
 
 
+@checks_values
+def _classes_exist(name: str, target: Any, least: int, classes: int) -> None:
+    a = target._a
+    if a.size and target._level is None and (a.min() < least or a.max() >= classes):
+        none = ", or -1 for none" if least < 0 else ""
+        raise RuntimeError(f"{name}(): a target is out of range: the classes are 0 to {classes - 1}{none}")
+
+
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -289,8 +298,7 @@ def multi_margin_loss(
         )
     if weight is not None and weight.numel() != c:
         raise RuntimeError(f"multi_margin_loss(): expected {c} weights, one per class, got {describe(weight)}")
-    if target._a.size and target._level is None and (target._a.min() < 0 or target._a.max() >= c):
-        raise RuntimeError(f"multi_margin_loss(): a target is out of range: there are {c} classes, 0 to {c - 1}")
+    _classes_exist("multi_margin_loss", target, 0, c)
     out = multi_margin_loss_op(input, target, p, margin, weight, reduction)
     return out.reshape(()) if flat and reduction == "none" else out
 
@@ -343,10 +351,7 @@ def multilabel_margin_loss(
     if flat:
         input, target = input.reshape((1, -1)), target.reshape((1, -1))
     c = input.shape[1]
-    if target._a.size and target._level is None and (target._a.min() < -1 or target._a.max() >= c):
-        raise RuntimeError(
-            f"multilabel_margin_loss(): a target is out of range: -1 (none), or a class from 0 to {c - 1}"
-        )
+    _classes_exist("multilabel_margin_loss", target, -1, c)
     out = multilabel_margin_loss_op(input, target, reduction)
     return out.reshape(()) if flat and reduction == "none" else out
 

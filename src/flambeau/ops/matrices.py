@@ -452,7 +452,7 @@ def _gapped(a: Any) -> bool:
 
 def _paired(a: Any) -> Any:
     part = a.real.dtype
-    return np.ndarray((*a.shape, 2), part, a, 0, (*a.strides, part.itemsize))
+    return np.ndarray((*a.shape, 2), part, a, 0, (*a.strides, part.itemsize)).view(type(a))
 
 
 @view_as_real.derivative("input")

@@ -56,6 +56,8 @@ class OpNode(Node):
 
     def _call(self, rule: Rule, g: Any, recorded: bool, needs: tuple[bool, ...]) -> Any:
         kernels = NS["OPS"] if recorded else NS["K"]
+        if NS["CAPTURE"] is not None and not recorded:
+            return NS["CAPTURE"].rule(rule, tuple([self._value(name, g, recorded, needs) for name in rule.takes]))
         return rule.function(kernels, *(self._value(name, g, recorded, needs) for name in rule.takes))
 
     def _value(self, name: str, g: Any, recorded: bool, needs: tuple[bool, ...]) -> Any:

@@ -69,7 +69,7 @@ def _quantile(
     wrap = NS["WRAP"]
     last = np.maximum((n - nans if skip_nan else np.full_like(nans, n)) - 1, 0).astype(qs.dtype)
     ranks = mul(shape.reshape(q, (-1,)), wrap(last))
-    if not skip_nan and nans.any():
+    if not skip_nan and (NS["CAPTURE"] is not None or nans.any()):
         ranks = where(wrap(nans > 0), wrap(np.array(n - 1, qs.dtype)), ranks)
     values = _interpolate(ordered, ranks, interpolation)
     result = _arranged(values, qs, d, ndim, keepdim)

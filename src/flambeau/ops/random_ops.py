@@ -19,7 +19,7 @@ from flambeau.engines.numpy import draws
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import op
 from flambeau.ops.dims import checked_size
-from flambeau.ops.dispatch import deliver, made, wrap
+from flambeau.ops.dispatch import checks_values, deliver, made, wrap
 from flambeau.ops.fillers import (
     arranged,
     check_normal,
@@ -373,13 +373,26 @@ def _(k, g):
     return k.zeros_like(g)
 
 
+@checks_values
+def _not_negative(what: str, values: np.ndarray) -> None:
+    if not np.all(values >= 0):
+        raise RuntimeError(f"{what} must not be negative")
+
+
+@checks_values
+def _check_weights(rows: np.ndarray) -> None:
+    if not np.all(np.isfinite(rows) & (rows >= 0)):
+        raise RuntimeError("multinomial(): the weights contain inf, nan or a negative number")
+    if not np.all(np.any(rows > 0, axis=1)):
+        raise RuntimeError("multinomial(): the weights of a row are all 0")
+
+
 @drawing
 def poisson(input: Any, generator: Any = None) -> Any:
     """A Poisson number for each rate in `input`, in the same dtype. RuntimeError for a negative rate."""
     need_tensor("poisson", input)
     _continuous("poisson", input.dtype, None)
-    if not np.all(input._a >= 0):
-        raise RuntimeError("poisson(): rates must not be negative")
+    _not_negative("poisson(): rates", input._a)
     return _poisson(input, generator_of(generator))
 
 
@@ -442,10 +455,7 @@ def multinomial(
         raise RuntimeError(f"multinomial(): at most 2**24 categories, got {weights.shape[-1]}")
     rows = weights.reshape(-1, weights.shape[-1])
     if rows.size:
-        if not np.all(np.isfinite(rows) & (rows >= 0)):
-            raise RuntimeError("multinomial(): the weights contain inf, nan or a negative number")
-        if not np.all(np.any(rows > 0, axis=1)):
-            raise RuntimeError("multinomial(): the weights of a row are all 0")
+        _check_weights(rows)
         found = draws.multinomial(generator_of(generator), rows, num_samples, replacement)
     else:
         found = np.empty((rows.shape[0], num_samples), np.int64)
@@ -517,8 +527,7 @@ def _normal_of_tensors(mean: Any, std: Any, source: random.Generator, storage: n
     if isinstance(std, tensor_class):
         if std._a.dtype.kind == "c":
             raise RuntimeError("normal(): std must be real")
-        if not np.all(std._a >= 0):
-            raise RuntimeError("normal(): std must not be negative")
+        _not_negative("normal(): std", std._a)
     else:
         check_normal(std)
     shapes = [t._a.shape for t in (mean, std) if isinstance(t, tensor_class)]

@@ -15,7 +15,7 @@ from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import by_example, deliver
+from flambeau.ops.dispatch import by_example, checks_values, deliver
 from flambeau.ops.index import check_gather, gather, parse_index
 
 __all__ = [
@@ -244,12 +244,14 @@ def _rows(name: str, a: Any, dim: Any, index: Any) -> int:
             f"{name}(): index must be int64 or int32, got {index.dtype}"
         )
     n = a.shape[d] if a.ndim else 1
-    if index.size and type(index) is np.ndarray and not (0 <= int(index.min()) and int(index.max()) < n):
-        raise IndexError(
-            f"{name}(): index out of range: dimension {d} has size {n}, the index reaches from "
-            f"{index.min()} to {index.max()}"
-        )
+    _within(name, index, 0, n, f"dimension {d} has size {n}")
     return d
+
+
+@checks_values
+def _within(name: str, index: Any, least: int, n: int, what: str) -> None:
+    if type(index) is np.ndarray and index.size and not (least <= int(index.min()) and int(index.max()) < n):
+        raise IndexError(f"{name}(): index out of range: {what}, the index reaches from {index.min()} to {index.max()}")
 
 
 @op(any_dtype=True)
@@ -472,11 +474,7 @@ def _flat_places(name: str, input: Any, index: Any) -> Any:
     n = input._a.size
     if index._level is not None:
         return index
-    if index._a.size and not (-n <= int(index._a.min()) and int(index._a.max()) < n):
-        raise IndexError(
-            f"{name}(): out of range: the index reaches from {index._a.min()} to {index._a.max()}, "
-            f"input has {n} elements"
-        )
+    _within(name, index._a, -n, n, f"input has {n} elements")
     return index._a
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
-from flambeau.autograd.views import Region, make_view
+from flambeau.autograd.views import Region, make_view, shows_memory_of
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim, wrap_dims
 
@@ -79,8 +79,7 @@ def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
 def view_op(k, input: Tensor, shape):
     """The same memory in another shape; RuntimeError where the strides do not allow it."""
     result = _shaped(input, shape)
-    base = result.base
-    if (base is None or (base is not input and base is not input.base)) and result is not input and input.size:
+    if input.size and not shows_memory_of(result, input):
         raise RuntimeError(
             f"no view of a {list(input.shape)} tensor with these strides has the shape {list(shape)}: its elements do "
             "not lie evenly in memory. Use .reshape(...), which copies where it must"
@@ -444,7 +443,7 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
         )
     steps = tuple(s * array.itemsize for s in stride)
     flat = root.reshape(-1) if root.flags.c_contiguous else np.asarray(root)
-    view = np.ndarray(tuple(size), array.dtype, flat, start * array.itemsize, steps)
+    view = np.ndarray(tuple(size), array.dtype, flat, start * array.itemsize, steps).view(type(array))
     if input._node is None or not NS["GRAD_ENABLED"]():
         result = NS["WRAP"](view)
     else:

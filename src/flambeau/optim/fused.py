@@ -152,7 +152,7 @@ def _noting(name: str) -> Callable:
                     course.append(None)
                 else:
                     self.numbers.append(x)
-                    course.append(x < 0.5)
+                    course.append(name == "lerp_" and x < 0.5)
             else:
                 raise Unsupported(type(x).__name__)
         if in_place:

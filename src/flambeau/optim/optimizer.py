@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from flambeau.autograd.graph import RemovableHandle
-from flambeau.autograd.runtime import enable_grad, set_grad_enabled
+from flambeau.autograd.runtime import NS, enable_grad, set_grad_enabled
 from flambeau.autograd.views import bump
 from flambeau.dtypes import float64, get_default_dtype
 from flambeau.ops.dispatch import wrap as tensor_of
@@ -378,6 +378,13 @@ class RuleOptimizer(Optimizer):
         return loss
 
     def _update_all(self) -> None:
+        capture = NS.get("CAPTURE")
+        if capture is not None and not self.defaults.get("differentiable"):
+            capture.optimizer(self, self._update_together)
+        else:
+            self._update_together()
+
+    def _update_together(self) -> None:
         # updates are collected, as far as native kernels can do them, and done together at the end
         before = _open.batch
         batch = _open.batch = Batch()

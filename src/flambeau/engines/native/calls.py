@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
+from . import hooks, threads
 from .machine import AVX512, LEVEL, install
 from .rows import RowKernel
 
-__all__ = ["ENABLED", "Kernel", "address", "function_of", "kernel", "suits"]
+__all__ = ["ENABLED", "WIDE", "Kernel", "address", "function_of", "kernel", "pack_of", "suits"]
 
 #: Whether there are native kernels on this machine.
 ENABLED = LEVEL > 0
@@ -40,6 +40,8 @@ if ENABLED:
 
     def address(a: np.ndarray) -> int:
         """Where the array's first element lies."""
+        if hooks.capture is not None:
+            hooks.capture.meet(a)
         return _memory[(id(a) + _HEAD) >> 3]
 
 
@@ -64,7 +66,9 @@ def suits(*arrays: Any) -> bool:
     if dtype is not _F32 and dtype is not _F64:
         return False
     for a in arrays:
-        if a.__class__ is not np.ndarray or a.dtype is not dtype or not a.flags.c_contiguous:
+        if a.dtype is not dtype or not a.flags.c_contiguous:
+            return False
+        if a.__class__ is not np.ndarray and a.__class__ is not hooks.traced:
             return False
     return True
 
@@ -133,13 +137,18 @@ class Kernel:
             made.run(1, rest, operands, numbers, 0, 0)
 
 
+def pack_of(k: RowKernel) -> Callable[..., bytes]:
+    """What makes a kernel's table of its words."""
+    real = "d" if k.double else "f4x"
+    return struct.Struct("<2q" + "3q" * len(k.operands) + real * len(k.numbers)).pack
+
+
 class _Made:
     """A kernel's code for one type of lanes."""
 
     def __init__(self, k: RowKernel) -> None:
         self.place, self.call = function_of(k.compile(WIDE))
-        real = "d" if k.double else "f4x"
-        self.pack = struct.Struct("<2q" + "3q" * len(k.operands) + real * len(k.numbers)).pack
+        self.pack = pack_of(k)
         self.operands, self.numbers = list(k.operands), list(k.numbers)
         # a guess at the time per element: instructions, and what goes to memory and back
         lanes = (16 if WIDE else 8) // (2 if k.double else 1)
@@ -153,9 +162,8 @@ class _Made:
         table = self.pack(length, inner or rows, *operands, *numbers)
         work = rows * length * self.weight
         if work < _WORTH or rows == 1 or threads.alone():
-            self.call(table, 0, rows)
-            return
-        if not piece:
+            piece = rows
+        elif not piece:
             piece = max(1, min(-(-rows // (2 * threads.count())), int(rows * 200_000 / work) or 1))
         threads.run(self.place, self.call, table, rows, piece)
 

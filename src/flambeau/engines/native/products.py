@@ -36,10 +36,7 @@ class Plan:
     def run(self, a: int, b: int, c: int, bias: int = 0) -> None:
         """The product of what lies at these addresses."""
         table = _HEAD(a, b, c, bias) + self.tail
-        if self.shared:
-            threads.run(self.place, self.call, table, self.tasks, 1)
-        else:
-            self.call(table, 0, self.tasks)
+        threads.run(self.place, self.call, table, self.tasks, 1 if self.shared else self.tasks)
 
 
 def _steps(a: np.ndarray, rows: int, columns: int) -> tuple[bool, int] | None:

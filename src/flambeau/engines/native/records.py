@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import threads
+from . import hooks, threads
 from .assembler import EQUAL, NOT_EQUAL, NOT_LESS, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
 from .calls import function_of
 
@@ -54,11 +54,18 @@ def _driver_code() -> bytes:
     return asm.finish()
 
 
-def run_records(records: Sequence[Record], shared: bool) -> None:
-    """Runs all records, which must not depend on each other; over all threads if `shared`."""
+def driver() -> tuple[int, Callable]:
+    """The function that runs a list of records: its address, and as a call."""
     if not _made:
         _made.extend(function_of(_driver_code()))
-    place, call = _made
+    return _made[0], _made[1]
+
+
+def run_records(records: Sequence[Record], shared: bool) -> None:
+    """Runs all records, which must not depend on each other; over all threads if `shared`."""
+    if hooks.capture is not None:
+        hooks.capture.native("records", list(records), shared)
+    place, call = driver()
     tables = b"".join(r[1] for r in records)  # kept until the call is over
     at = threads.address_of(tables)
     words: list[int] = []
@@ -67,7 +74,7 @@ def run_records(records: Sequence[Record], shared: bool) -> None:
         at += len(table)
     packed = struct.pack(f"<{len(words)}q", *words)
     if shared:
-        threads.run(place, call, packed, len(records), 1)
+        threads.spread(place, call, packed, len(records), 1)
     else:
         call(packed, 0, len(records))
 
@@ -130,6 +137,8 @@ def _loop_code() -> bytes:
 
 def run_loops(turns: int, loops: Sequence[Sequence[Step]], shared: bool) -> None:
     """Runs each loop's calls `turns` times, in order; different loops at the same time, if `shared`."""
+    if hooks.capture is not None:
+        hooks.capture.native("loops", turns, loops, shared)
     if not _made_loop:
         _made_loop.extend(function_of(_loop_code()))
     place, call = _made_loop
@@ -146,6 +155,23 @@ def run_loops(turns: int, loops: Sequence[Sequence[Step]], shared: bool) -> None
         places.append(kept[-1].ctypes.data)
     table = struct.pack(f"<{len(places)}q", *places)
     if shared:
-        threads.run(place, call, table, len(places), 1)
+        threads.spread(place, call, table, len(places), 1)
     else:
         call(table, 0, len(places))
+
+
+def prepared(records: Sequence[Record]) -> Callable[[], None]:
+    """`run_records` of these, on this thread, with everything prepared but the call."""
+    _, call = driver()
+    tables = b"".join(r[1] for r in records)
+    at = threads.address_of(tables)
+    words: list[int] = []
+    for function, table, start, stop in records:
+        words += (function, at, start, stop)
+        at += len(table)
+    packed, count = struct.pack(f"<{len(words)}q", *words), len(records)
+
+    def run(kept: bytes = tables) -> None:
+        call(packed, 0, count)
+
+    return run

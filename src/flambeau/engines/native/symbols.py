@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from . import hooks
 from .calls import ENABLED, Kernel, suits
 from .values import Value, Values
 
@@ -136,6 +137,9 @@ def native_chain(chain: Callable, arrays: tuple, temps: int) -> bool:
         found = _chains[key] = _traced(chain, len(arrays), temps, arrays[0].dtype)
     if found is None:
         return False
+    if hooks.capture is not None and hooks.capture.chain(chain, arrays, temps):
+        with hooks.capture.paused():
+            return native_chain(chain, arrays, temps)
     kernel, used = found  # type: ignore[misc]
     kernel.flat([arrays[i] for i in used])
     return True

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from . import hooks
 from .assembler import (
     EQUAL,
     NOT_EQUAL,
@@ -37,7 +38,7 @@ from .assembler import (
 )  # fmt: skip
 from .machine import LEVEL, install
 
-__all__ = ["SHARED", "address_of", "alone", "count", "run", "set_workers"]
+__all__ = ["SHARED", "address_of", "alone", "count", "run", "set_workers", "spread"]
 
 _LINE = 64
 _GENERATION, _DOOR, _NEXT, _INSIDE, _SLEEPERS, _JOB = (i * _LINE for i in range(6))
@@ -227,6 +228,13 @@ def alone() -> bool:
 
 
 def run(function: int, direct: Callable, table: bytes, end: int, size: int) -> None:
+    """`spread`, with word to a capture: every native call but those of `records` goes this way."""
+    if hooks.capture is not None:
+        hooks.capture.native("run", function, table, end, size)
+    spread(function, direct, table, end, size)
+
+
+def spread(function: int, direct: Callable, table: bytes, end: int, size: int) -> None:
     """Calls the native `f(table, start, stop)` over pieces of `range(end)`, `size` at a time, on all threads.
 
     `direct` is the same function, callable from Python, for when there is nobody to share with.

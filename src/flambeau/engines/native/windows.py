@@ -132,7 +132,7 @@ def share(place: int, call: Any, words: list[int], end: int, piece: int, work: f
     """Runs a native function over `range(end)`: on all threads if its work, in nanoseconds, is worth that."""
     table = np.array(words, np.int64).tobytes()
     if work < 12_000 or threads.alone():
-        call(table, 0, end)
+        threads.run(place, call, table, end, end)
     else:
         threads.run(place, call, table, end, max(1, min(piece, -(-end // (2 * threads.count())))))
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..native import hooks
+
 __all__ = ["ROW_MAJOR", "NO_TRANS", "TRANS", "blend", "gemm_of", "get_threads", "set_threads", "single_blas"]
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
@@ -61,6 +63,7 @@ def gemm_of(dtype: Any) -> Callable[..., Any] | None:
     """BLAS's product for `dtype`, to be called as
     `f(ROW_MAJOR, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)` with addresses as ints; None without one.
     """
+    hooks.needs_sight()
     return _gemms.get(dtype)
 
 
@@ -79,6 +82,7 @@ def blend(alpha: float, x: Any, beta: float, y: Any) -> bool:
     """`y = alpha * x + beta * y` in one pass over contiguous arrays of one dtype; False, and nothing done, where it
     can't be.
     """
+    hooks.needs_sight()
     function = _axpbys.get(y.dtype)
     if function is None or x.dtype is not y.dtype or not (x.flags.c_contiguous and y.flags.c_contiguous):
         return False

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import hooks
 from ..native import threads as native_threads
 from . import blas
 from .blas import single_blas
@@ -240,6 +241,8 @@ def scratch(key: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
     Only for values that die before the kernel returns. At most `_SCRATCH_BYTES` per thread are kept.
     """
+    if hooks.capture is not None:
+        return np.empty(shape, dtype)  # a compiled step plans memory of its own
     dtype = np.dtype(dtype)
     count = 1
     for s in shape:

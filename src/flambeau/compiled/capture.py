@@ -1,0 +1,406 @@
+"""The capture of a step: its calls in order, on real memory.
+
+Each entry is a function with its operands, what it made and what it wrote. Operands are ordinary arrays; where two
+share memory they are tied together by it, so views and writes in place need no rules of their own.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS, watch
+from flambeau.engines.kernels import CPU_KERNELS, Kernels
+from flambeau.engines.native import hooks
+from flambeau.engines.numpy import draws, parallel
+from flambeau.ops.dispatch import wrap
+
+from .traced import MASKS, CaptureError, HostRead, Traced, current, plain, refuse
+
+__all__ = ["Capture", "Entry", "arrays_in"]
+
+
+class Entry:
+    """One call: `kind` is 'call', 'ufunc', 'chain', 'native', 'check' or 'optimizer'.
+
+    `foreign`: operands that neither an earlier call has made nor a tensor holds, as they were: constants, or a sign
+    that something was computed unseen.
+    """
+
+    __slots__ = ("args", "foreign", "function", "fused", "kind", "kwargs", "made", "touched", "wrote")
+
+    def __init__(
+        self, kind: str, function: Any, args: Any, kwargs: Any, made: list[np.ndarray], wrote: list[np.ndarray]
+    ) -> None:
+        self.kind, self.function, self.args, self.kwargs = kind, function, args, kwargs
+        self.made, self.wrote = made, wrote
+        self.touched: list[np.ndarray] = []
+        self.foreign: list[tuple[int, int]] = []
+        self.fused = 0
+
+
+def arrays_in(x: Any) -> Iterator[np.ndarray]:
+    """The arrays in any nesting of tuples, lists and dicts."""
+    if isinstance(x, np.ndarray):
+        yield x
+    elif x.__class__ is tuple or x.__class__ is list:
+        for v in x:
+            yield from arrays_in(v)
+    elif x.__class__ is dict:
+        for v in x.values():
+            yield from arrays_in(v)
+    elif isinstance(x, slice):
+        return
+
+
+def owner(a: np.ndarray) -> np.ndarray:
+    """The array that owns the memory."""
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
+
+
+class _CaptureKernels(Kernels):
+    """The CPU's kernels, each seen through where it is made of calls that can be noted, else noted as one call."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+
+    def find(self, name: str) -> Any:
+        kernel = CPU_KERNELS.find(name)
+        if name in _SHAPED_BY_VALUE:
+
+            def refused(*args: Any, **kwargs: Any) -> Any:
+                if current.off:
+                    return kernel(*plain(args), **plain(kwargs))
+                raise refuse(f"have shapes that depend on values ({name})", MASKS)
+
+            return refused
+        if kernel is None or isinstance(kernel, np.ufunc) or not callable(kernel):
+            return kernel
+        capture = self.capture
+
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            return capture.kernel(kernel, args, kwargs)
+
+        return noted
+
+
+class Capture:
+    """Notes what happens between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.kept: list[Any] = []
+        self.states: list[tuple[Any, np.ndarray]] = []
+        self.blank: list[np.ndarray] = []
+        self.views: dict[int, Any] = {}
+        self.known: set[int] = set()
+        self.given: set[int] = set()
+        self.mine: set[int] = set()
+        self.seen = 0
+
+    # --- noting -----------------------------------------------------------------------------------------------
+
+    def call(
+        self, function: Callable, args: tuple, kwargs: dict, writes: tuple = (), elementwise: bool = False
+    ) -> Any:
+        """Runs the call for real and notes it; results are traced, and single numbers arrays without dimensions."""
+        bare, named = plain(args), plain(kwargs)
+        result = function(*bare, **named)
+        if writes:
+            wrote = plain([w for w in writes if w is not None])
+            self.note("ufunc" if elementwise else "call", function, bare, named, [], wrote)
+            return writes[0] if result is not None and len(writes) == 1 else writes if result is not None else None
+        if result is None:
+            return None
+        made = result if isinstance(result, (tuple, list)) else [result]
+        values = [np.asarray(r) if isinstance(r, np.generic) else r for r in made]
+        fresh = [v for v in values if isinstance(v, np.ndarray)]
+        if not all(self._is_view(v, bare, named) for v in fresh):
+            self.note("ufunc" if elementwise else "call", function, bare, named, fresh, [])
+        wrapped = [v.view(Traced) if isinstance(v, np.ndarray) else v for v in values]
+        if isinstance(result, tuple):
+            return tuple(wrapped)
+        return wrapped if isinstance(result, list) else wrapped[0]
+
+    def note(self, kind: str, function: Any, args: Any, kwargs: Any, made: list, wrote: list) -> Entry:
+        entry = Entry(kind, function, args, kwargs, made, wrote)
+        if kind != "native":
+            for a in (*arrays_in(args), *arrays_in(kwargs)):
+                memory = owner(a)
+                if id(memory) not in self.known and not any(a is w for w in wrote):
+                    entry.foreign.append((id(memory), hash(a.tobytes())))
+                    self.kept.append(memory)
+        self.known.update(id(owner(a)) for a in (*made, *wrote))
+        self.entries.append(entry)
+        return entry
+
+    def _is_view(self, result: np.ndarray, args: Any, kwargs: Any) -> bool:
+        memory = owner(result)
+        return any(owner(a) is memory for a in arrays_in((args, kwargs))) or _lies_in(result, args, kwargs)
+
+    def kernel(self, kernel: Callable, args: tuple, kwargs: dict) -> Any:
+        """A kernel: seen through if all it does can be noted, else one call."""
+        if current.off:
+            return kernel(*plain(args), **plain(kwargs))
+        if not any(a.__class__ is Traced for a in arrays_in((args, kwargs))):
+            return kernel(*args, **kwargs)
+        mark = len(self.entries)
+        try:
+            result = kernel(*args, **kwargs)
+        except (HostRead, hooks.Unseen):
+            return self.whole(kernel, args, kwargs, mark)
+        if any(a.__class__ is not Traced for a in arrays_in(result)):
+            return self.whole(kernel, args, kwargs, mark)
+        return result
+
+    def whole(self, function: Callable, args: tuple, kwargs: dict, mark: int) -> Any:
+        """Notes a function of ours as one call."""
+        del self.entries[mark:]
+        current.off += 1
+        try:
+            bare, named = plain(args), plain(kwargs)
+            result = function(*bare, **named)
+        finally:
+            current.off -= 1
+        result = _as_arrays(result)
+        made = list(arrays_in(result))
+        if not made or not all(_lies_in(r, bare, named) for r in made):
+            self.note("call", function, bare, named, made, [])
+        return _traced(result)
+
+    def op(self, op: Any, arrays: list[Any]) -> Any:
+        """The body of an op; what it does besides calling kernels is noted too, or else the op as one call."""
+
+        def body(*operands: Any) -> Any:
+            return op.run(NS["K"], operands)
+
+        masked = op.name == "index" and any(a.dtype == np.bool_ for a in arrays_in(arrays[1]))
+        if masked or op.name in _SHAPED_BY_VALUE:
+            raise refuse(f"have shapes that depend on values ({op.name})", MASKS)
+        body.__name__ = op.name
+        return self.kernel(body, tuple(arrays), {})
+
+    def check(self, function: Callable, args: tuple) -> None:
+        """A check of values, repeated at every replay."""
+        bare = tuple(wrap(plain(x._a)) if isinstance(x, NS["Tensor"]) else plain(x) for x in args)
+        with self.paused():
+            function(*bare)
+        entry = self.note("check", function, bare, {}, [], [])
+        entry.touched = [getattr(x, "_a", x) for x in bare if isinstance(x, (NS["Tensor"], np.ndarray))]
+
+    def looking(self) -> bool:
+        """Whether calls are noted one by one just now."""
+        return not current.off
+
+    def rule(self, rule: Any, values: tuple) -> Any:
+        """A derivative's rule, like the body of an op."""
+
+        def body(*operands: Any) -> Any:
+            return rule.function(NS["K"], *operands)
+
+        body.__name__ = "derivative"
+        return self.kernel(body, values, {})
+
+    def meet(self, a: np.ndarray) -> None:
+        """An array whose address someone asks for: native calls may use it."""
+        self.kept.append(a)
+
+    def native(self, *call: Any) -> None:
+        """A native call, as `hooks` reports it; the arrays it works on are found by their addresses."""
+        if not current.off:
+            self.note("native", None, call, {}, [], [])
+
+    def chain(self, chain: Callable, arrays: tuple, temps: int) -> bool:
+        """A chain of ufuncs that is about to run natively: noted as what it computes. False: not noted."""
+        if current.off:
+            return False
+        self.note("chain", chain, plain(arrays), {"temps": temps}, [], list(plain(arrays)))
+        return True
+
+    def hand_over(self, g: Any, array: Any) -> bool:
+        """Whether a gradient that was made here can be a leaf's own: it is the only one that it is given to."""
+        if g.__class__ is not Traced or g.strides != array.strides or g.dtype != array.dtype:
+            return False
+        memory = id(owner(g))
+        if memory in self.given or memory not in self.owned():
+            return False
+        self.given.add(memory)
+        return True
+
+    def owned(self) -> set[int]:
+        """The memory of what the entries made."""
+        for entry in self.entries[self.seen :]:
+            self.mine.update(id(owner(a)) for a in (*entry.made, *entry.wrote))
+        self.seen = len(self.entries)
+        return self.mine
+
+    def adopt(self, tensor: Any) -> None:
+        """Counts a tensor's memory among what was there before."""
+        self.known.add(id(owner(tensor._a)))
+        if tensor._a.__class__ is np.ndarray:
+            tensor._a = tensor._a.view(Traced)
+
+    def optimizer(self, optimizer: Any, update: Callable[[], None]) -> None:
+        """An optimizer's step: done for real, noted as a whole."""
+        with self.paused():
+            update()
+        touched = []
+        groups = []
+        for group in optimizer.param_groups:
+            used = [(p, p._grad, optimizer.state.get(p) or {}) for p in group["params"] if p._grad is not None]
+            groups.append((group, used))
+            for p, grad, state in used:
+                touched += [p._a, grad._a]
+                touched += [v._a for v in state.values() if isinstance(v, NS["Tensor"])]
+        entry = self.note("optimizer", optimizer, (), {"groups": groups}, [], [])
+        entry.touched = [plain(a) if a.__class__ is Traced else a for a in touched]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing is noted."""
+        current.off += 1
+        try:
+            yield
+        finally:
+            current.off -= 1
+
+    # --- begin and end ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """From here on everything is noted."""
+        tensor = NS["Tensor"]
+        for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
+            a = t.__dict__.get("_a") if hasattr(t, "__dict__") else None
+            a = getattr(t, "_a", None) if a is None else a
+            if a.__class__ is np.ndarray:
+                self.states.append((t, a))
+                self.known.add(id(owner(a)))
+                t._a = a.view(Traced)
+                self.views[id(t)] = t._a
+        self.kernels = NS["K"]
+        NS["K"] = _CaptureKernels(self)
+        self._swap_numpy()
+        self._swap_draws()
+        self.inside = parallel._local.inside
+        parallel._local.inside = True
+        watch(True)
+        NS["CAPTURE"] = self
+        hooks.capture = self
+        current.capture = self
+
+    def stop(self) -> None:
+        """Puts everything back; tensors keep what they hold now, as ordinary arrays."""
+        current.capture = None
+        hooks.capture = None
+        NS["CAPTURE"] = None
+        watch(False)
+        parallel._local.inside = self.inside
+        for module, name, value in self.swapped:
+            setattr(module, name, value)
+        NS["K"] = self.kernels
+        for t, a in self.states:
+            if t._a is self.views[id(t)]:
+                t._a = a
+        tensor = NS["Tensor"]
+        for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
+            if getattr(t, "_a", None).__class__ is Traced:
+                t._a = t._a.view(np.ndarray)
+
+    def _swap_numpy(self) -> None:
+        """Our modules see a `numpy` whose new memory is traced."""
+        proxy = types.ModuleType("numpy")
+        proxy.__dict__.update(np.__dict__)
+
+        def creating(function: Callable) -> Callable:
+            def make(*args: Any, **kwargs: Any) -> Any:
+                result = function(*plain(args), **plain(kwargs))
+                if current.capture is None or current.off or result.__class__ is not np.ndarray:
+                    return result
+                self.kept.append(result)
+                self.mine.add(id(result))
+                self.known.add(id(result))
+                if function is np.empty:
+                    self.blank.append(result)
+                else:
+                    self.note("call", function, plain(args), plain(kwargs), [result], [])
+                return result.view(Traced)
+
+            return make
+
+        for name in ("empty", "zeros", "ones", "full"):
+            setattr(proxy, name, creating(getattr(np, name)))
+        proxy.array = self._array(np.array)
+        proxy.asarray = self._array(np.asarray)
+        proxy.ascontiguousarray = self._array(np.ascontiguousarray)
+        proxy.asanyarray = self._array(np.asanyarray)
+        self.swapped: list[tuple[Any, str, Any]] = []
+        for name, module in list(sys.modules.items()):
+            if name.startswith("flambeau.") and not name.startswith(("flambeau.compiled", "flambeau.engines.xla")):
+                if vars(module).get("np") is np:
+                    self.swapped.append((module, "np", np))
+                    module.np = proxy  # type: ignore[attr-defined]
+
+    def _array(self, function: Callable) -> Callable:
+        def make(x: Any, *args: Any, **kwargs: Any) -> Any:
+            if x.__class__ is not Traced or current.off:
+                return function(plain(x), *args, **kwargs)
+            return self.call(function, (x, *args), kwargs)
+
+        return make
+
+    def _swap_draws(self) -> None:
+        """Random numbers are drawn again at every step."""
+        for name in draws.__all__ if hasattr(draws, "__all__") else [n for n in vars(draws) if not n.startswith("_")]:
+            function = getattr(draws, name)
+            if not isinstance(function, types.FunctionType) or function.__module__ != draws.__name__:
+                continue
+
+            def drawing(*args: Any, function: Callable = function, **kwargs: Any) -> Any:
+                if current.off or current.capture is None:
+                    return function(*args, **kwargs)
+                return self.whole(function, args, kwargs, len(self.entries))
+
+            self.swapped.append((draws, name, function))
+            setattr(draws, name, drawing)
+
+
+#: Kernels and ops whose results have shapes that depend on values.
+_SHAPED_BY_VALUE = {"masked_select_op", "nonzero", "unique", "unique_runs"}
+
+
+def _lies_in(result: np.ndarray, args: Any, kwargs: Any) -> bool:
+    """Whether a result shows memory of an operand, however it was made."""
+    low, high = np.lib.array_utils.byte_bounds(result)
+    for a in arrays_in((args, kwargs)):
+        first, last = np.lib.array_utils.byte_bounds(owner(a))
+        if a.size and first <= low and high <= last:
+            return True
+    return False
+
+
+def _as_arrays(x: Any) -> Any:
+    """NumPy's single numbers as arrays without dimensions."""
+    if isinstance(x, np.generic):
+        return np.asarray(x)
+    if isinstance(x, tuple):
+        return tuple(_as_arrays(v) for v in x)
+    return [_as_arrays(v) for v in x] if isinstance(x, list) else x
+
+
+def _traced(x: Any) -> Any:
+    if x.__class__ is np.ndarray:
+        return x.view(Traced)
+    if isinstance(x, tuple):
+        return tuple(_traced(v) for v in x)
+    return [_traced(v) for v in x] if isinstance(x, list) else x
+
+
+__all__ += ["CaptureError", "owner"]

@@ -1,0 +1,148 @@
+"""A plan: the captured calls, ready to be replayed without the program.
+
+A call of NumPy's is kept with its operands and the place of its result. Native calls that follow each other are joined
+into one. Chains and ufuncs on arrays of one shape become native kernels of their own (`fusion`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flambeau.engines.native import threads
+from flambeau.engines.native.calls import address
+from flambeau.engines.native.records import Record, prepared, run_loops, run_records
+from flambeau.engines.native.symbols import native_chain
+from flambeau.engines.numpy.chain import run_chain
+
+from .capture import Entry
+from .updates import Updates
+
+__all__ = ["Plan"]
+
+Step = Callable[[], Any]
+
+
+class Plan:
+    """The steps of a replay, in order."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.steps: list[Step] = []
+        self.names: list[str] = []
+        self.fused = sum(entry.fused for entry in entries)
+        self.groups = sum(entry.fused > 0 for entry in entries)
+        pending: list[tuple[Any, ...]] = []
+        for entry in entries:
+            if entry.kind == "native" and entry.args[0] == "run":
+                pending.append(entry.args[1:])
+                continue
+            self._flush(pending)
+            self._add(entry)
+        self._flush(pending)
+
+    def run(self) -> None:
+        """One replay."""
+        for step in self.steps:
+            step()
+
+    def _put(self, name: str, step: Step) -> None:
+        self.names.append(name)
+        self.steps.append(step)
+
+    def _flush(self, pending: list[tuple[Any, ...]]) -> None:
+        """Native calls one after the other, as few calls from Python."""
+        if not pending:
+            return
+        records: list[Record] = []
+        for place, table, end, piece in pending:
+            if piece < end and not threads.alone():
+                self._records(records)
+                records = []
+                self._put("native, shared", _shared(place, table, end, piece))
+            else:
+                records.append((place, table, 0, end))
+        self._records(records)
+        pending.clear()
+
+    def _records(self, records: list[Record]) -> None:
+        if records:
+            self._put(f"native x{len(records)}", prepared(records))
+
+    def _add(self, entry: Entry) -> None:
+        kind, function, args, kwargs = entry.kind, entry.function, entry.args, entry.kwargs
+        name = getattr(function, "__name__", str(function))
+        if kind == "native":
+            what, *rest = args
+            if what == "records":
+                self._put("native records", lambda: run_records(*rest))
+            else:
+                self._put("native loops", lambda: run_loops(*rest))
+        elif kind == "chain":
+            self._put(name, _chain(function, args, kwargs["temps"]))
+        elif kind == "optimizer":
+            self._put("optimizer", Updates(function, kwargs["groups"]).run)
+        elif not entry.made:
+            self._put(name, lambda: function(*args, **kwargs))
+        elif len(entry.made) == 1 and (kind == "ufunc" or _takes_out(function, args, kwargs)):
+            out = entry.made[0]
+            self._put(name, lambda: function(*args, out=out, **kwargs))
+        else:
+            self._put(name, _copied(function, args, kwargs, entry.made))
+
+
+def _chain(chain: Callable, arrays: tuple, temps: int) -> Step:
+    def step() -> None:
+        if not native_chain(chain, arrays, temps):
+            run_chain(chain, arrays, temps)
+
+    return step
+
+
+def _shared(place: int, table: bytes, end: int, piece: int) -> Step:
+    direct = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)(place)
+    return lambda: threads.spread(place, direct, table, end, piece)
+
+
+_WITH_OUT = {np.dot, np.concatenate, np.take, np.ndarray.dot, np.ndarray.take, np.ndarray.sum, np.ndarray.mean, np.sum}
+
+
+def _takes_out(function: Any, args: tuple, kwargs: dict) -> bool:
+    """Whether a call can put its result where it belongs."""
+    if "out" in kwargs or any(a is None for a in args):
+        return False
+    if function in (np.ndarray.dot, np.dot):
+        a, b = args[:2]
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and a.ndim > 0 and b.ndim > 0
+    of_ufunc = isinstance(getattr(function, "__self__", None), np.ufunc)
+    return function in _WITH_OUT or (of_ufunc and function.__name__ in ("reduce", "accumulate") and len(args) < 4)
+
+
+def _copied(function: Callable, args: Any, kwargs: Any, made: list[np.ndarray]) -> Step:
+    """A call whose results are copied to where later calls look for them."""
+    made = [a if a.flags.writeable else _writable(a) for a in made]
+
+    def step() -> None:
+        result = function(*args, **kwargs)
+        values = result if isinstance(result, (tuple, list)) else (result,)
+        fresh = [v for v in values if isinstance(v, (np.ndarray, np.generic))]
+        for place, value in zip(made, fresh, strict=True):
+            np.copyto(place, value if place.shape == value.shape else np.asarray(value)[_first(place)])
+
+    return step
+
+
+def _writable(a: np.ndarray) -> np.ndarray:
+    """The memory of an array that NumPy has locked, each element once."""
+    shape = tuple(1 if step == 0 else n for n, step in zip(a.shape, a.strides, strict=True))
+    low, high = np.lib.array_utils.byte_bounds(a)
+    memory: Any = (ctypes.c_char * (high - low)).from_address(low)
+    return np.ndarray(shape, a.dtype, memory, address(a) - low, a.strides)
+
+
+def _first(place: np.ndarray) -> Any:
+    """Where a result repeats elements: the first of them."""
+    return tuple(slice(0, 1) if n == 1 else slice(None) for n in place.shape)
+

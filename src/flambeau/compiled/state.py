@@ -1,0 +1,134 @@
+"""What a captured step depends on besides its arguments: tensors that it uses, Python values that it read.
+
+A plan works on memory where it lies, so it holds for the tensors it was captured with. What may change between steps
+without a new capture (learning rates, step counts, random state) is read anew by the plan; what else the step could
+have read is compared before each replay.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.autograd.runtime import NS
+from flambeau.nn.modules.module import Module
+from flambeau.optim.optimizer import Optimizer
+
+__all__ = ["Watched", "reachable"]
+
+_SIMPLE = (bool, int, float, str, type(None))
+
+
+def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[tuple[dict, str]]]:
+    """The modules and optimizers that a function can see, and the plain values: where they are and their names."""
+    modules: dict[int, Module] = {}
+    optimizers: dict[int, Optimizer] = {}
+    places: list[tuple[dict, str]] = []
+    seen: set[int] = set()
+
+    def visit(x: Any, depth: int) -> None:
+        if id(x) in seen or depth > 6:
+            return
+        seen.add(id(x))
+        if isinstance(x, Module):
+            for m in x.modules():
+                modules[id(m)] = m
+        elif isinstance(x, Optimizer):
+            optimizers[id(x)] = x
+        elif isinstance(x, types.MethodType):
+            visit(x.__self__, depth + 1)
+            visit(x.__func__, depth + 1)
+        elif isinstance(x, types.FunctionType):
+            if not _is_library(x.__module__):
+                function_parts(x, depth)
+        elif isinstance(x, (list, tuple)) and len(x) < 1000:
+            for v in x:
+                visit(v, depth + 1)
+        elif isinstance(x, dict) and len(x) < 1000:
+            for v in x.values():
+                visit(v, depth + 1)
+        elif hasattr(x, "__wrapped__"):
+            visit(x.__wrapped__, depth + 1)
+        elif not isinstance(x, (type, types.ModuleType, NS["Tensor"])) and not _is_library(type(x).__module__):
+            for name, v in list(getattr(x, "__dict__", {}).items()):
+                if isinstance(v, _SIMPLE):
+                    places.append((vars(x), name))
+                else:
+                    visit(v, depth + 1)
+
+    def function_parts(f: types.FunctionType, depth: int) -> None:
+        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            if isinstance(value, _SIMPLE):
+                places.append((_Cell(cell), name))  # type: ignore[arg-type]
+            else:
+                visit(value, depth + 1)
+        for name in names_in(f.__code__):
+            value = f.__globals__.get(name, f)
+            if isinstance(value, _SIMPLE):
+                places.append((f.__globals__, name))
+            elif value is not f:
+                visit(value, depth + 1)
+        for value in f.__defaults__ or ():
+            visit(value, depth + 1)
+
+    visit(function, 0)
+    return list(modules.values()), list(optimizers.values()), places
+
+
+def _is_library(module: str | None) -> bool:
+    """Whether code of this module is nobody's program: what it reads does not change from step to step."""
+    root = (module or "").partition(".")[0]
+    return root in ("flambeau", "torch", "numpy", "builtins") or (
+        root in sys.stdlib_module_names and root != "__main__"
+    )
+
+
+class _Cell:
+    """A closure's variable as the one entry of a dictionary."""
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+
+    def get(self, name: str) -> Any:
+        return self.cell.cell_contents
+
+
+def names_in(code: types.CodeType) -> list[str]:
+    """The global names that some code, and code within it, refers to."""
+    found = list(code.co_names)
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            found += names_in(const)
+    return found
+
+
+class Watched:
+    """The Python values and tensors behind a step, as they were, to be compared with what they are."""
+
+    def __init__(self, function: Callable) -> None:
+        self.modules, self.optimizers, places = reachable(function)
+        self.places: list[tuple[Any, str]] = list(places)
+        for module in self.modules:
+            own = vars(module)
+            self.places += [(own, n) for n, v in own.items() if isinstance(v, _SIMPLE) and not n.startswith("_")]
+        self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        for optimizer in self.optimizers:
+            self.parameters += [p for group in optimizer.param_groups for p in group["params"]]
+        self.parameters = list({id(p): p for p in self.parameters}.values())
+
+    def values(self) -> tuple[Any, ...]:
+        """The values now."""
+        return tuple([d.get(n) for d, n in self.places]) + tuple([p.requires_grad for p in self.parameters])
+
+    def changed(self, before: tuple[Any, ...], now: tuple[Any, ...]) -> str:
+        """In words, what differs."""
+        for (_, name), old, new in zip(self.places, before, now, strict=False):
+            if old != new or type(old) is not type(new):
+                return f"{name}: {old!r} became {new!r}"
+        return "requires_grad of a parameter changed"

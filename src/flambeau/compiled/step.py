@@ -1,0 +1,142 @@
+"""`flambeau.compile`: a step that is captured and then replayed.
+
+The first call of each kind runs as it is: it makes what steps make once (an optimizer's state, first gradients). The
+second and third are captured; they run for real too. Where both captures agree, the plan replays from then on.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from flambeau import dtypes
+from flambeau.autograd.runtime import NS, thread
+from flambeau.errors import CaptureError
+
+from .explain import table_of
+from .state import Watched
+from .variant import Variant, differ, flatten
+
+__all__ = ["Compiled"]
+
+_INSTANCES = 8  # plans of one kind that wait for their backward at the same time
+_KINDS = 64
+
+
+class Compiled:
+    """A compiled function: call it as the function. See `flambeau.compile`."""
+
+    def __init__(self, function: Callable, fallback: bool = False) -> None:
+        self.function = function
+        self.fallback = fallback
+        self.watched: Watched | None = None
+        self.plans: dict[Any, list[Variant]] = {}
+        self.before: dict[Any, Variant | None] = {}
+        self.refused = ""
+        self.last: Any = None
+        self.reasons: list[str] = []
+        functools.update_wrapper(self, function, updated=())
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def _key(self, args: tuple, kwargs: dict, leaves: list[Any]) -> Any:
+        """What a plan holds for: the arguments' form, and the Python values behind the step."""
+        form = flatten((args, kwargs), leaves)
+        watched = self.watched
+        grads = tuple([p._grad is None for p in watched.parameters])  # type: ignore[union-attr]
+        modes = thread.grad, thread.inference, dtypes.get_default_dtype()
+        return form, watched.values(), grads, modes  # type: ignore[union-attr]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.refused or NS["CAPTURE"] is not None or not NS["PLAIN"]:
+            return self.function(*args, **kwargs)
+        if self.watched is None:
+            self.watched = Watched(self.function)
+        leaves: list[Any] = []
+        key = self._key(args, kwargs, leaves)
+        found = self.plans.get(key)
+        if found is not None:
+            for variant in found:
+                if variant.free():
+                    if variant.holds():
+                        return variant.replay(leaves)
+                    self.reasons.append("a tensor that the step uses has other memory than it had")
+                    del self.plans[key], self.before[key]
+                    break
+            else:
+                if len(found) >= _INSTANCES:
+                    return self.function(*args, **kwargs)
+        elif key not in self.before and self.last is not None:
+            self.reasons.append(self._what_changed(key))
+        self.last = key
+        if key not in self.before:
+            if len(self.before) >= _KINDS:
+                self.before.clear()
+                self.plans.clear()
+            self.before[key] = None
+            result = self.function(*args, **kwargs)
+            self.watched = Watched(self.function)  # the first call may have made modules and optimizers
+            self.before[self._key(args, kwargs, [])] = None
+            return result
+        return self._capture(key, args, kwargs)
+
+    def _capture(self, key: Any, args: tuple, kwargs: dict) -> Any:
+        """Runs and captures the step; the second capture that does the same makes the plan."""
+        try:
+            variant = Variant(self.function, args, kwargs, self.watched.parameters)  # type: ignore[union-attr]
+        except CaptureError as error:
+            return self._refuse(error, lambda: self.function(*args, **kwargs))
+        if variant.moved:
+            shape = list(variant.moved[0]._a.shape)
+            error = CaptureError(f"a compiled step can't give a tensor ({shape}) other memory; write into it (copy_)")
+            return self._refuse(error, lambda: variant.handed_out())
+        before = self.before[key]
+        if before is None:
+            self.before[key] = variant
+            return variant.handed_out()
+        wrong = differ(before, variant)
+        if wrong:
+            error = CaptureError(f"the step to compile does not do the same each time: {wrong}")
+            return self._refuse(error, lambda: variant.handed_out())
+        try:
+            variant.prepare()
+        except CaptureError as error:
+            return self._refuse(error, lambda: variant.handed_out())
+        self.plans.setdefault(key, []).append(variant)
+        self.before[key] = variant
+        return variant.handed_out()
+
+    def _refuse(self, error: CaptureError, eager: Callable[[], Any]) -> Any:
+        if not self.fallback:
+            raise error
+        self.refused = str(error)
+        warnings.warn(f"{error}; it runs eagerly from now on", stacklevel=4)
+        return eager()
+
+    def _what_changed(self, key: Any) -> str:
+        """Why a call has no plan, compared with the call before."""
+        (form, values, grads, modes), (form2, values2, grads2, modes2) = self.last, key
+        if form != form2:
+            return f"the arguments: {_first_difference(form, form2)}"
+        if values != values2:
+            return self.watched.changed(values, values2)  # type: ignore[union-attr]
+        if grads != grads2:
+            return "gradients are there that were None, or are None that were there"
+        return f"grad mode, inference mode or default dtype: {modes} became {modes2}"
+
+    def explain(self) -> str:
+        """The plans as tables: kernels, fused groups, memory; and why there is more than one."""
+        return table_of(self)
+
+
+def _first_difference(a: Any, b: Any) -> str:
+    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+        if a[:1] == ("tensor",) == b[:1]:
+            return f"{a[2]}{list(a[1])} became {b[2]}{list(b[1])}"
+        for x, y in zip(a, b, strict=True):
+            if x != y:
+                return _first_difference(x, y)
+    return f"{a} became {b}"

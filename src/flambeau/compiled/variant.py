@@ -1,0 +1,305 @@
+"""One capture of a step, for one form of its arguments and one state of what it reads, and the plan made of it."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.engine import run_backward
+from flambeau.autograd.graph import Node, edge_of
+from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.ops.dispatch import wrap
+
+from .capture import Capture, Entry, arrays_in, plain
+from .fusion import fuse
+from .memory import Memory
+from .plan import Plan
+
+__all__ = ["Variant", "differ", "flatten"]
+
+
+def flatten(x: Any, leaves: list[Any]) -> Any:
+    """The form of nested arguments, hashable; tensors go to `leaves`."""
+    if isinstance(x, NS["Tensor"]):
+        leaves.append(x)
+        return "tensor", x._a.shape, x._a.dtype, x._a.strides, x._node is not None
+    if isinstance(x, (tuple, list)):
+        return type(x).__name__, tuple([flatten(v, leaves) for v in x])
+    if isinstance(x, dict):
+        return "dict", tuple([(k, flatten(v, leaves)) for k, v in x.items()])
+    try:
+        hash(x)
+    except TypeError:
+        return "object", id(x)
+    return type(x), x
+
+
+def rebuild(x: Any, replace: Callable[[Any], Any]) -> Any:
+    """The same nesting with each tensor replaced."""
+    if isinstance(x, NS["Tensor"]):
+        return replace(x)
+    if isinstance(x, tuple):
+        made = [rebuild(v, replace) for v in x]
+        return type(x)(*made) if hasattr(x, "_fields") else tuple(made)
+    if isinstance(x, list):
+        return [rebuild(v, replace) for v in x]
+    return {k: rebuild(v, replace) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+class Variant:
+    """A capture, and its plan once a second capture has agreed."""
+
+    def __init__(self, function: Callable, args: tuple, kwargs: dict, parameters: list[Any]) -> None:
+        self.given: list[Any] = []
+        flatten((args, kwargs), self.given)
+        # the plan reads its arguments from memory of its own, laid out as theirs
+        self.inputs = [np.copy(t._a, order="K") for t in self.given]
+        self.own = [_own(a, t) for a, t in zip(self.inputs, self.given, strict=True)]
+        stand_ins = iter(self.own)
+        own_args, own_kwargs = rebuild((args, kwargs), lambda t: next(stand_ins))
+        before = [(p, p._grad) for p in parameters]
+        capture = Capture()
+        capture.start()
+        try:
+            self.result = function(*own_args, **own_kwargs)
+            self.outputs: list[Any] = []
+            flatten(self.result, self.outputs)
+            self.forward = len(capture.entries)
+            self.leaves: list[Any] = []
+            if thread.grad and any(isinstance(t._node, Node) and not _is_freed(t._node) for t in self.outputs):
+                self._capture_backward()
+        finally:
+            capture.stop()
+        self.entries: list[Entry] = capture.entries
+        self.states, self.kept, self.blank = capture.states, capture.kept, capture.blank
+        self.moved = [t for t, a in self.states if t._a is not a]
+        self.slots = [(p, old, p._grad) for p, old in before]
+        self.plan: Plan | None = None
+        self.back: Plan | None = None
+        self.turn = 0
+        self.pending: Any = None
+        self._tie()
+
+    def _tie(self) -> None:
+        """Lets the graph of a captured call, which runs for real, lead to the arguments themselves."""
+        stands = {id(own): t for own, t in zip(self.own, self.given, strict=True) if own._node is LEAF}
+        if not stands or not self.leaves:
+            return
+        seen: set[int] = set()
+        stack = [t._node for t in self.roots]
+        while stack:
+            node = stack.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            stack += [e for e in node.edges if isinstance(e, Node)]
+            if any(id(e) in stands for e in node.edges):
+                node.edges = tuple([edge_of(stands[id(e)]) if id(e) in stands else e for e in node.edges])
+
+    def handed_out(self) -> Any:
+        """The results of the captured call, as the program gets them: the plan keeps its own."""
+
+        def copied(t: Any) -> Any:
+            mine = wrap(t._a.copy())
+            mine._node = t._node
+            return mine
+
+        results = rebuild(self.result, copied)
+        # the captured call's own graph works on the plan's memory: no replay before it is used up
+        self.grown = [isinstance(t._node, Node) for t in self.outputs]
+        if self.leaves:
+            self.pending = weakref.ref(self.roots[0]._node)
+        for t in self.outputs:
+            t._node = None
+        return results
+
+    # --- backward of a step whose results go on ---------------------------------------------------------------
+
+    def _capture_backward(self) -> None:
+        """Captures what leads from gradients of the results to those of leaves; the step's own graph stays."""
+        self.roots = [t for t in self.outputs if isinstance(t._node, Node)]
+        self.leaves = _leaves([t._node for t in self.roots])
+        self.seeds = [np.empty(t._a.shape, t._a.dtype) for t in self.roots]
+        seeds = [wrap(s) for s in self.seeds]
+        for s in seeds:
+            s._a.fill(1)
+            NS["CAPTURE"].adopt(s)
+        edges = [edge_of(t) for t in self.roots]
+        grads = run_backward(edges, [s._a for s in seeds], True, False, list(self.leaves), False)
+        self.grads = [None if g is None else plain(g) for g in grads]
+
+    # --- the plan ---------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Makes the plan."""
+        tensor = NS["Tensor"]
+        live = [t._a for t in gc.get_objects() if isinstance(t, tensor) and t._a.__class__ is np.ndarray]
+        live += [t._a for t in self.outputs] + self.inputs
+        others = [a for a in self.kept if isinstance(a, np.ndarray)]
+        if self.leaves:
+            live += [*self.seeds, *(g for g in self.grads if g is not None)]
+        self.memory = Memory(self.entries, live + others)
+        self.memory.check(self.entries, self.blank)
+        known = {self.memory.of(a) for a in live}
+        cut = self.forward
+        later = set().union(*self.memory.touched[cut:]) if cut < len(self.entries) else set()
+        first = fuse(self.entries[:cut], self.memory.part(0, cut), known | later)
+        self.plan = Plan(first)
+        if self.leaves:
+            self.back = Plan(fuse(self.entries[cut:], self.memory.part(cut, len(self.entries)), known))
+        used = set().union(*self.memory.touched) if self.entries else set()
+        mine = {id(a) for a in self.inputs}
+        self.used = [
+            (t, a) for t, a in self.states if id(a) not in mine and t._a is a and self.memory.number_of(a) in used
+        ]
+        # gradients that the step replaces, or writes in place
+        self.slots = [
+            (p, old, new)
+            for p, old, new in self.slots
+            if old is not new or (new is not None and self.memory.number_of(new._a) in used)
+        ]
+
+    def holds(self) -> bool:
+        """Whether the tensors that the plan works on still show the memory that they did."""
+        for t, a in self.used:
+            if t._a is not a:
+                return False
+        return True
+
+    def free(self) -> bool:
+        """Whether no earlier replay waits for its backward, which needs what this one would overwrite."""
+        node = None if self.pending is None else self.pending()
+        return node is None or node.freed
+
+    def replay(self, given: list[Any]) -> Any:
+        """One step on these arguments."""
+        for mine, t in zip(self.inputs, given, strict=True):
+            np.copyto(mine, t._a)
+        for p, old, _ in self.slots:
+            if old is not None and p._grad is not old:
+                np.copyto(old._a, p._grad._a)
+        self.plan.run()  # type: ignore[union-attr]
+        for p, _, new in self.slots:
+            p._grad = new
+        self.turn += 1
+        if not self.leaves:
+            return rebuild(self.result, lambda t: wrap(t._a.copy()))
+        results = iter(self._recorded(given))
+        return rebuild(self.result, lambda t: next(results))
+
+    def _recorded(self, given: list[Any]) -> list[Any]:
+        """The results of a replay, with a node behind those that go backward."""
+        by_own = {id(own): t for own, t in zip(self.own, given, strict=True)}
+        leaves = [by_own.get(id(leaf), leaf) for leaf in self.leaves]
+        node = CompiledBackward(self, leaves)
+        self.pending = weakref.ref(node)
+        results, at = [], 0
+        for t, grown in zip(self.outputs, self.grown, strict=True):
+            result = wrap(t._a.copy())
+            if grown:
+                result._node = NS["Pick"](node, at) if len(self.roots) > 1 else node
+                at += 1
+            results.append(result)
+        return results
+
+    def backward(self, grads: list[Any]) -> tuple[Any, ...]:
+        """Gradients of the leaves from those of the results."""
+        for seed, g in zip(self.seeds, grads, strict=True):
+            if g is None:
+                seed.fill(0)
+            else:
+                np.copyto(seed, g)
+        self.back.run()  # type: ignore[union-attr]
+        return tuple(None if g is None else g.copy() for g in self.grads)
+
+
+class CompiledBackward(Node):
+    """Goes backward through a compiled step."""
+
+    def __init__(self, variant: Variant, leaves: list[Any]) -> None:
+        self.variant, self.turn = variant, variant.turn
+        self.edges = tuple(t if t._node is LEAF else t._node for t in leaves)
+        self.outputs = len(variant.roots)
+        self.seq = tick()
+
+    def name(self) -> str:
+        return "CompiledFunctionBackward"
+
+    def run(self, g: Any) -> tuple[Any, ...]:
+        if self.freed:
+            raise NS["FREED"](self)
+        if self.turn != self.variant.turn:
+            raise RuntimeError(
+                "the compiled function was called again before this backward, and its plan has overwritten what the "
+                "backward needs; call backward() after each call"
+            )
+        return self.variant.backward(g if isinstance(g, list) else [g])
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        raise RuntimeError(
+            "a compiled function goes backward once: create_graph=True needs the function as it is, not compiled"
+        )
+
+    def release(self) -> None:
+        self.freed = True
+
+
+def _own(array: np.ndarray, given: Any) -> Any:
+    """The tensor that stands for an argument while the step is captured."""
+    mine = wrap(array)
+    if given._node is not None:
+        mine._node = LEAF
+    return mine
+
+
+def _is_freed(node: Any) -> bool:
+    """Whether the graph at this node was used up by a backward within the step."""
+    return bool(node.freed) or (
+        not getattr(node, "kept", ())
+        and any(isinstance(e, Node) for e in node.edges)
+        and all(_is_freed(e) for e in node.edges if isinstance(e, Node))
+    )
+
+
+def _leaves(nodes: list[Any]) -> list[Any]:
+    """The leaves of a graph, in the order in which they are met."""
+    found: dict[int, Any] = {}
+    seen = {id(n) for n in nodes}
+    stack = list(nodes)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is None or id(edge) in seen:
+                continue
+            seen.add(id(edge))
+            if isinstance(edge, Node):
+                stack.append(edge)
+            else:
+                found[id(edge)] = edge
+    return list(found.values())
+
+
+def differ(one: Variant, two: Variant) -> str:
+    """What two captures of one step do not have in common: empty, if they do the same."""
+    if len(one.entries) != len(two.entries):
+        return f"it made {len(one.entries)} calls the first time, {len(two.entries)} the second"
+    for a, b in zip(one.entries, two.entries, strict=True):
+        if (a.kind, name_of(a)) != (b.kind, name_of(b)):
+            return f"it called {name_of(a)} the first time, {name_of(b)} the second"
+        for x, y in zip(arrays_in((a.args, a.kwargs)), arrays_in((b.args, b.kwargs)), strict=False):
+            if x.shape != y.shape or x.dtype != y.dtype:
+                return f"{name_of(a)} worked on {x.dtype}{list(x.shape)}, then on {y.dtype}{list(y.shape)}"
+        for (at, value), (again, other) in zip(a.foreign, b.foreign, strict=False):
+            if at != again and value != other:
+                return f"{name_of(a)} takes a value that was computed where the capture can't see it"
+    return ""
+
+
+def name_of(entry: Entry) -> str:
+    """What an entry calls, in a word."""
+    return getattr(entry.function, "__name__", None) or (
+        "native" if entry.function is None else type(entry.function).__name__
+    )

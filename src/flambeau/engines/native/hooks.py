@@ -1,0 +1,22 @@
+"""Who listens to native calls: the capture of a compiled step, while there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: The capture under way; its `native(...)` hears of each native call, its `chain(...)` of each chain of ufuncs.
+capture: Any = None
+
+
+class Unseen(Exception):
+    """What comes next can't be noted call by call: the kernel is to be noted as a whole."""
+
+
+def needs_sight() -> None:
+    """For code that works on memory in ways of its own: raises Unseen where a capture would miss it."""
+    if capture is not None and capture.looking():
+        raise Unseen
+
+
+#: The class of arrays that report to it: native kernels take them as they take NumPy's own.
+traced: Any = None

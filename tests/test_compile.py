@@ -1,0 +1,405 @@
+"""Compiled steps against eager ones: every op of the table, whole training steps, what is refused, what is guarded."""
+
+import gc
+import warnings
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.compiled.step import Compiled
+from flambeau.errors import CaptureError
+from flambeau.nn import functional as F
+from tests.op_rows.tools import convert, flat, operands, replaced
+from tests.op_table import ROWS
+
+# Their shapes, or the course that they take, depend on values: a plan can't be made of them.
+BY_VALUE = {
+    "argwhere", "geqrf", "getitem mask", "histc", "istft", "linalg.cholesky refused", "linalg.ldl_factor",
+    "linalg.ldl_solve", "masked_select", "nn.functional.cross_entropy soft", "nonzero", "nonzero_static", "unique",
+    "unique_consecutive",
+}  # fmt: skip
+# Rows that show how bad operands are refused.
+REFUSED = {"einsum refused"}
+
+
+def plans(compiled):
+    return sum(map(len, compiled.plans.values()))
+
+
+def arrays(results):
+    return [np.array(t.detach().numpy()) for t in results]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects():
+    """A capture looks through all live tensors: those of other tests need not be looked at again and again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.name not in REFUSED], ids=lambda row: row.name)
+def test_every_op(row):
+    function = row.function(torch)
+    for sample in list(row.calls())[:2]:
+        given = [convert(a, torch) for a in operands(sample)]
+
+        def step(*tensors, sample=sample):
+            tensors = [t.detach().requires_grad_() for t in tensors]
+            source = iter(tensors)
+            results = flat(function(*replaced(sample.args, source, torch), **replaced(sample.kwargs, source, torch)))
+            grown = [t for t in results if t.requires_grad and t.is_floating_point()]
+            if grown and row.orders:
+                sum((t * t).sum() for t in grown).backward()
+            return [t.detach() for t in results], [torch.zeros(()) if t.grad is None else t.grad for t in tensors]
+
+        compiled = Compiled(step)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            want = step(*given)
+            try:
+                compiled(*given)
+                compiled(*given)
+                compiled(*[t * (1 - 2**-12) for t in given])
+            except CaptureError:
+                assert row.name in BY_VALUE
+                return
+            have = compiled(*given)
+        assert plans(compiled)
+        for w, h in zip(arrays(want[0] + want[1]), arrays(have[0] + have[1]), strict=True):
+            np.testing.assert_allclose(h, w, rtol=1e-9, atol=1e-12)
+
+
+class Net(nn.Module):
+    def __init__(self, p=0.0, norm=False):
+        super().__init__()
+        self.a, self.b = nn.Linear(10, 32), nn.Linear(32, 4)
+        self.norm = nn.BatchNorm1d(32) if norm else nn.Identity()
+        self.drop = nn.Dropout(p)
+
+    def forward(self, x):
+        return self.b(self.drop(F.gelu(self.norm(self.a(x)))))
+
+
+def batches(n=8, size=16):
+    torch.manual_seed(1)
+    return [(torch.randn(size, 10), torch.randint(0, 4, (size,))) for _ in range(n)]
+
+
+def train(compiled, optimizer="Adam", p=0.0, norm=False, clip=False, schedule=False, accumulate=1, average=False,
+          freeze=False, evaluate=False, module=False, sizes=(16,), steps=24, **options):  # fmt: skip
+    """Numbers that a training run leaves: losses, weights, buffers. The same program with and without compile."""
+    torch.manual_seed(0)
+    model = Net(p, norm)
+    opt = getattr(torch.optim, optimizer)(model.parameters(), **{"lr": 1e-2, **options})
+    schedule_ = torch.optim.lr_scheduler.StepLR(opt, 3, 0.5)
+    mean = [q.detach().clone() for q in model.parameters()]
+    forward = torch.compile(model) if compiled and module else model
+
+    def accumulated(x, y):
+        loss = F.cross_entropy(forward(x), y) / accumulate
+        loss.backward()
+        return loss
+
+    def update():
+        opt.step()
+        opt.zero_grad()
+
+    def step(x, y):
+        opt.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        size = nn.utils.clip_grad_norm_(model.parameters(), 0.5) if clip else torch.zeros(())
+        opt.step()
+        if average:
+            with torch.no_grad():
+                for m, q in zip(mean, model.parameters()):
+                    m.mul_(0.9).add_(q, alpha=0.1)
+        return loss, size
+
+    def measure(x, y):
+        with torch.no_grad():
+            return F.cross_entropy(model(x), y)
+
+    made = []
+    if compiled and not module:
+        made = [Compiled(f) for f in (accumulated, update, step, measure)]
+        accumulated, update, step, measure = made
+    numbers = []
+    sets = [batches(size=size) for size in sizes]
+    for i in range(steps):
+        x, y = sets[i % len(sets)][i % 8]
+        if freeze and i == steps // 2:
+            model.a.requires_grad_(False)
+            model.a.weight.grad = model.a.bias.grad = None
+        if accumulate > 1 or module:
+            numbers.append(accumulated(x, y).item())
+            if (i + 1) % accumulate == 0:
+                update()
+        else:
+            numbers += [t.item() for t in step(x, y)]
+        if evaluate and i % 3 == 2:
+            model.eval()
+            numbers.append(measure(x, y).item())
+            model.train()
+        if schedule:
+            schedule_.step()
+    for t in (*model.parameters(), *model.buffers(), *mean):
+        numbers.append(t.detach().double().sum().item())
+    if compiled:
+        used = made if not module else [forward._compiled]
+        assert sum(plans(c) for c in used) >= 1
+    return np.array(numbers)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        dict(),
+        dict(optimizer="SGD", momentum=0.9),
+        dict(optimizer="AdamW", weight_decay=0.1, amsgrad=True),
+        dict(optimizer="RMSprop", centered=True),
+        dict(optimizer="Adagrad"),
+        dict(optimizer="NAdam"),
+        dict(optimizer="Adamax"),
+        dict(optimizer="RAdam"),
+        dict(optimizer="Adadelta"),
+        dict(optimizer="ASGD"),
+        dict(optimizer="Rprop"),
+        dict(p=0.3),
+        dict(norm=True),
+        dict(clip=True),
+        dict(schedule=True),
+        dict(accumulate=3),
+        dict(average=True),
+        dict(freeze=True),
+        dict(evaluate=True, norm=True, p=0.2),
+        dict(sizes=(16, 8)),
+        dict(module=True, p=0.1, norm=True),
+        dict(module=True, accumulate=2),
+    ],
+    ids=lambda how: ", ".join(f"{k}={v}" for k, v in how.items()) or "plain",
+)
+def test_training(how):
+    np.testing.assert_allclose(train(True, **how), train(False, **how), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda t: t.sum().item(),
+        lambda t: bool(t.sum() > 0),
+        lambda t: float(t.mean()),
+        lambda t: print(t),
+        lambda t: t.tolist(),
+        lambda t: t[t > 0],
+        lambda t: torch.nonzero(t),
+        lambda t: torch.unique(t),
+    ],
+)
+def test_reading_values_is_refused_with_the_line(read, capsys):
+    @torch.compile
+    def step(x):
+        y = x * 2
+        read(y)
+        return y
+
+    x = torch.arange(-2.0, 3.0)
+    step(x)
+    with pytest.raises(CaptureError, match="test_compile.py, line"):
+        step(x)
+
+
+def test_fallback_runs_eagerly_and_warns_once():
+    @torch.compile(fallback=True)
+    def step(x):
+        return x * x.sum().item()
+
+    x = torch.ones(3)
+    step(x)
+    with pytest.warns(UserWarning, match="eagerly"):
+        assert step(x).tolist() == [3.0] * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step(x).tolist() == [3.0] * 3
+
+
+def test_results_are_new_and_arguments_stay():
+    @torch.compile
+    def step(x):
+        return x + 1, x.view(-1)[:2] * 2
+
+    x = torch.ones(2, 2)
+    first = [step(x) for _ in range(5)]
+    x += 1
+    last = step(x)
+    assert first[-1][0].tolist() == [[2, 2], [2, 2]] and last[0].tolist() == [[3, 3], [3, 3]]
+    assert last[1].tolist() == [4, 4] and plans(step) == 1
+
+
+def test_writes_and_views_are_real():
+    state = torch.zeros(4)
+
+    @torch.compile
+    def step(x):
+        view = state[1:3]
+        view.add_(x)
+        state[0] = view.sum()
+        return state * 2
+
+    want = torch.zeros(4)
+    for i in range(7):
+        x = torch.full((2,), float(i))
+        have = step(x)
+        want[1:3] += x
+        want[0] = want[1:3].sum()
+        assert torch.equal(state, want) and torch.equal(have, want * 2)
+    assert plans(step) == 1
+
+
+def test_python_values_are_guarded():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = 2.0
+
+        def forward(self, x):
+            return x * self.factor
+
+    scale = Scale()
+    compiled = torch.compile(scale)
+    x = torch.ones(3)
+    for _ in range(5):
+        assert compiled(x).tolist() == [2.0] * 3
+    scale.factor = 5.0
+    for _ in range(5):
+        assert compiled(x).tolist() == [5.0] * 3
+    scale.factor = 2.0
+    assert compiled(x).tolist() == [2.0] * 3
+    assert "factor: 2.0 became 5.0" in torch.compile.explain(compiled)
+
+
+def test_another_shape_is_another_plan_and_is_told():
+    @torch.compile
+    def step(x):
+        return torch.tanh(x) * 2
+
+    for n in (3, 5):
+        for _ in range(4):
+            x = torch.rand(n)
+            torch.testing.assert_close(step(x), torch.tanh(x) * 2)
+    text = torch.compile.explain(step)
+    assert plans(step) == 2 and "float32[3] became float32[5]" in text and "memory" in text
+
+
+def test_several_calls_before_their_backward():
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    compiled = torch.compile(layer)
+    for _ in range(6):
+        a, b = torch.rand(4, 3), torch.rand(4, 3)
+        layer.zero_grad()
+        (compiled(a).sum() + compiled(b).square().sum()).backward()
+        have = layer.weight.grad.clone()
+        layer.zero_grad()
+        (layer(a).sum() + layer(b).square().sum()).backward()
+        torch.testing.assert_close(have, layer.weight.grad)
+
+
+def test_gradients_of_arguments():
+    @torch.compile
+    def f(x, w):
+        return torch.tanh(x @ w), x.sum()
+
+    for _ in range(5):
+        x, w = torch.rand(3, 4, requires_grad=True), torch.rand(4, 2, requires_grad=True)
+        y, total = f(x * 2, w)
+        (y.sum() + total).backward()
+        x2, w2 = x.detach().requires_grad_(), w.detach().requires_grad_()
+        (torch.tanh(x2 * 2 @ w2).sum() + (x2 * 2).sum()).backward()
+        torch.testing.assert_close(x.grad, x2.grad)
+        torch.testing.assert_close(w.grad, w2.grad)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        torch.autograd.grad(y.sum(), w, create_graph=True)
+
+
+def test_random_numbers_are_those_of_eager():
+    def step(x):
+        return F.dropout(x, 0.5) + torch.randn(4) + torch.rand(4).mul(torch.randint(0, 9, (4,)))
+
+    compiled = Compiled(step)
+    x = torch.ones(4)
+    torch.manual_seed(3)
+    want = [step(x) for _ in range(8)]
+    torch.manual_seed(3)
+    have = [compiled(x) for _ in range(8)]
+    assert plans(compiled) == 1
+    for w, h in zip(want, have):
+        assert torch.equal(w, h)
+
+
+def test_bad_values_are_still_refused():
+    table = nn.Embedding(4, 2)
+    compiled = torch.compile(lambda i, y: F.cross_entropy(table(i), y))
+    good = torch.tensor([0, 3]), torch.tensor([1, 0])
+    for _ in range(4):
+        compiled(*good)
+    with pytest.raises(IndexError):
+        compiled(torch.tensor([0, 4]), good[1])
+    with pytest.raises(IndexError):
+        compiled(good[0], torch.tensor([0, 2]))
+    assert torch.isfinite(compiled(*good))
+
+
+def test_a_step_that_differs_from_call_to_call_is_refused():
+    calls = []
+
+    @torch.compile
+    def step(x):
+        calls.append(1)
+        return x * 2 if len(calls) % 2 else torch.tanh(x)
+
+    x = torch.ones(2)
+    step(x)
+    step(x)
+    with pytest.raises(CaptureError, match="same each time"):
+        step(x)
+
+
+def test_values_computed_unseen_are_noticed():
+    @torch.compile
+    def step(x):
+        return x * torch.from_numpy(np.array(x.detach()))
+
+    step(torch.rand(3))
+    with pytest.raises(CaptureError):
+        for _ in range(3):
+            step(torch.rand(3))
+
+
+def test_numpy_and_tensors_are_ordinary_after_a_capture():
+    x = torch.ones(3)
+    step = torch.compile(lambda a: a + x)
+    for _ in range(4):
+        step(x)
+    assert type(x._a) is np.ndarray and type(x.numpy()) is np.ndarray
+    step = None
+    assert all(type(t._a) is np.ndarray for t in gc.get_objects() if isinstance(t, torch.Tensor))
+
+
+def test_accepted_options():
+    def f(x):
+        return x + 1
+
+    assert torch.compile(f, disable=True) is f and torch.compile(f, backend="eager") is f
+    assert torch.compile(f, fullgraph=True, dynamic=True, mode="max-autotune")(torch.ones(1)).item() == 2
+    with pytest.raises(RuntimeError):
+        torch.compile(f, mode="default", options={})
+    with pytest.raises(TypeError):
+        torch.compile(3)
+    assert torch.compiler.disable(f) is f and torch.compile(f) is f
+    module = torch.compile(nn.Linear(2, 1))
+    assert list(module.state_dict()) == ["_orig_mod.weight", "_orig_mod.bias"] and module.in_features == 2
