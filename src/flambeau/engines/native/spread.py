@@ -30,15 +30,19 @@ from .assembler import (
     Mem,
 )  # fmt: skip
 from .lanes import load_some, mask_of_count, save_some
+from .seconds import even, split_masks
 
-__all__ = ["SpreadWord", "spread_code"]
+__all__ = ["HALVES", "MAPPED", "WHOLE", "SpreadWord", "spread_code"]
+
+WHOLE, HALVES, MAPPED = range(3)
 
 
 class SpreadWord:
     """The table's words. Rows of the result count through planes of `ROWS` rows; `FROM[row]` is where in the source
-    plane its row begins, negative for zeros; `PLANE` and `STEP` are the bytes of a source plane and a result's row;
-    `COUNT` elements go to `LEFT` bytes after the row's beginning, or, with `MAP`, each from and to where it says.
-    `FILL` has the bits of what stands in place of zeros.
+    plane its row begins, negative for zeros; `PLANE` and `STEP` are the bytes of a source plane and a result's row.
+    `COUNT` elements go to `LEFT` bytes after the row's beginning; or, with `MAP`, each from and to where it says; or,
+    by halves, `MAP` lists `COUNT` parts that take every second element: from where, to where, how many. `FILL` has the
+    bits of what stands in place of zeros.
     """
 
     SOURCE, RESULT, ROWS, PLANE, STEP, FROM, COUNT, LEFT, MAP, FILL = range(10)
@@ -46,8 +50,8 @@ class SpreadWord:
 
 
 @functools.cache
-def spread_code(wide: bool, double: bool, mapped: bool) -> bytes:
-    """The machine code, for rows that are copied as they are or element by element (`mapped`)."""
+def spread_code(wide: bool, double: bool, how: int) -> bytes:
+    """The machine code, for rows that are copied `WHOLE`, by `HALVES` or element by element (`MAPPED`)."""
     asm = Assembler(wide, double)
     shift = 3 if double else 2
     row_mask, copy_mask = (1, 2) if wide else (14, 15)
@@ -85,21 +89,12 @@ def spread_code(wide: bool, double: bool, mapped: bool) -> bytes:
     asm.imul(RAX, word(SpreadWord.PLANE))
     asm.add(R11, RAX)
     asm.add(R11, word(SpreadWord.SOURCE))
-    if mapped:
+    if how == MAPPED:
         _by_map(asm, word)
+    elif how == HALVES:
+        _by_halves(asm, word)
     else:
-        asm.add(R9, word(SpreadWord.LEFT))
-        asm.mov(R10, word(SpreadWord.COUNT))
-        asm.shift_left(R10, shift)
-
-        def copy(mask: int) -> None:
-            if mask:
-                load_some(asm, 1, Mem(R11, 0, RCX), mask)
-            else:
-                asm.load(1, Mem(R11, 0, RCX))
-            _put(asm, Mem(R9, 0, RCX), mask, 1)
-
-        _vectors(asm, R10, copy_mask, copy)
+        _whole(asm, word, copy_mask)
     asm.label(following)
     asm.add_imm(RSI, 1)
     asm.jump(top)
@@ -107,6 +102,22 @@ def spread_code(wide: bool, double: bool, mapped: bool) -> bytes:
     asm.pop(RBX)
     asm.ret()
     return asm.finish()
+
+
+def _whole(asm: Assembler, word: Callable[[int], Mem], copy_mask: int) -> None:
+    """The source's row as it is."""
+    asm.add(R9, word(SpreadWord.LEFT))
+    asm.mov(R10, word(SpreadWord.COUNT))
+    asm.shift_left(R10, 3 if asm.double else 2)
+
+    def copy(mask: int) -> None:
+        if mask:
+            load_some(asm, 1, Mem(R11, 0, RCX), mask)
+        else:
+            asm.load(1, Mem(R11, 0, RCX))
+        _put(asm, Mem(R9, 0, RCX), mask, 1)
+
+    _vectors(asm, R10, copy_mask, copy)
 
 
 def _put(asm: Assembler, to: Mem, mask: int, reg: int = 0) -> None:
@@ -149,3 +160,49 @@ def _by_map(asm: Assembler, word: Callable[[int], Mem]) -> None:
     asm.add_imm(RBX, -1)
     asm.jump(loop)
     asm.label(end)
+
+
+def _by_halves(asm: Assembler, word: Callable[[int], Mem]) -> None:
+    """Part by part: every second element of the source, as many as the part has."""
+    size, vector, lanes = asm.lane_bytes, asm.vector_bytes, asm.vector_bytes // asm.lane_bytes
+    low, high, store = (3, 4, 5) if asm.wide else (8, 9, 10)
+    part, loop, rest, following, end = (asm.name(n) for n in ("part", "loop", "rest", "next", "end"))
+    asm.push(RSI)
+    asm.mov(R10, word(SpreadWord.MAP))
+    asm.mov(RBX, word(SpreadWord.COUNT))
+    asm.label(part)
+    asm.cmp_imm(RBX, 0)
+    asm.jump(end, EQUAL)
+    asm.mov(RSI, R11)
+    asm.add(RSI, Mem(R10))
+    asm.mov(RDX, R9)
+    asm.add(RDX, Mem(R10, 8))
+    asm.mov(RCX, Mem(R10, 16))
+    asm.label(loop)
+    asm.cmp_imm(RCX, lanes)
+    asm.jump(rest, LESS)
+    asm.load(1, Mem(RSI))
+    asm.load(2, Mem(RSI, vector - size))
+    even(asm, 1, 2, 6)
+    asm.save(Mem(RDX), 1)
+    asm.add_imm(RSI, 2 * vector)
+    asm.add_imm(RDX, vector)
+    asm.add_imm(RCX, -lanes)
+    asm.jump(loop)
+    asm.label(rest)
+    asm.cmp_imm(RCX, 0)
+    asm.jump(following, EQUAL)
+    asm.push(RCX)
+    mask_of_count(asm, store)
+    asm.pop(RCX)
+    split_masks(asm, low, high)
+    load_some(asm, 1, Mem(RSI), low)
+    load_some(asm, 2, Mem(RSI, vector - size), high)
+    even(asm, 1, 2, 6)
+    save_some(asm, Mem(RDX), 1, store)
+    asm.label(following)
+    asm.add_imm(R10, 24)
+    asm.add_imm(RBX, -1)
+    asm.jump(part)
+    asm.label(end)
+    asm.pop(RSI)

@@ -19,7 +19,7 @@ from .calls import WIDE, address, function_of
 from .correlate import RUN, ConvWord, correlate_code
 from .gemm import tile
 from .rearrange import RearrangeWord, rearrange_code
-from .spread import SpreadWord, spread_code
+from .spread import HALVES, MAPPED, WHOLE, SpreadWord, spread_code
 from .wgrad import LONGEST, MOST_ROWS, WeightWord, weight_code
 
 __all__ = [
@@ -88,6 +88,14 @@ def image_of(shape: Sizes, low: Sizes, length: Sizes, stride: Sizes, columns: Si
             whole[d, h] = (z * shape[1] + y) * shape[2] * size
     if stride[2] == 1 and low[2] >= 0 and low[2] + shape[2] <= length[2]:
         copy: tuple[Any, ...] = (whole, shape[2], low[2] * size, None)
+    elif stride[2] == 2:
+        runs = []
+        for number, first in enumerate(parts):  # column 2 q + first of the padded image is column q of the part
+            start = max(0, -((first - low[2]) // 2))
+            end = min(part, (shape[2] - 1 + low[2] - first) // 2 + 1, (length[2] - 1 - first) // 2 + 1)
+            place = (number * part + start) * size
+            runs.append(((2 * start + first - low[2]) * size, place, max(0, end - start)))
+        copy = (whole, len(runs), 0, np.array(runs, np.int64).reshape(-1, 3))
     else:
         pairs = [
             ((i - low[2]) * size, (parts.index(i % stride[2]) * part + i // stride[2]) * size)
@@ -107,14 +115,15 @@ def spread(
     total = planes * rows.size
     if not total or not step:
         return
-    place, call = made(spread_code, source.itemsize == 8, pairs is not None)
+    how = WHOLE if pairs is None else HALVES if pairs.shape[1] == 3 else MAPPED
+    place, call = made(spread_code, source.itemsize == 8, how)
     words = [0] * SpreadWord.COUNT_OF
     words[SpreadWord.SOURCE], words[SpreadWord.RESULT] = address(source), address(result)
     words[SpreadWord.ROWS], words[SpreadWord.PLANE], words[SpreadWord.STEP] = rows.size, plane, step
     words[SpreadWord.FROM], words[SpreadWord.COUNT], words[SpreadWord.LEFT] = address(rows), count, left
     words[SpreadWord.MAP] = 0 if pairs is None else address(pairs)
     words[SpreadWord.FILL] = struct.unpack("<q", struct.pack("<d" if source.itemsize == 8 else "<f4x", fill))[0]
-    share(place, call, words, total, max(1, 65536 // step), total * step * (4 if pairs is not None else 1) / 16)
+    share(place, call, words, total, max(1, 65536 // step), total * step * (4 if how == MAPPED else 1) / 16)
 
 
 def copied(images: np.ndarray, image: Image, fill: float = 0.0) -> np.ndarray:
