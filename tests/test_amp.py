@@ -169,3 +169,13 @@ def test_float16_gradients_are_refused():
     scaler.scale(w.sum().float()).backward()
     with pytest.raises(ValueError, match="float16"):
         scaler.unscale_(optimizer)
+
+
+def test_older_names():
+    with torch.cpu.amp.autocast():
+        assert torch.is_autocast_cpu_enabled()
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.get_autocast_cpu_dtype() == torch.bfloat16
+    assert not torch.is_autocast_cpu_enabled()
+    assert torch.cpu.amp.GradScaler(init_scale=8.0).get_scale() == 8.0
+    assert torch.cpu.is_available() and torch.cpu.device_count() == 1
+    torch.cpu.synchronize()

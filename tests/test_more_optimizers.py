@@ -123,3 +123,23 @@ def test_low_precision_blends_round_once():
     assert torch.equal(torch.addmm(g, g, g, beta=-4.775, alpha=2.0315), wide)
     x = torch.zeros(8, 8, dtype=torch.float64)
     assert torch.equal(torch.add(x, g, alpha=0.1), 0.1 * g.double())
+
+
+def test_other_tensors_can_be_stepped_for_a_while():
+    w, v = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.zeros(2))
+    optimizer = torch.optim.Adam([w], lr=0.5)
+    w.grad, v.grad = torch.ones(2), torch.ones(2)
+    swap = torch.optim.swap_in_optimizer_params_and_state
+    with pytest.raises(RuntimeError, match="no state"), swap(optimizer, {"w": v}, optimizer.state_dict()):
+        pass
+    optimizer.step()
+    before, state = w.detach().clone(), optimizer.state_dict()
+    state["param_groups"][0]["lr"] = 0.25
+    with swap(optimizer, {"w": v}, state):
+        assert optimizer.param_groups[0]["params"] == [v] and optimizer.param_groups[0]["lr"] == 0.25
+        optimizer.step()
+    assert torch.equal(w.detach(), before) and v.detach().tolist() == pytest.approx([-0.25, -0.25])
+    assert optimizer.param_groups[0]["lr"] == 0.5 and optimizer.param_groups[0]["params"][0] is w
+    for bad in ({}, {"state": {}, "param_groups": []}, {"state": {7: {}}, "param_groups": state["param_groups"]}):
+        with pytest.raises(RuntimeError), swap(optimizer, {"w": v}, bad):
+            pass
