@@ -6,6 +6,7 @@ import argparse
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -37,13 +38,18 @@ def main() -> int:
     for name in options.only or PARTS:
         function, full, quick = PARTS[name]
         started = time.time()
-        found[name] = function(**(quick if options.quick else full))
+        try:
+            found[name] = function(**(quick if options.quick else full))
+        except Exception as error:
+            traceback.print_exc()
+            found[name] = {"wrong": [repr(error)]}
         problems = report.problems(name, found[name])
         print(
             f"{name}: {'as it should be' if not problems else problems[:5]} ({time.time() - started:.0f} s)", flush=True
         )
     bad = {name: report.problems(name, result) for name, result in found.items() if report.problems(name, result)}
-    if not options.only and not options.quick:
+    whole = not any("wrong" in result and len(result) == 1 for result in found.values() if isinstance(result, dict))
+    if not options.only and not options.quick and whole:
         where = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
         report.write(found, where)
         print(f"wrote {report.PAGE.relative_to(damage.ROOT)} after {time.time() - began:.0f} s")

@@ -106,8 +106,9 @@ sizes, nesting without end.
 ## Interrupted training
 
 - {runs} runs of {steps} steps (dropout, batch norm, a cosine schedule, shuffled loading by two workers with random
-  augmentation), each killed with `kill -9` at three random steps and resumed from its checkpoint in the midst of an
-  epoch. Runs whose losses differ in any bit from those of the run that nobody killed: **{run_wrong}**
+  augmentation), each killed with `kill -9` at up to three random steps ({run_kills} kills in all) and resumed from
+  its checkpoint in the midst of an epoch. Runs whose losses differ in any bit from those of the
+  run that nobody killed: **{run_wrong}**
 
 ## What is not promised
 
@@ -143,7 +144,7 @@ def write(found: dict[str, Any], where: str) -> None:
         "readers": readers["readers"], "reads": readers["reads"], "reader_saves": readers["saves"],
         "read_wrong": len(readers["wrong"]), "writers": writers["writers"], "writer_saves": writers["saves"],
         "write_wrong": len(writers["wrong"]), "threads": threads["threads"], "passes": threads["passes"],
-        "thread_wrong": len(threads["wrong"]), "runs": runs["runs"], "steps": runs["steps"],
+        "thread_wrong": len(threads["wrong"]), "runs": runs["runs"], "run_kills": runs["kills"], "steps": runs["steps"],
         "run_wrong": len(runs["wrong"]),
     }  # fmt: skip
     PAGE.write_text(TEXT.format(**values), encoding="utf-8")
