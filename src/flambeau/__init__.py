@@ -143,6 +143,8 @@ from flambeau.ops.norms import *
 from flambeau.ops.pad import constant_pad_nd
 from flambeau.ops.pool import avg_pool1d, max_pool1d, max_pool2d, max_pool3d
 from flambeau.ops.products import *
+from flambeau.ops.public import open_methods as _open_methods
+from flambeau.ops.public import open_namespace as _open_namespace
 from flambeau.ops.quantiles import *
 from flambeau.ops.random_ops import *
 from flambeau.ops.reduce import *
@@ -215,6 +217,9 @@ for _name in (
 ).split():
     globals()[_name + "_"] = getattr(Tensor, _name + "_")
 del _name
+
+_open_namespace(globals(), main=True)
+_open_methods(Tensor)
 
 # --- surroundings: versions, serving as torch, names that are missing (keep these lines last) ---
 from typing import TYPE_CHECKING as _TYPE_CHECKING

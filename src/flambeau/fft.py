@@ -49,3 +49,7 @@ __all__ = [
     "rfftfreq",
     "rfftn",
 ]
+
+from flambeau.ops.public import open_namespace as _open_namespace  # noqa: E402
+
+_open_namespace(globals())

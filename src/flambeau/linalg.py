@@ -85,3 +85,7 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+from flambeau.ops.public import open_namespace as _open_namespace  # noqa: E402
+
+_open_namespace(globals())

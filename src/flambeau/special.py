@@ -114,3 +114,7 @@ __all__ = [
     "xlogy",
     "zeta",
 ]
+
+from flambeau.ops.public import open_namespace as _open_namespace  # noqa: E402
+
+_open_namespace(globals())

@@ -81,9 +81,9 @@ row(
     orders=0,
 )
 row(
-    "cholesky_solve", lambda s: [call(s.real(3, 2), s.matrix(3, 3))], ops="linalg_solve_triangular", orders=0, **OPTIONS
+    "cholesky_solve", lambda s: [call(s.real(3, 2), s.matrix(3, 3))], orders=0, **OPTIONS
 )
-row("cholesky_inverse", lambda s: [call(np.tril(s.matrix(3, 3)))], ops="linalg_solve_triangular", orders=0, **OPTIONS)
+row("cholesky_inverse", lambda s: [call(np.tril(s.matrix(3, 3)))], ops="cholesky_solve", orders=0, **OPTIONS)
 row(
     "linalg.qr",
     lambda s: [call(s.real(4, 3)), call(s.matrix(3, 3)), call(s.real(2, 4)), call(s.real(2, 3, 2))],

@@ -251,3 +251,6 @@ __all__ = [
 
 # last, since the layers need what is above
 from flambeau.nn.modules.utils import _list_with_default, _pair, _single, _triple  # noqa: E402, F401
+from flambeau.ops.public import open_namespace as _open_namespace  # noqa: E402
+
+_open_namespace(globals())

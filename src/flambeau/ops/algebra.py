@@ -130,9 +130,7 @@ def legacy_cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
 
 def cholesky_solve(B: Any, L: Any, upper: bool = False, *, out: Any = None) -> Any:
     """The solution X of A X = B from A's triangular factor."""
-    lower = _h(L) if upper else L
-    half = linalg.solve_lower_or_upper(lower, B, False, False)
-    return deliver("cholesky_solve", out, linalg.solve_lower_or_upper(_h(lower), half, True, False))
+    return deliver("cholesky_solve", out, linalg.solve_by_factor(B, L, upper))
 
 
 def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:

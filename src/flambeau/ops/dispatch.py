@@ -192,7 +192,8 @@ def operator(op: Op, args: tuple, out: Any = None) -> Any:
         if kind == TENSOR and not isinstance(value, (NS["Tensor"], *NUMBER)):
             if op.name == "eq" and isinstance(value, np.ndarray):
                 return general(op, tuple(wrap(a) if isinstance(a, np.ndarray) else a for a in args), out)
-            return NotImplemented
+            if overrides.off or not hasattr(type(value), "__torch_function__"):
+                return NotImplemented
     return general(op, args, out)
 
 
@@ -518,22 +519,6 @@ def find_override(op: Op, args: tuple) -> Any:
     return call_overrides(op.function, found, passed, named)  # type: ignore[attr-defined]
 
 
-def overridable(function: Callable) -> Callable:
-    """Lets a plain function, which is made of no op, be handled by the class of its first operand."""
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        cls = args[0].__class__ if args else None
-        if cls is NS["Tensor"] or cls is NS["Parameter"] or overrides.off:
-            return function(*args, **kwargs)
-        handler = getattr(cls, "__torch_function__", None)
-        if handler is None or getattr(handler, "disabled", False):
-            return function(*args, **kwargs)
-        return call_overrides(wrapper, [cls], args, kwargs)  # type: ignore[list-item]
-
-    return wrapper
-
-
 def _as_called(op: Op, args: tuple) -> tuple[tuple, dict]:
     """The arguments as a program would pass them: without defaults at the end, keyword-only ones by name."""
     passed: list[Any] = []
@@ -549,8 +534,13 @@ def _as_called(op: Op, args: tuple) -> tuple[tuple, dict]:
     return tuple(passed), named
 
 
+#: Under which object programs know a function.
+PUBLIC: dict[Callable, Callable] = {}
+
+
 def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs: dict | None = None) -> Any:
     """Asks each class's `__torch_function__` in turn, subclasses first."""
+    function = PUBLIC.get(function, function)
     for cls in classes:
         result = cls.__torch_function__(function, tuple(classes), args, kwargs or {})  # type: ignore[attr-defined]
         if result is not NotImplemented:

@@ -17,8 +17,9 @@ from flambeau.errors import describe
 from flambeau.ops import shape
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import deliver, overridable
+from flambeau.ops.dispatch import deliver
 from flambeau.ops.parts import SplitBackward0, SplitWithSizesBackward0, UnbindBackward0, parts_of
+from flambeau.ops.public import asking
 
 __all__ = [
     "atleast_1d",
@@ -153,7 +154,7 @@ def stack(tensors: Any, dim: int = 0, *, out: Any = None) -> Any:
     return stack_op(list(tensors), d, out=out)
 
 
-@overridable
+@asking
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """The slices along `dim`, without that dimension, as views."""
     if not input._a.ndim:
@@ -162,7 +163,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     return parts_of(input, d, [(i, i + 1) for i in range(input._a.shape[d])], UnbindBackward0, drop=True)
 
 
-@overridable
+@asking
 def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwargs: Any) -> tuple[Any, ...]:
     """Views of consecutive parts along `dim`: of a length each, or of the lengths listed."""
     sections: Any = kwargs.get("split_size", kwargs.get("split_sizes", split_size_or_sections))
@@ -187,7 +188,7 @@ def split(tensor: Any, split_size_or_sections: Any = None, dim: int = 0, **kwarg
     return parts_of(tensor, d, cuts, SplitWithSizesBackward0 if listed else SplitBackward0)
 
 
-@overridable
+@asking
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     """Views of at most `chunks` parts of equal length along `dim` (the last may be shorter)."""
     if chunks <= 0:
@@ -200,7 +201,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
     return split(input, -(-n // chunks), dim)
 
 
-@overridable
+@asking
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Views split at indices, or into a number of parts whose lengths differ by at most one."""
     if not input._a.ndim:
@@ -270,9 +271,10 @@ def _(k, g, input_shape, repeats):
     return k.reshape(summed, input_shape)
 
 
-def tile(input: Any, *dims: Any) -> Any:
+def tile(input: Any, *counts: Any, dims: Any = ()) -> Any:
     """`repeat`, with missing leading counts taken as 1."""
-    counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else tuple(dims)
+    counts = counts or (dims,)
+    counts = tuple(counts[0]) if len(counts) == 1 and not isinstance(counts[0], int) else tuple(counts)
     return repeat(input, (1,) * (input._a.ndim - len(counts)) + counts)
 
 

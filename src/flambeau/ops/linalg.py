@@ -127,6 +127,25 @@ def _(k, g, A, out, A_shape, B_shape, upper, unitriangular, needs):
     return ga, k.sum_to_shape(gb, B_shape) if needs[1] else None
 
 
+@op(name="cholesky_solve", holomorphic=False, grad_name="CholeskySolveBackward0")
+def solve_by_factor(k, B: Tensor, L: Tensor, upper=False):
+    """The solution X of A X = B from A's triangular factor."""
+    lower = _h(k, L) if upper else L
+    half = k.solve_triangular(lower, B, False, False)
+    return k.solve_triangular(_h(k, lower), half, True, False)
+
+
+@solve_by_factor.derivative("B", "L")
+def _(k, g, L, out, B_shape, L_shape, upper, needs):
+    gb = k.cholesky_solve(g, L, upper)
+    gl = None
+    if needs[1]:  # that of L L^H as a whole: PyTorch's is not cut to the triangle
+        half = k.matmul(gb, _h(k, out))
+        both = k.neg(k.add(half, _h(k, half)))
+        gl = k.sum_to_shape(k.matmul(L, both) if upper else k.matmul(both, L), L_shape)
+    return k.sum_to_shape(gb, B_shape) if needs[0] else None, gl
+
+
 @op(name="linalg_cholesky", holomorphic=False, grad_name="LinalgCholeskyExBackward0")
 def cholesky_lower(k, A: Tensor):
     """The lower triangular factor of each symmetric (Hermitian) positive definite matrix."""

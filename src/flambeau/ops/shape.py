@@ -453,8 +453,9 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     return result
 
 
-def expand(input: Any, *sizes: Any, implicit: bool = False) -> Any:
+def expand(input: Any, *sizes: Any, size: Any = (), implicit: bool = False) -> Any:
     """A view with lengths of 1 stretched; -1 keeps a length."""
+    sizes = sizes or (size,)
     if len(sizes) == 1 and not isinstance(sizes[0], int) and not hasattr(sizes[0], "__index__"):
         sizes = tuple(sizes[0])
     return expand_op(input, tuple([int(n) for n in sizes]))
@@ -519,5 +520,10 @@ def clone(input: Any, *, memory_format: Any = None) -> Any:
     return clone_op(input)
 
 
-swapaxes = swapdims = transpose
+swapdims = transpose
+
+
+def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
+    """`transpose`, as NumPy calls it."""
+    return transpose(input, axis0, axis1)
 moveaxis = movedim

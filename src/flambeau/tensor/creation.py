@@ -13,7 +13,8 @@ from flambeau.autograd.runtime import NS
 from flambeau.devices import require
 from flambeau.errors import need_tensor
 from flambeau.ops.dims import checked_size
-from flambeau.ops.dispatch import made, overridable, wrap
+from flambeau.ops.dispatch import made, wrap
+from flambeau.ops.public import asking
 from flambeau.tensor.tensor import Tensor
 
 
@@ -336,7 +337,7 @@ def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -
     return made_ if input._level is None else NS["IN_BATCH"](input, made_)
 
 
-@overridable
+@asking
 def zeros_like(
     input: Any,
     *,
@@ -350,7 +351,7 @@ def zeros_like(
     return _like(input, dtype, np.zeros_like, device, requires_grad)
 
 
-@overridable
+@asking
 def ones_like(
     input: Any,
     *,
@@ -367,7 +368,7 @@ def ones_like(
 empty_like = zeros_like
 
 
-@overridable
+@asking
 def full_like(
     input: Any,
     fill_value: Any,

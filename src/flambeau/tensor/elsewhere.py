@@ -44,21 +44,20 @@ class Elsewhere:
         return other
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "only leaf tensors can be pickled or sent to another process: history stays behind; "
-                "call .detach() first"
-            )
         extra = {name: value for name, value in self.__dict__.items() if name not in _OWN}
         if travels():
+            if not self.is_leaf:
+                raise RuntimeError(
+                    "only leaf tensors can be sent to another process: history stays behind; call .detach() first"
+                )
             return reduce_shared(self, extra)
         array = self._a if self._a.base is None or block_of(self._a) is not None else self._a.copy(order="K")
         order = sorted(range(array.ndim), key=lambda d: -abs(array.strides[d]))
         flat = array.transpose(order)
         if array.flags.c_contiguous or not flat.flags.c_contiguous:
-            return _rebuild, (type(self), array, self._node is LEAF, extra)
+            return _rebuild, (type(self), array, self._node is not None, extra)
         # NumPy would pickle these in the order of their dimensions; PyTorch keeps the order in memory
-        return _rebuild, (type(self), flat, self._node is LEAF, extra, order)
+        return _rebuild, (type(self), flat, self._node is not None, extra, order)
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array. A tensor that requires grad must be detached first (or `force=True`)."""

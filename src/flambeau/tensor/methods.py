@@ -114,7 +114,8 @@ class Shapes:
     """Views and rearrangements."""
 
     permute_op = shape.permute
-    transpose = swapaxes = swapdims = shape.transpose
+    transpose = swapdims = shape.transpose
+    swapaxes = shape.swapaxes
     t = shape.t
     unsqueeze = shape.unsqueeze
     select = shape.select
@@ -163,21 +164,21 @@ class Shapes:
         """`expand` to the shape of `other`."""
         return shape.expand_op(self, other._a.shape)
 
-    def permute(self, *dims: Any) -> Any:
+    def permute(self, *order: Any, dims: Any = ()) -> Any:
         """The dimensions in another order."""
-        return shape.permute(self, size_of(dims))
+        return shape.permute(self, size_of(order or (dims,)))
 
     def squeeze(self, dim: Any = None) -> Any:
         """Without the dimensions of length 1, all or those named."""
         return shape.squeeze_op(self, dim)
 
-    def flip(self, *dims: Any, **kwargs: Any) -> Any:
+    def flip(self, *along: Any, dims: Any = ()) -> Any:
         """The order reversed along `dims`."""
-        return shape.flip(self, size_of(dims or tuple(kwargs.values())))
+        return shape.flip(self, size_of(along or (dims,)))
 
-    def repeat(self, *sizes: Any) -> Any:
+    def repeat(self, *sizes: Any, repeats: Any = ()) -> Any:
         """Copies laid side by side along each dimension."""
-        return joining.repeat(self, size_of(sizes))
+        return joining.repeat(self, size_of(sizes or (repeats,)))
 
     def fliplr(self) -> Any:
         """The order reversed along dimension 1."""

@@ -39,9 +39,6 @@ def _convert(result: Any, cls: type) -> Any:
         other.__dict__.update(result.__dict__)
         return other
     if isinstance(result, (tuple, list)):
-        return (
-            type(result)(_convert(r, cls) for r in result)
-            if not hasattr(result, "_fields")
-            else type(result)(*(_convert(r, cls) for r in result))
-        )
+        make = getattr(type(result), "_make", type(result))
+        return make(_convert(r, cls) for r in result)
     return result

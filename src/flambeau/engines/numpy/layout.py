@@ -29,7 +29,8 @@ def expand(a: Any, shape: tuple[int, ...]) -> Any:
         extra = len(shape) - a.ndim
         steps = [0 if n == 1 and m != 1 else step for n, m, step in zip(a.shape, shape[extra:], a.strides, strict=True)]
         view = np.ndarray(shape, a.dtype, a, 0, (0,) * extra + tuple(steps))
-        view.flags.writeable = False
+        if view.size != a.size:  # elements that share their memory must not be written
+            view.flags.writeable = False
         return view
     if a.ndim == 0:
         view = np.ndarray(shape, a.dtype, a, 0, (0,) * len(shape))
