@@ -6,11 +6,12 @@ of several operations are given other code while one is (`_Swap`). So nobody els
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flambeau import dtypes
@@ -239,3 +240,28 @@ def close_context() -> None:
         autocasts.clear()
         for swap in _swaps():
             swap.restore()
+
+
+# --- going back to a state ------------------------------------------------------------------------------------------
+
+
+def snapshot() -> tuple[bool, Any, bool]:
+    """How autocasting on the CPU stands in this thread, for `as_then`."""
+    return state.enabled["cpu"], state.dtypes["cpu"], state.cache_enabled
+
+
+@contextlib.contextmanager
+def as_then(then: tuple[bool, Any, bool]) -> Iterator[None]:
+    """Inside, autocasting on the CPU is as it was when `snapshot` returned `then`."""
+    now = snapshot()
+    open_context()
+    state.nesting += 1
+    state.enabled["cpu"], state.dtypes["cpu"], state.cache_enabled = then
+    try:
+        yield
+    finally:
+        state.nesting -= 1
+        if state.nesting == 0:
+            state.casts.clear()
+        state.enabled["cpu"], state.dtypes["cpu"], state.cache_enabled = now
+        close_context()

@@ -100,11 +100,20 @@ def _refused_by_numpy(error: TypeError) -> bool:
 #: What casts the operands of ops, by their names, while autocasting is on somewhere (`autocast`).
 autocasts: dict[str, Callable[[tuple], tuple]] = {}
 
+#: What runs operations in place of `general`, the innermost last; each is called as `mode(op, args)`.
+modes: list[Callable[[Op, tuple], Any]] = []
+
 
 def general(op: Op, args: tuple, out: Any = None) -> Any:
     """Runs `op` on any operands, and records it."""
     if autocasts and out is None and op.name in autocasts:
         args = autocasts[op.name](args)
+    if modes and out is None:
+        mode = modes.pop()
+        try:
+            return mode(op, args)
+        finally:
+            modes.append(mode)
     if thread.inference and out is None and not (thread.grad or NS["PLAIN"] or op.keywords):
         return _infer(op, args)
     return _generally(op, args, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ __all__ = [
     "is_parametrized",
     "register_parametrization",
     "remove_parametrizations",
+    "transfer_parametrizations_and_params",
     "type_before_parametrizations",
 ]
 
@@ -100,7 +102,8 @@ class ParametrizationList(ModuleList):
 def _inverse(modules: list[Any], value: Any) -> Any:
     for module in reversed(modules):
         if hasattr(module, "right_inverse"):
-            value = module.right_inverse(value)
+            with contextlib.suppress(NotImplementedError):  # it may not exist, then the value starts as it is
+                value = module.right_inverse(value)
     return value
 
 
@@ -232,3 +235,24 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 def type_before_parametrizations(module: Module) -> type:
     """The class of `module` without its parametrizations."""
     return type(module).__bases__[0] if is_parametrized(module) else type(module)
+
+
+def transfer_parametrizations_and_params(
+    from_module: Module, to_module: Module, tensor_name: str | None = None
+) -> Module:
+    """Parametrize `to_module` as `from_module` is (only `tensor_name`, if given), by the same functions and originals.
+
+    Tensors that `to_module` lacks are made. Returns `to_module`.
+    """
+    if not is_parametrized(from_module):
+        return to_module
+    for name in from_module.parametrizations if tensor_name is None else [tensor_name]:
+        if not hasattr(to_module, name):
+            setattr(to_module, name, Parameter(getattr(from_module, name).detach()))
+        source = from_module.parametrizations[name]
+        for function in source:
+            register_parametrization(to_module, name, function)
+        target = to_module.parametrizations[name]
+        for original in ["original"] if source.is_tensor else [f"original{i}" for i in range(source.ntensors)]:
+            setattr(target, original, getattr(source, original))
+    return to_module
