@@ -213,3 +213,20 @@ def case_the_outer_graph_is_out_of_reach(torch, see):
     see.error(lambda: f.grad(lambda x: x.add_(1).sum())(x.clone()))
     see(plain(f.grad(lambda x: (x.data * x).sum())(x)), plain(f.grad(lambda x: (x.detach() * x).sum())(x)))
     see(plain(f.vmap(lambda x: torch.where(x > 0, x, 0.0))(x)), plain(f.vmap(lambda x: sum(x) * len(x))(x)))
+
+
+def case_rearrange(torch, see):
+    x, r = numbers(torch, 2, 4, 3), torch.func.rearrange
+    for pattern in (
+        "a b c -> c a b", "a b c -> (a b) c", "... c -> c ...", "a b c -> a 1 b c", "a ... -> (...) a",
+        "a b c -> (a c) () b", "a ... c -> a c (...)", "a b c -> (a b c)",
+    ):  # fmt: skip
+        see(plain(r(x, pattern)))
+    see(
+        plain(r(x, "a (h w) c -> a c h w", h=2)),
+        plain(torch.func.grad(lambda x: r(x, "a b c -> c (a b)")[0].prod())(x)),
+    )
+    see.error(lambda: r(x, "a b -> a"))
+    see.error(lambda: r(x, "a b c"))
+    see.error(lambda: r(x, "a a b -> a b"))
+    see.error(lambda: r(x, "a b c -> a b d"))

@@ -2,6 +2,7 @@
 
 from flambeau.func import functions, guards, writes
 from flambeau.func.modules import debug_unwrap, replace_all_batch_norm_modules_, stack_module_state
+from flambeau.func.rearranged import rearrange
 from flambeau.func.transforms import (
     functionalize,
     grad,
@@ -27,6 +28,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "rearrange",
     "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
