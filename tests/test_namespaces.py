@@ -129,3 +129,30 @@ def test_two_names_for_the_precision_of_products():
         assert torch.backends.cuda.matmul.allow_tf32 is False
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_devices_that_are_absent_and_the_one_that_is_there():
+    assert torch.cpu.is_available() and torch.cpu.device_count() == 1 and torch.cpu.current_device() == "cpu"
+    torch.cpu.synchronize()
+    for absent in (torch.mps, torch.xpu):
+        assert not absent.is_available() and absent.device_count() == 0
+        absent.manual_seed(3)
+        with pytest.raises(RuntimeError, match="is_available"):
+            absent.synchronize()
+    torch.cuda.nvtx.range_push("step")
+    with torch.cuda.nvtx.range("part"):
+        assert torch.cuda.nvtx.range_pop() == -1
+
+
+def test_what_else_compilers_are_told():
+    @torch.compiler.allow_in_graph
+    @torch.compiler.set_stance("force_eager")
+    def double(x):
+        return x * 2
+
+    with torch.compiler.set_stance("default"):
+        assert double(2) == 4
+    torch.compiler.cudagraph_mark_step_begin()
+    assert torch.compiler.list_backends() == ["inductor"]
+    with pytest.raises(RuntimeError, match="no stance"):
+        torch.compiler.set_stance("lazy")

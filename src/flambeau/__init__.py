@@ -57,6 +57,7 @@ from flambeau.dtypes import (
 from flambeau.dtypes import bool_ as bool
 from flambeau.dtypes import float_ as float
 from flambeau.dtypes import int_ as int
+from flambeau.errors import AcceleratorError, OutOfMemoryError
 from flambeau.ops.activation import (
     celu,
     celu_,
@@ -201,10 +202,14 @@ from flambeau.tensor.formats import *
 from flambeau.tensor.printing import get_printoptions, set_printoptions
 from flambeau.tensor.queries import *
 from flambeau.tensor.size import Size
+from flambeau.tensor.sparse import sparse_coo_tensor, spmm
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction
 from flambeau.tensor.subclass import DisableTorchFunctionSubclass as _DisableTorchFunctionSubclass
 from flambeau.tensor.tensor import Tensor
 
+from math import e, inf, nan, pi  # isort: skip
+
+newaxis = None
 globals().update(_dropouts)
 
 # functions that write into their first operand are the tensor's own methods

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["compile", "disable", "explain", "is_compiling", "is_dynamo_compiling", "is_exporting", "reset"]
+__all__ = [
+    "allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "explain",
+    "is_compiling", "is_dynamo_compiling", "is_exporting", "list_backends", "reset", "set_stance",
+]  # fmt: skip
 
 _EAGER = ("eager", "aot_eager", "aot_eager_decomp_partition")
 
@@ -132,6 +135,42 @@ def is_dynamo_compiling() -> bool:
 def is_exporting() -> bool:
     """Whether a program is being exported right now: no."""
     return False
+
+
+def allow_in_graph(fn: Callable) -> Callable:
+    """Returns the function as it is."""
+    return fn
+
+
+assume_constant_result = allow_in_graph
+
+
+def cudagraph_mark_step_begin() -> None:
+    """The beginning of a step: nothing to do."""
+
+
+def list_backends(exclude_tags: Any = ()) -> list[str]:
+    """The backends that ``compile`` chooses among: one. Other names are accepted and mean the same."""
+    return ["inductor"]
+
+
+class set_stance:
+    """Accepted, as a call, a context or a decorator: what runs compiled gives the same in any stance."""
+
+    def __init__(
+        self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False, force_backend: Any = None
+    ) -> None:
+        if stance not in ("default", "force_eager", "eager_on_recompile", "fail_on_recompile", "eager_then_compile"):
+            raise RuntimeError(f"there is no stance '{stance}'")
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def __call__(self, fn: Callable) -> Callable:
+        return fn
 
 
 def reset() -> None:

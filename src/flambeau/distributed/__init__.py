@@ -152,6 +152,9 @@ def is_mpi_available() -> bool:
     return False
 
 
+is_ucc_available = is_xccl_available = is_mpi_available
+
+
 def is_backend_available(backend: str) -> bool:
     """Whether a backend can be asked for."""
     return backend.lower() == "gloo"
@@ -412,6 +415,21 @@ def send(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 0
 def recv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 0, group_src: int | None = None) -> int:
     """ValueError: there is nobody to receive from."""
     _alone("recv")
+
+
+def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Work]:
+    """ValueError: there is no other process."""
+    _alone("batch_isend_irecv")
+
+
+def send_object_list(object_list: list, dst: int | None = None, group: Any = None, **kwargs: Any) -> None:
+    """ValueError: there is nobody to send to."""
+    _alone("send_object_list")
+
+
+def recv_object_list(object_list: list, src: int | None = None, group: Any = None, **kwargs: Any) -> int:
+    """ValueError: there is nobody to receive from."""
+    _alone("recv_object_list")
 
 
 def isend(tensor: Tensor, dst: int | None = None, group: Any = None, tag: int = 0,

@@ -21,6 +21,16 @@ class Elsewhere:
     _node: Any
     _grad: Any
 
+    def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> Any:
+        """Itself: all elements are there."""
+        return self if dtype is None else self.to(dtype)
+
+    def to_sparse(self, sparse_dim: int | None = None, **kwargs: Any) -> Any:
+        """The elements that are not zero, as a sparse tensor; see `torch.sparse_coo_tensor`."""
+        from flambeau.tensor.sparse import to_sparse
+
+        return to_sparse(self, sparse_dim, **kwargs)  # type: ignore[arg-type]
+
     def __deepcopy__(self, memo: dict) -> Any:
         if not self.is_leaf:
             raise RuntimeError(
