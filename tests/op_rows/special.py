@@ -72,3 +72,5 @@ for name in (
         dtypes="df",
         rtol=1e-8,
     )
+
+row("polar", lambda s: s.binary(s.positive, s.real), ops="polar_op", rtol=1e-8)

@@ -317,16 +317,21 @@ def atan2(k, input: Tensor, other: Tensor):
     return k.atan2(input, other)
 
 
+def _inverse_square(k, input, other):
+    """1 / (input^2 + other^2), and 0 at the origin."""
+    square = k.add(k.mul(input, input), k.mul(other, other))
+    zero = k.eq(square, 0)
+    return k.where(zero, k.zeros_like(square), k.reciprocal(k.where(zero, k.ones_like(square), square)))
+
+
 @atan2.derivative("input")
 def _(k, g, input, other):
-    slope = k.mul(g, k.div(other, k.add(k.mul(input, input), k.mul(other, other))))
-    return k.where(k.logical_and(k.eq(input, 0), k.eq(other, 0)), k.zeros_like(slope), slope)
+    return k.mul(k.mul(g, other), _inverse_square(k, input, other))
 
 
 @atan2.derivative("other")
 def _(k, g, input, other):
-    slope = k.neg(k.mul(g, k.div(input, k.add(k.mul(input, input), k.mul(other, other)))))
-    return k.where(k.logical_and(k.eq(input, 0), k.eq(other, 0)), k.zeros_like(slope), slope)
+    return k.neg(k.mul(k.mul(g, input), _inverse_square(k, input, other)))
 
 
 def _winner(k, g, mine, theirs, wins):
@@ -431,12 +436,12 @@ def hypot(k, input: Tensor, other: Tensor):
 
 @hypot.derivative("input")
 def _(k, g, input, out):
-    return k.mul(g, k.div(input, out))
+    return k.div(k.mul(g, input), out)
 
 
 @hypot.derivative("other")
 def _(k, g, other, out):
-    return k.mul(g, k.div(other, out))
+    return k.div(k.mul(g, other), out)
 
 
 @op(elementwise="float", numbers="other")
@@ -574,7 +579,7 @@ def _(k, g, input, other):
 
 @xlogy.derivative("other")
 def _(k, g, input, other):
-    return k.mul(g, k.div(input, other))
+    return k.div(k.mul(g, input), other)
 
 
 for _function, _name in ((scaled_add, "add"), (scaled_sub, "sub"), (divide, "div"), (scaled_rsub, "rsub")):

@@ -25,3 +25,19 @@ def _(k, g):
 @complex_op.derivative("imag")
 def _(k, g):
     return k.imag(g)
+
+
+@op(elementwise=True, holomorphic=False, exact_out=True, grad_name="PolarBackward0")
+def polar_op(k, abs: Tensor, angle: Tensor):
+    """A complex tensor from moduli and arguments."""
+    return complex_op.op.compute(k, k.mul(abs, k.cos(angle)), k.mul(abs, k.sin(angle)))
+
+
+@polar_op.derivative("abs")
+def _(k, g, out):
+    return k.real(k.mul(k.conj(g), k.sgn(out)))
+
+
+@polar_op.derivative("angle")
+def _(k, g, out):
+    return k.real(k.mul(k.conj(g), k.mul(out, 1j)))

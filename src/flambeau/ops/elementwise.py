@@ -368,7 +368,9 @@ def acosh(k, input: Tensor):
 
 @acosh.derivative("input")
 def _(k, g, input):
-    return k.div(g, k.mul(k.sqrt(k.sub(input, 1)), k.sqrt(k.add(input, 1))))
+    if k.is_complex(input):
+        return k.div(g, k.mul(k.sqrt(k.sub(input, 1)), k.sqrt(k.add(input, 1))))
+    return k.mul(g, k.rsqrt(k.sub(k.mul(input, input), 1)))
 
 
 @op(elementwise="float")

@@ -114,7 +114,7 @@ def _(k, g, input, target, reduction, beta):
 def smooth_l1_loss_backward(k, g, input, target, reduction, beta):
     """The gradient of the smooth absolute difference."""
     d = k.sub(input, target)
-    return k.mul(k.where(k.lt(k.abs(d), beta), k.div(d, beta), k.sign(d)), share(k, g, reduction, d))
+    return k.mul(k.where(k.ge(k.abs(d), beta), k.sign(d), k.div(d, beta)), share(k, g, reduction, d))
 
 
 def smooth_l1_loss(
@@ -161,7 +161,7 @@ def _(k, g, input, target, reduction, delta):
 def huber_loss_backward(k, g, input, target, reduction, delta):
     """The gradient of the Huber loss: the difference, limited to `delta`."""
     d = k.sub(input, target)
-    inner = k.where(k.le(k.abs(d), delta), d, k.mul(k.sign(d), delta))
+    inner = k.where(k.gt(k.abs(d), delta), k.mul(k.sign(d), delta), d)
     return k.mul(inner, share(k, g, reduction, d))
 
 
@@ -433,14 +433,16 @@ def soft_margin_loss_op(k, input: Tensor, target: Tensor, reduction="mean"):
 @soft_margin_loss_op.derivative("input")
 def _(k, g, input, target, reduction):
     t = k.neg(target)
-    slope = k.mul(t, k.sigmoid(k.mul(t, input)))
+    z = k.exp(k.mul(t, input))
+    slope = k.mul(t, k.div(z, k.add(z, 1)))
     return k.mul(slope, share(k, g, reduction, slope))
 
 
 @soft_margin_loss_op.derivative("target")
 def _(k, g, input, target, reduction):
     x = k.neg(input)
-    slope = k.mul(x, k.sigmoid(k.mul(x, target)))
+    z = k.exp(k.mul(x, target))
+    slope = k.mul(x, k.div(z, k.add(z, 1)))
     return k.mul(slope, share(k, g, reduction, slope))
 
 

@@ -50,7 +50,7 @@ def hard_gate_backward(k, g, a, times_input):
     """The gradient of `hard_gate`."""
     zero = k.zeros_like(g)
     if times_input:
-        return k.where(k.le(a, -3), zero, k.where(k.lt(a, 3), k.mul(g, k.add(k.div(a, 3), 0.5)), g))
+        return k.where(k.le(a, -3), zero, k.where(k.ge(a, 3), g, k.mul(g, k.add(k.div(a, 3), 0.5))))
     return k.where(k.logical_and(k.gt(a, -3), k.lt(a, 3)), k.div(g, 6), zero)
 
 
@@ -73,7 +73,7 @@ def hardshrink(k, input: Tensor, lambd=0.5):
 
 @hardshrink.derivative("input")
 def _(k, g, input, lambd):
-    return k.where(k.le(k.abs(input), lambd), k.zeros_like(g), g)
+    return k.where(k.gt(k.abs(input), lambd), g, k.zeros_like(g))
 
 
 @op(elementwise=True)

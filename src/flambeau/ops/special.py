@@ -244,10 +244,11 @@ def sinc(k, input: Tensor):
 
 @sinc.derivative("input")
 def _(k, g, input):
-    zero = k.eq(input, 0)
-    x = k.where(zero, k.ones_like(input), input)
-    angle = k.mul(x, math.pi)
-    slope = k.div(k.sub(k.mul(k.cos(angle), angle), k.sin(angle)), k.mul(k.mul(x, x), math.pi))
+    square = k.mul(k.mul(input, input), math.pi)
+    zero = k.eq(square, 0)
+    angle = k.mul(input, math.pi)
+    turn = k.sub(k.mul(k.cos(angle), angle), k.sin(angle))
+    slope = k.div(turn, k.where(zero, k.ones_like(square), square))
     return k.mul(g, k.where(zero, k.zeros_like(slope), slope))
 
 
@@ -259,7 +260,10 @@ def logit(k, input: Tensor, eps=None):
 
 @logit.derivative("input")
 def _(k, g, input, eps):
-    slope = k.div(g, k.mul(input, k.sub(1, input)))
+    product = k.mul(input, k.sub(1, input))
+    if eps is None:  # no negative zero
+        product = k.where(k.eq(product, 0), k.zeros_like(product), product)
+    slope = k.div(g, product)
     low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
     inside = k.logical_and(k.ge(input, low), k.le(input, high))
     return k.where(inside, slope, k.full_like(slope, math.nan if eps is None else 0.0))

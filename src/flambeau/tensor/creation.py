@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.devices import require
 from flambeau.errors import need_tensor
+from flambeau.ops import complexes
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
 from flambeau.ops.public import asking
@@ -530,21 +530,25 @@ def eye(
     return _give(out, _finish(np.eye(n, m, dtype=_numpy_type(dtype)), device, requires_grad))
 
 
+def _parts(name: str, **parts: Any) -> None:
+    """Refuses what are not two floating-point tensors of one dtype."""
+    for which, part in parts.items():
+        need_tensor(name, part, which)
+    kinds = [part.dtype for part in parts.values()]
+    names = " and ".join(parts)
+    if kinds[0] is not kinds[1]:
+        raise RuntimeError(f"{name}(): {names} must have one dtype, got {kinds[0]} and {kinds[1]}")
+    if not kinds[0].is_floating_point:
+        raise RuntimeError(f"{name}(): {names} must be float16, float32 or float64, got {kinds[0]}")
+
+
 def complex_tensor(real: Any, imag: Any, *, out: Any = None) -> Any:
     """A complex tensor from real and imaginary parts of one floating-point dtype."""
-    need_tensor("complex", real, "real")
-    need_tensor("complex", imag, "imag")
-    if real._a.dtype != imag._a.dtype:
-        raise RuntimeError(f"complex(): real and imag must have one dtype, got {real.dtype} and {imag.dtype}")
-    if real._a.dtype.kind != "f":
-        raise RuntimeError(f"both parts must be float16, float32 or float64, got {real.dtype} and {imag.dtype}")
-    from flambeau.ops.complexes import complex_op
-
-    return complex_op(real, imag, out=out)
+    _parts("complex", real=real, imag=imag)
+    return complexes.complex_op(real, imag, out=out)
 
 
 def polar(abs: Any, angle: Any, *, out: Any = None) -> Any:
     """A complex tensor from moduli and arguments."""
-    need_tensor("polar", abs, "abs")
-    need_tensor("polar", angle, "angle")
-    return show_as(complex_tensor(abs * angle.cos(), abs * angle.sin(), out=out), "PolarBackward0")
+    _parts("polar", abs=abs, angle=angle)
+    return complexes.polar_op(abs, angle, out=out)

@@ -557,7 +557,7 @@ def hard_gate_backward(g: Array, a: Array, times_input: bool) -> Array:
         np.divide(a, 3, out=t)
         np.add(t, 0.5, out=t)
         np.multiply(t, g, out=t)
-        select_bits(np.less(a, 3), t, g, t)
+        select_bits(~np.greater_equal(a, 3), t, g, t)
         keep_where(~np.less_equal(a, -3), t, out)
 
     if times_input:

@@ -221,9 +221,6 @@ def nan_to_num(a: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
 def floor_divide(a: Any, b: Any) -> Any:
     """The quotient rounded down, in the operands' type."""
     _refuse_zero(a, b)
-    if getattr(a, "dtype", np.dtype(float)).kind == "f":
-        # NumPy's gives NaN for infinite quotients; PyTorch keeps them
-        return np.where(np.isfinite(quotient := np.true_divide(a, b)), np.floor_divide(a, b), quotient)
     return np.floor_divide(a, b)
 
 
