@@ -114,10 +114,13 @@ def as_exact(theirs: Any, ours: Any, exact: Callable[[], Any]) -> bool:
         true = flat(exact())
     except Exception:
         return False
-    return all(_error(y, t) <= _error(x, t) + TOLERANCE[_name(x.dtype)] for x, y, t in zip(a, b, true, strict=True))
+    return all(
+        relative_error(y, t) <= relative_error(x, t) + TOLERANCE[_name(x.dtype)]
+        for x, y, t in zip(a, b, true, strict=True)
+    )
 
 
-def _error(t: Any, exact: Any) -> float:
+def relative_error(t: Any, exact: Any) -> float:
     """The largest error, relative to the largest number; infinite where one is finite and the other is not."""
     a, e = array(t), array(exact)
     finite = np.isfinite(e)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import need_tensor
@@ -141,11 +143,11 @@ def i1(k, input: Tensor):
 
 
 @i1.derivative("input")
-def _(k, g, input, out):
-    zero = k.eq(input, 0)
-    safe = k.where(zero, k.ones_like(input), input)
-    slope = k.sub(k.i0(safe), k.div(k.where(zero, k.zeros_like(out), out), safe))
-    return k.mul(g, k.where(zero, k.full_like(slope, 0.5), slope))
+def _(k, g, input, input_dtype, out):
+    small = k.logical_not(k.gt(k.abs(input), np.finfo(input_dtype).eps))
+    safe = k.where(small, k.ones_like(input), input)
+    slope = k.sub(k.i0(safe), k.div(k.where(small, k.zeros_like(out), out), safe))
+    return k.mul(g, k.where(small, k.full_like(slope, 0.5), slope))
 
 
 @op(elementwise="float", name="special_i1e", grad_name="SpecialI1EBackward0")
@@ -155,11 +157,11 @@ def i1e(k, input: Tensor):
 
 
 @i1e.derivative("input")
-def _(k, g, input, out):
-    zero = k.eq(input, 0)
-    safe = k.where(zero, k.ones_like(input), input)
+def _(k, g, input, input_dtype, out):
+    small = k.logical_not(k.gt(k.abs(input), np.finfo(input_dtype).eps))
+    safe = k.where(small, k.ones_like(input), input)
     slope = k.sub(k.special_i0e(safe), k.mul(out, k.add(k.sgn(safe), k.reciprocal(safe))))
-    return k.mul(g, k.where(zero, k.full_like(slope, 0.5), slope))
+    return k.mul(g, k.where(small, k.full_like(slope, 0.5), slope))
 
 
 @op(elementwise="float", grad_name="SpecialNdtrBackward0")
@@ -220,7 +222,7 @@ def _(k, g, input, other):
 
 @xlog1py.derivative("other")
 def _(k, g, input, other):
-    return k.mul(g, k.div(input, k.add(other, 1)))
+    return k.div(k.mul(g, input), k.add(other, 1))
 
 
 @op(elementwise="float", grad_name="SpecialZetaBackward0")

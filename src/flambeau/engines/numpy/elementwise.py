@@ -186,7 +186,10 @@ def sgn(a: Any) -> Any:
     if a.dtype.kind != "c":
         return sign(a)
     modulus = np.abs(a)
-    return np.where(modulus == 0, 0, a / np.where(modulus == 0, 1, modulus)).astype(a.dtype)
+    divisor = np.where(modulus == 0, np.ones((), modulus.dtype), modulus)
+    result = np.empty_like(a)
+    result.real, result.imag = a.real / divisor, a.imag / divisor  # a complex division would overflow for tiny numbers
+    return result
 
 
 def round(a: Any, decimals: int = 0) -> Any:

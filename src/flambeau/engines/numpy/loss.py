@@ -238,7 +238,11 @@ def _shift(a: Array, by: int) -> Array:
 def ctc_alpha(
     log_probs: Array, targets: Array, input_lengths: Array, target_lengths: Array, blank: int
 ) -> tuple[Array, Array]:
-    """The loss of each sequence and all alphas (T, N, 2 S + 1), for (T, N, C) log-probabilities, (N, S) targets."""
+    """The loss of each sequence and all alphas (T, N, 2 S + 1), for (T, N, C) log-probabilities, (N, S) targets.
+
+    The alphas are sums over many alignments and in double precision: the gradient takes small differences of them.
+    """
+    kind, log_probs = log_probs.dtype, log_probs.astype(np.float64)
     steps, batch, _ = log_probs.shape
     labels, skip = _states(targets, blank)
     width = labels.shape[1]
@@ -253,18 +257,22 @@ def ctc_alpha(
         before = alpha[t - 1]
         jump = np.where(skip, _shift(before, 2), neg_inf)
         alpha[t] = _log_add3(before, _shift(before, 1), jump) + emit[t]
+    return _ctc_loss(alpha, input_lengths, target_lengths).astype(kind), alpha
+
+
+def _ctc_loss(alpha: Array, input_lengths: Array, target_lengths: Array) -> Array:
+    """The loss of each sequence, from its last alphas."""
+    steps, batch, _ = alpha.shape
     rows = np.arange(batch)
     last = np.maximum(input_lengths - 1, 0)
     end = 2 * target_lengths
+    loss = np.zeros(batch)
     if steps:
         final = alpha[last, rows, end]
-        other = np.where(target_lengths > 0, alpha[last, rows, np.maximum(end - 1, 0)], neg_inf)
+        other = np.where(target_lengths > 0, alpha[last, rows, np.maximum(end - 1, 0)], -np.inf)
         loss = -np.logaddexp(final, other)
-    else:
-        loss = np.zeros(batch, log_probs.dtype)
     # no step at all: the empty target is certain, any other impossible
-    loss = np.where(input_lengths == 0, np.where(target_lengths == 0, 0, np.inf), loss)
-    return loss.astype(log_probs.dtype), alpha
+    return np.where(input_lengths == 0, np.where(target_lengths == 0, 0, np.inf), loss)
 
 
 def ctc_backward(
@@ -279,6 +287,8 @@ def ctc_backward(
     alpha: Array,
 ) -> Array:
     """Gradient with respect to the log-probabilities, in PyTorch's convention: that of their softmax's input."""
+    kind, log_probs = log_probs.dtype, log_probs.astype(np.float64)
+    loss = _ctc_loss(alpha, input_lengths, target_lengths)
     steps, batch, classes = log_probs.shape
     labels, skip = _states(targets, blank)
     width = labels.shape[1]
@@ -304,7 +314,7 @@ def ctc_backward(
     alive = (np.arange(steps)[:, None] < input_lengths)[:, :, None]
     lost = np.isinf(loss)[None, :, None]
     grad = np.where(alive, np.where(lost, 0 if zero_infinity else np.nan, grad), 0)
-    return (grad * g[None, :, None]).astype(log_probs.dtype)
+    return (grad * g[None, :, None]).astype(kind)
 
 
 def _shift_bool(a: Array, by: int) -> Array:

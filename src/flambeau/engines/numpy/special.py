@@ -57,7 +57,11 @@ def polygamma(n: int, a: Any) -> Any:
         return digamma(a)
     special = importlib.import_module("scipy.special")
     scale = float((-1) ** (n + 1)) * float(special.gamma(n + 1.0))
-    return (scale * special.zeta(a.dtype.type(n + 1), a)).astype(a.dtype)
+    value = (scale * special.zeta(a.dtype.type(n + 1), a)).astype(a.dtype)
+    if n == 1:  # at 0, -1, ... by reflection, where the sine is not quite 0 but at 0
+        pole = (a <= 0) & (a == np.floor(a)) & np.isfinite(a)
+        value = np.where(pole, np.square(np.pi / np.sin(a * a.dtype.type(np.pi))), value)
+    return value
 
 
 def entr(a: Any) -> Any:
