@@ -4,8 +4,7 @@ _SUBNORMAL = "products of subnormal numbers underflow in another order"
 _TIMES_ZERO = "an infinite or NaN element meets the zeros of padding, transforms or masks, and makes a NaN further off"
 
 REASONS: dict[str, str] = {
-    "as_strided_scatter": "PyTorch's gradient is that of another element where the memory has gaps or is not written",
-    "as_strided_copy": "how often an overlapping view counts in a gradient",
+    "as_strided_scatter": "PyTorch gives elements that stay the gradient 0 and overwritten ones another; memory with gaps",
     "chalf": "NumPy has no complex numbers of half precision",
     "cumprod": _SUBNORMAL,
     "masked.cumprod": _SUBNORMAL,
@@ -26,7 +25,7 @@ REASONS: dict[str, str] = {
     "nn.functional.local_response_norm": "means of integers are not rounded down here",
     "nn.functional.normalize": "the norm of order 0 of NaN",
     "masked.normalize": "the norm of order 0 of NaN",
-    "nn.functional.scaled_dot_product_attention": "bfloat16: PyTorch rounds the attention weights, here they are float32",
+    "nn.functional.scaled_dot_product_attention": "bfloat16: PyTorch rounds the weights, here they are float32",
     "prod": "the product of NaN and several zeros has the gradient 0 in PyTorch",
     "renorm": "norms of slices that hold NaN",
     "scatter_reduce (amax)": "PyTorch counts the element that takes no part (include_self=False) among those that tie",
@@ -34,5 +33,6 @@ REASONS: dict[str, str] = {
     "special.bessel_j0": "PyTorch's series is off by 5e-6 near a zero of the function",
     "special.bessel_y1": "PyTorch's series is off by 5e-6 near a zero of the function",
     "special.log_ndtr": "PyTorch's derivative at -inf is NaN",
-    "LBFGS": "float32 with a tensor for a learning rate: the directions of the last steps are rounding",
+    "nn.functional.embedding_bag": "which of equal or NaN elements is the largest",
+    "arange": "a fractional step for an integer out= is refused as a RuntimeError",
 }

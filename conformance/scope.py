@@ -33,7 +33,7 @@ UNWRITTEN = set("empty empty_like empty_strided empty_permuted new_empty new_emp
 FREE_SIGNS = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd", "svd_lowrank", "pca_lowrank"}
 #: Operators that name places, where equal elements may be named in another order; with the place of `dim` among the
 #: integers that they are called with.
-TIES = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0}
+TIES = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0, "msort": 0}
 
 
 def key(entry: Any) -> str:
@@ -49,7 +49,8 @@ def why_out(entry: Any) -> str | None:
         return CUDA
     if "sparse" in name or "jagged" in name or "nested" in name:
         return SPARSE
-    if name.startswith("_") and not name.startswith("__"):
+    last = name.removeprefix("torch.")
+    if last.startswith("_") and not last.startswith("__"):
         return PRIVATE
     if "ops.aten" in name or type(call).__name__ in ("OpOverload", "OpOverloadPacket") or _calls_aten(call):
         return PRIVATE

@@ -280,6 +280,8 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
             raise RuntimeError(
                 f"masked_fill(): the value must be a number or a tensor without dimensions, got {value._a.ndim} of them"
             )
+        if value._a.dtype.kind == "c" and input._a.dtype.kind != "c":
+            raise RuntimeError(f"masked_fill(): a complex value does not fit into {input.dtype}")
     elif isinstance(value, float) and input._a.dtype.kind in "iu" and not math.isfinite(value):
         raise RuntimeError(f"masked_fill(): the value {value} does not fit into {input.dtype}")
     elif isinstance(value, complex) and input._a.dtype.kind != "c":
