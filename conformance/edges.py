@@ -15,7 +15,10 @@ TINY = 5e-324
 FINITE = (0.0, 1.0, -1.0, -0.0, 0.0, 0.5, 1.0, -0.5, TINY, -TINY, 2.0, 0.25, 1e-310, -2.0, 3.0, -0.0)
 EVERY = (0.0, -0.0, 1.0, -1.0, float("inf"), -float("inf"), float("nan"), TINY, -TINY, 1e-310, 0.5, -0.5, 2.0, -3.0)
 #: Operators whose results at such operands are noise, or have no gradient that could be compared.
-NOISE = "linalg. svd pca_ lowrank qr lu cholesky inverse pinverse logdet ormqr matrix_exp stft istft fft. ctc_loss grid_ triangular_"
+NOISE = (
+    "linalg. svd pca_ lowrank qr cholesky inverse pinverse logdet ormqr matrix_exp stft istft fft. ctc_loss grid_ "
+    "triangular_ lu_"
+)
 
 
 def samples(entry: Any, draw: Callable[[], list[Any]]) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,7 @@ _SUBNORMAL = "products of subnormal numbers underflow in another order"
 _TIMES_ZERO = "an infinite or NaN element meets the zeros of padding, transforms or masks, and makes a NaN further off"
 
 REASONS: dict[str, str] = {
-    "as_strided_scatter": "PyTorch gives elements that stay the gradient 0 and overwritten ones another; memory with gaps",
+    "as_strided_scatter": "PyTorch gives elements that stay no gradient and overwritten ones one",
     "chalf": "NumPy has no complex numbers of half precision",
     "cumprod": _SUBNORMAL,
     "masked.cumprod": _SUBNORMAL,

@@ -27,7 +27,7 @@ MEANING = {
     "errors": "bad input: the class of the exception",
     "modules": "outputs, gradients, parameters and state, training and evaluating, float32 and float64",
     "repr": "the text that a module prints",
-    "optimizers": "parameters after eight steps under every setting, float32 and float64, and the state, its values in float64",
+    "optimizers": "parameters and state (its values in float64) after eight steps under every setting",
 }
 
 
