@@ -14,11 +14,11 @@ from . import scope
 TINY = 5e-324
 FINITE = (0.0, 1.0, -1.0, -0.0, 0.0, 0.5, 1.0, -0.5, TINY, -TINY, 2.0, 0.25, 1e-310, -2.0, 3.0, -0.0)
 EVERY = (0.0, -0.0, 1.0, -1.0, float("inf"), -float("inf"), float("nan"), TINY, -TINY, 1e-310, 0.5, -0.5, 2.0, -3.0)
-#: Operators whose results at such operands are noise, or have no gradient that could be compared.
+#: Operators whose results at such operands are noise, or whose gradient goes to any of equal elements.
 NOISE = set(
     "svd svd_lowrank pca_lowrank qr lu lu_solve lu_unpack cholesky cholesky_inverse cholesky_solve inverse pinverse "
-    "logdet ormqr matrix_exp stft istft nn.functional.ctc_loss nn.functional.grid_sample grid_sampler_2d grid_sampler_3d "
-    "triangular_solve".split()
+    "logdet ormqr matrix_exp stft istft nn.functional.ctc_loss nn.functional.grid_sample grid_sampler_2d "
+    "grid_sampler_3d triangular_solve msort".split()
 )
 
 

@@ -33,7 +33,7 @@ UNWRITTEN = set("empty empty_like empty_strided empty_permuted new_empty new_emp
 FREE_SIGNS = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd", "svd_lowrank", "pca_lowrank"}
 #: Operators that name places, where equal elements may be named in another order; with the place of `dim` among the
 #: integers that they are called with.
-TIES = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0, "msort": 0}
+TIES = {"topk": 1, "kthvalue": 1, "mode": 0, "sort": 0, "argsort": 0}
 
 
 def key(entry: Any) -> str:

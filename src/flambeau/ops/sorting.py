@@ -153,6 +153,8 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = No
     """The smallest and the largest element, over `dim` or of all, as `min` and `max`."""
     dim = () if dim is None else wrap_dim(dim, input.ndim)
     low, high = out if out is not None else (None, None)
+    if out is not None and any(t._a.dtype != input._a.dtype for t in out):
+        raise RuntimeError(f"aminmax(): out must have the input's dtype {input.dtype}, got {[t.dtype for t in out]}")
     pair = reduce.amin(input, dim, keepdim, out=low), reduce.amax(input, dim, keepdim, out=high)
     return results.aminmax(show_as(extreme, "AminmaxBackward0") for extreme in pair)
 
