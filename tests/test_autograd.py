@@ -88,3 +88,12 @@ def test_anomaly_mode_names_the_cause_and_the_line():
     assert "SqrtBackward0" in text
     assert "the line" in text
     assert "eps" in text
+
+
+def test_a_recorded_backward_sums_away_what_broadcasting_added_where_an_index_comes_first():
+    condition = torch.tensor([[True, False], [False, True], [True, True]])
+    a, b = torch.ones(3, 2, requires_grad=True), torch.ones(2, requires_grad=True)
+    first = torch.autograd.grad((torch.where(condition, a, b) ** 2).sum(), [a, b], create_graph=True)
+    assert [g.shape for g in first] == [(3, 2), (2,)]
+    assert first[1].tolist() == [2.0, 2.0]
+    assert torch.autograd.grad(first[1].sum(), b)[0].tolist() == [2.0, 2.0]

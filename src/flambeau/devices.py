@@ -1,7 +1,9 @@
-"""Devices by name. Which of them exist is known by their engines; here it is only the CPU."""
+"""Devices by name. The CPU is always there; of the others their engine knows, which is loaded when one is asked for."""
 
 from __future__ import annotations
 
+import importlib
+import threading
 from typing import Any
 
 _TYPES = ("cpu", "cuda", "tpu", "xla", "mps", "meta", "xpu", "hpu", "privateuseone")
@@ -14,7 +16,7 @@ class device:
     it makes factory functions inside create their tensors there.
     """
 
-    __slots__ = ("_entered", "index", "type")
+    __slots__ = ("index", "type")
 
     type: str
     index: int | None
@@ -56,14 +58,37 @@ class device:
         return device, (str(self),)
 
     def __enter__(self) -> device:
-        require(self)
+        _entered.stack.append(require(self))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        return None
+        _entered.stack.pop()
 
 
 CPU = device("cpu")
+_ACCELERATED = ("xla", "cuda", "tpu")
+
+
+class _Entered(threading.local):
+    """The devices that `with` blocks of this thread have entered, and the default beneath them."""
+
+    def __init__(self) -> None:
+        self.stack: list[device] = []
+
+
+_entered = _Entered()
+_default = [CPU]
+
+
+def default() -> device:
+    """Where factory functions make tensors: the innermost `with` block's device, else the default."""
+    stack = _entered.stack
+    return stack[-1] if stack else _default[0]
+
+
+def make_default(where: Any) -> None:
+    """Sets the default device; None is the CPU again."""
+    _default[0] = CPU if where is None else require(where)
 
 
 class DeviceError(NotImplementedError, AssertionError):
@@ -75,9 +100,6 @@ def require(where: Any) -> device:
     found = where if isinstance(where, device) else device(where)
     if found.type == "cpu":
         return CPU
-    if found.type == "cuda":
-        raise DeviceError(
-            f"no device '{found}': flambeau found no NVIDIA GPU engine. Tensors live on 'cpu' here; "
-            "guard with torch.cuda.is_available()"
-        )
+    if found.type in _ACCELERATED:
+        return importlib.import_module("flambeau.engines.xla.runtime").require(found)
     raise DeviceError(f"no device '{found}' on this machine: tensors live on 'cpu' here")

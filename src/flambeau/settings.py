@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.devices import CPU, device, require
+from flambeau.devices import default, device, make_default
 from flambeau.engines.numpy import parallel
 
 __all__ = [
@@ -33,7 +33,6 @@ _settings: dict[str, Any] = {
     "warn_only": False,
     "matmul": "highest",
     "warn_always": False,
-    "device": CPU,
     "interop": 1,
 }
 
@@ -122,12 +121,12 @@ def is_warn_always_enabled() -> bool:
 
 def set_default_device(device: Any) -> None:
     """Where factory functions create tensors; RuntimeError where that device is absent."""
-    _settings["device"] = CPU if device is None else require(device)
+    make_default(device)
 
 
 def get_default_device() -> device:
     """Where factory functions create tensors."""
-    return _settings["device"]
+    return default()
 
 
 def set_default_tensor_type(t: Any) -> None:

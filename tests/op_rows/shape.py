@@ -24,7 +24,7 @@ method("expand", lambda s: [call(s.real(3, 1), 3, 4), call(s.real(1), 2, -1), ca
 method("unfold", lambda s: [call(s.real(5, 2), 0, 3, 1), call(s.real(5), 0, 2, 2)], "unfold windows_put windows")
 method("contiguous", lambda s: [call(s.strided(s.real, 3, 2))], "contiguous_op", grad_fn=False)
 method("repeat", lambda s: [call(s.real(2, 3), 2, 1, 2), call(s.real(2), 2, 2), call(s.real(), 3)])
-method("to", lambda s: [call(s.real(2, 3), copy=True)], "clone_op", grad_fn=False)
+method("to", lambda s: [call(s.real(2, 3), copy=True)], "to_device")
 row(
     "Tensor.double",
     lambda s: [call(s.real(2))],

@@ -10,6 +10,7 @@ import numpy as np
 from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import GradientEdge, Node, edge_of
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import copied
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:
@@ -114,7 +115,7 @@ def backward(
     captured = run_backward([edge_of(t) for t in roots], grads, retain, tensors, edges, True, create_graph)
     for t, g in zip(wanted or (), captured, strict=False):
         if not isinstance(t, GradientEdge) and isinstance(t._node, Node) and g is not None:
-            g = g if tensors else NS["WRAP"](np.array(g))
+            g = g if tensors else NS["WRAP"](copied(g))
             t._grad = g if t._grad is None else NS["OPS"].add(t._grad, g)
 
 

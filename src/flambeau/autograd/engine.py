@@ -15,6 +15,7 @@ import numpy as np
 from flambeau.autograd.graph import Node, Pick, show_as
 from flambeau.autograd.runtime import NS, _switch, thread
 from flambeau.autograd.views import bump
+from flambeau.engines.arrays import copied
 
 
 class Pass:
@@ -288,7 +289,7 @@ class Pass:
             tensor._grad = g if old is None else NS["OPS"].add(old, g)
             return
         old = tensor._grad
-        tensor._grad = NS["WRAP"](np.array(g)) if old is None else NS["WRAP"](np.add(old._a, g))
+        tensor._grad = NS["WRAP"](copied(g)) if old is None else NS["WRAP"](np.add(old._a, g))
 
 
 def checked_hook_result(result: Any, given: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from flambeau.autograd.api import grad
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import host
 
 
 class GradcheckError(RuntimeError):
@@ -28,7 +29,7 @@ def _differentiable(outputs: Any) -> list[Any]:
 
 def _parts(array: np.ndarray) -> np.ndarray:
     """The real numbers of an array, real and imaginary parts side by side."""
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ascontiguousarray(host(array)).reshape(-1)
     return np.stack([flat.real, flat.imag], -1).reshape(-1) if flat.dtype.kind == "c" else flat
 
 
@@ -39,7 +40,7 @@ def _numerical(func: Callable, inputs: Sequence[Any], which: Any, eps: float, co
     columns: list[list[np.ndarray]] = [[] for _ in range(count)]
     for place in np.ndindex(array.shape):
         for unit in units:
-            old = array[place].copy() if array.shape else array.copy()[()]
+            old = host(array)[place].copy()
             array[place] = old + unit
             high = [_parts(o._a).copy() for o in _float_outputs(func(*inputs))]
             array[place] = old - unit

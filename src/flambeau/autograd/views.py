@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.engines.arrays import like, place_of, window
 
 
 class Shared:
@@ -211,7 +212,7 @@ def _unlock(array: np.ndarray, op: str) -> None:
 
 def refuse_partial_overlap(tensor: Any, other: Any, op: str) -> None:
     """Refuses to write `tensor` from an operand whose memory overlaps with its own, but is not the same elements."""
-    a, b = tensor._a, other._a
+    a, b = place_of(tensor._a), place_of(other._a)
     if not (a.size and b.size and _dense(a) and _dense(b)):
         return
     first, second = _address(a), _address(b)
@@ -280,6 +281,7 @@ class Region:
     __slots__ = ("base_shape", "index", "offset", "order", "shape", "steps")
 
     def __init__(self, base: np.ndarray, view: np.ndarray) -> None:
+        base, view = place_of(base), place_of(view)
         self.base_shape = base.shape
         self.shape = view.shape
         size = base.itemsize
@@ -307,31 +309,33 @@ class Region:
         known = np.append(places, np.iinfo(np.int64).min)[found]
         return np.where(known == wanted, found, base.size)
 
-    def _dense(self, array: np.ndarray) -> np.ndarray:
+    def _dense(self, array: Any) -> Any:
         return array if self.order is None else array.transpose(self.order)
 
-    def _window(self, dense: np.ndarray) -> np.ndarray:
-        size = dense.itemsize
+    def _window(self, dense: Any) -> Any:
         if not dense.size or 0 in self.shape:
-            return np.empty(self.shape, dense.dtype)
-        steps = tuple(s * size for s in self.steps)
-        return np.ndarray(self.shape, dense.dtype, dense, self.offset * size, steps).view(type(dense))
+            return like(dense, np.empty(self.shape, dense.dtype))
+        return window(dense, self.shape, self.offset, self.steps)
 
     def take(self, array: np.ndarray) -> np.ndarray:
         """A copy of the region's elements of `array`, which has the base's shape."""
         if self.index is not None:
-            return np.append(array.reshape(-1), np.zeros(1, array.dtype))[self.index]
-        return self._window(np.ascontiguousarray(self._dense(array))).copy()
+            line = like(array, np.zeros(array.size + 1, array.dtype))  # the last one is for what the base does not hold
+            line[:-1] = array.reshape(-1)
+            return line[self.index]
+        dense = self._dense(array)
+        return self._window(dense if dense.flags.c_contiguous else dense.copy()).copy()
 
     def put(self, values: np.ndarray) -> np.ndarray:
         """Zeros of the base's shape with `values` added into the region (elements shown several times get the sum)."""
-        result = np.zeros(self.base_shape, values.dtype)
+        result = like(values, np.zeros(self.base_shape, values.dtype))
         if self.index is not None:
-            line = np.zeros(result.size + 1, values.dtype)  # the last one takes what the base does not hold
+            line = like(values, np.zeros(result.size + 1, values.dtype))  # the last one takes what the base has not
             np.add.at(line, self.index, values)
             return line[:-1].reshape(self.base_shape)
         if self.order is not None:
-            result = np.zeros([self.base_shape[i] for i in self.order], values.dtype).transpose(np.argsort(self.order))
+            turned = like(values, np.zeros([self.base_shape[i] for i in self.order], values.dtype))
+            result = turned.transpose(np.argsort(self.order))
         dense = self._dense(result)
         if self.overlaps:
             np.add.at(dense.reshape(-1), self.offset + _places(self.shape, self.steps), values)
@@ -342,10 +346,11 @@ class Region:
     def clear(self, array: np.ndarray) -> np.ndarray:
         """A copy of `array`, which has the base's shape, with zeros in the region."""
         if self.index is not None:
-            line = np.append(array.reshape(-1), np.zeros(1, array.dtype))
+            line = like(array, np.zeros(array.size + 1, array.dtype))
+            line[:-1] = array.reshape(-1)
             line[self.index] = 0
             return line[:-1].reshape(array.shape)
-        dense = np.array(self._dense(array), order="C")
+        dense = self._dense(array).copy()
         if dense.size and 0 not in self.shape:
             self._window(dense)[...] = 0
         return dense if self.order is None else dense.transpose(np.argsort(self.order))

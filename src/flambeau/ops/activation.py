@@ -234,7 +234,7 @@ def rrelu(
             noise[a <= 0] = lower + (upper - lower) * draws.doubles(default_generator, count)
     else:
         noise = np.where(positive, 1.0, (lower + upper) / 2)
-    held = NS["WRAP"](noise.astype(a.dtype))
+    held = NS["BESIDE"](input, noise.astype(a.dtype))
     return write_into(rrelu_with_noise, input, held) if inplace else rrelu_with_noise(input, held)
 
 

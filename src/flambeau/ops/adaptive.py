@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flambeau.engines.arrays import visible
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.conv import ints
 from flambeau.ops.core import op
@@ -372,7 +373,7 @@ def _max_unpool(
     for n in size:
         places *= n
     at = indices._a
-    if min(size) < 1 or (at.size and indices._level is None and (at.min() < 0 or at.max() >= places)):
+    if min(size) < 1 or (at.size and indices._level is None and visible(at) and (at.min() < 0 or at.max() >= places)):
         raise RuntimeError(f"{name}(): found an index outside of the output, whose spatial size is {list(size)}")
     return size
 

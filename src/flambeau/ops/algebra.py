@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import as_array
 from flambeau.errors import LinAlgError
 from flambeau.ops import arithmetic, compare, elementwise, linalg, matrices, norms, reduce, results, shape
 from flambeau.ops.dispatch import by_example, deliver
@@ -32,7 +33,7 @@ def inv_ex(A: Any, *, check_errors: bool = False, out: Any = None) -> Any:
         if check_errors:
             raise
         result, info = NS["WRAP"](np.full_like(A._a, np.inf)), info + 1
-    return deliver("inv_ex", out, results.linalg_inv_ex((result, NS["WRAP"](info))))
+    return deliver("inv_ex", out, results.linalg_inv_ex((result, NS["BESIDE"](A, info))))
 
 
 def slogdet(A: Any, *, out: Any = None) -> Any:
@@ -120,7 +121,7 @@ def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out:
         if check_errors:
             raise
         L, info = NS["WRAP"](np.full_like(A._a, np.nan)), info + 1
-    return deliver("cholesky_ex", out, results.linalg_cholesky_ex((L, NS["WRAP"](info))))
+    return deliver("cholesky_ex", out, results.linalg_cholesky_ex((L, NS["BESIDE"](A, info))))
 
 
 def legacy_cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
@@ -135,7 +136,7 @@ def cholesky_solve(B: Any, L: Any, upper: bool = False, *, out: Any = None) -> A
 
 def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:
     """The inverse of a matrix from its triangular factor."""
-    eye = NS["WRAP"](np.broadcast_to(np.eye(L._a.shape[-1], dtype=L._a.dtype), L._a.shape).copy())
+    eye = NS["BESIDE"](L, np.broadcast_to(np.eye(L._a.shape[-1], dtype=L._a.dtype), L._a.shape).copy())
     return cholesky_solve(eye, L, upper, out=out)
 
 
@@ -160,7 +161,7 @@ def legacy_svd(input: Any, some: bool = True, compute_uv: bool = True, *, out: A
     if not compute_uv:
         m, n = input._a.shape[-2:]
         batch = input._a.shape[:-2]
-        U, Vh = (NS["WRAP"](np.zeros((*batch, size, size), input._a.dtype)) for size in (m, n))
+        U, Vh = (NS["BESIDE"](input, np.zeros((*batch, size, size), input._a.dtype)) for size in (m, n))
     return deliver("svd", out, results.svd((U, S, _h(Vh))))
 
 
@@ -223,9 +224,9 @@ def matrix_rank(
     atol, rtol = _tolerances(A, atol if tol is None else tol, 0.0 if tol is not None else rtol)
     sizes = np.abs(np.linalg.eigvalsh(A._a)) if hermitian else np.linalg.svd(A._a, compute_uv=False)
     if not sizes.shape[-1]:
-        return deliver("matrix_rank", out, NS["WRAP"](np.zeros(A._a.shape[:-2], np.int64)))
+        return deliver("matrix_rank", out, NS["BESIDE"](A, np.zeros(A._a.shape[:-2], np.int64)))
     limit = np.maximum(atol, rtol * sizes.max(-1, keepdims=True))
-    return deliver("matrix_rank", out, NS["WRAP"](np.asarray((sizes > limit).sum(-1, dtype=np.int64))))
+    return deliver("matrix_rank", out, NS["WRAP"](as_array((sizes > limit).sum(-1, dtype=np.int64))))
 
 
 def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
@@ -242,7 +243,7 @@ def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
         try:
             inverse = linalg.inv(A)
         except LinAlgError:
-            return deliver("cond", out, NS["WRAP"](np.full(A._a.shape[:-2], np.inf, A._a.real.dtype)))
+            return deliver("cond", out, NS["BESIDE"](A, np.full(A._a.shape[:-2], np.inf, A._a.real.dtype)))
         result = arithmetic.mul(norms.matrix_norm(A, p), norms.matrix_norm(inverse, p))
     return deliver("cond", out, result)
 
@@ -255,8 +256,8 @@ def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
         A, n = linalg.inv(A), -n
     if n == 0:
         eye = np.broadcast_to(np.eye(A._a.shape[-1], dtype=A._a.dtype), A._a.shape).copy()
-        never = NS["WRAP"](np.array(False))
-        return deliver("matrix_power", out, compare.where(never, A, NS["WRAP"](eye)))
+        never = NS["BESIDE"](A, np.array(False))
+        return deliver("matrix_power", out, compare.where(never, A, NS["BESIDE"](A, eye)))
     result = None
     while n:
         if n & 1:
@@ -333,13 +334,13 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None, out: 
     m, n = A._a.shape[-2:]
     solution = matmul(pinv(A, rtol=rcond), right)
     rank = matrix_rank(A, rtol=rcond)
-    empty = NS["WRAP"](np.zeros((0,), A._a.real.dtype))
+    empty = NS["BESIDE"](A, np.zeros((0,), A._a.real.dtype))
     residuals = empty
     if m > n and driver not in (None, "gelsy") and bool((rank._a == n).all()):
         off = arithmetic.sub(matmul(A, solution), right)
         residuals = reduce.sum(elementwise.square(elementwise.abs(off)), -2)
     values = NS["WRAP"](np.linalg.svd(A._a, compute_uv=False)) if driver in ("gelsd", "gelss") else empty
-    rank = NS["WRAP"](np.zeros((0,), np.int64)) if driver == "gels" else rank
+    rank = NS["BESIDE"](A, np.zeros((0,), np.int64)) if driver == "gels" else rank
     solution = shape.squeeze(solution, -1) if vector else solution
     residuals = shape.squeeze(residuals, -1) if vector and residuals._a.size else residuals
     return deliver("lstsq", out, results.linalg_lstsq((solution, residuals, rank, values)))
@@ -374,7 +375,7 @@ def lu_unpack(
 @by_example
 def _permutation(pivots: Any, rows: int, dtype: Any) -> Any:
     """The permutation matrix of row exchanges."""
-    return NS["WRAP"](NS["K"].permutation(pivots._a, rows, dtype))
+    return NS["WRAP"](NS["KERNELS_OF"](pivots._a).permutation(pivots._a, rows, dtype))
 
 
 def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False, out: Any = None) -> Any:

@@ -12,12 +12,14 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
+from flambeau.engines.arrays import is_array
 from flambeau.errors import describe
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import composite, op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.dropout import dropout
 from flambeau.ops.joining import broadcast_shapes
+from flambeau.ops.placing import beside
 from flambeau.ops.recompute import gradients
 from flambeau.ops.softmax import softmax
 
@@ -38,7 +40,7 @@ def _(k, g, query, key, value, mask, out, out1, causal, scale, needs):
 @composite
 def attention_rule(k, g, query, key, value, mask, out, stats, causal, scale, needs):
     """Gradients of attention: the engine's on arrays, by recomputation on tensors."""
-    if isinstance(query, np.ndarray):
+    if is_array(query):
         grads = k.attention_backward(g, query, key, value, out, stats, mask, causal, scale)
         return tuple(found if need else None for need, found in zip(needs, grads, strict=True))
 
@@ -58,7 +60,7 @@ def attention_by_steps(
     else:
         scores = (q * root).matmul(key.transpose(-2, -1) * root)
     if causal:
-        mask = wrap(np.tri(scores.shape[-2], scores.shape[-1], dtype=bool))
+        mask = beside(q, np.tri(scores.shape[-2], scores.shape[-1], dtype=bool))
     if mask is not None and mask.dtype == dtypes.bool_:
         zero, never = (wrap(np.array(v, scores._a.dtype)) for v in (0.0, -np.inf))
         mask = where_op(mask, zero, never)

@@ -16,6 +16,7 @@ import numpy as np
 
 from flambeau.autograd.graph import Node, Pick
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import ENGINES, FOREIGN, as_array
 from flambeau.engines.kernels import CPU_KERNELS, FORMULAS, Kernels
 from flambeau.ops.declare import REGISTRY, Op, OpFunction, define, parameter_list
 from flambeau.ops.generate import wrapper_source
@@ -107,13 +108,19 @@ class OpKernels(Kernels):
         return None if found is None else found.function  # type: ignore[attr-defined]
 
 
+def kernels_of(array: Any) -> Kernels:
+    """The kernels for an array."""
+    return ENGINES[array.__class__].kernels if array.__class__ in FOREIGN else NS["K"]
+
+
 OPS = OpKernels()
 NS["OPS"] = OPS
 NS["K"] = CPU_KERNELS
 NS["Node"] = Node
 NS["Pick"] = Pick
 NS["SUM_TO_SHAPE"] = lambda a, shape: CPU_KERNELS.sum_to_shape(a, shape)
+NS["KERNELS_OF"] = kernels_of
 NS["ndarray"] = np.ndarray
-NS["asarray"] = np.asarray
+NS["asarray"] = as_array
 NS["F32"] = np.dtype(np.float32)
 NS["F64"] = np.dtype(np.float64)

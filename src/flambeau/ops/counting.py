@@ -51,7 +51,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
         raise RuntimeError(f"histc(): the range from {low} to {high} is not finite")
     if low > high:
         raise RuntimeError(f"histc(): max must not be below min, got min={low}, max={high}")
-    result = NS["WRAP"](NS["K"].histogram(a, bins, low, high))
+    result = NS["WRAP"](NS["KERNELS_OF"](a).histogram(a, bins, low, high))
     return deliver("histc", out, result)
 
 

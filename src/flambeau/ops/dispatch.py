@@ -17,11 +17,13 @@ from flambeau import dtypes
 from flambeau.autograd.graph import Pick
 from flambeau.autograd.runtime import LEAF, NS, no_grad, thread, tick
 from flambeau.autograd.views import make_view, mark_inference, view_if_shared
-from flambeau.devices import require
-from flambeau.engines.native import hooks
+from flambeau.devices import CPU, require
+from flambeau.devices import default as default_device
+from flambeau.engines.arrays import FOREIGN, as_array, is_array, move, visible
 from flambeau.errors import describe_all
 from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, define
 from flambeau.ops.generate import make_node_classes, wrapper_source
+from flambeau.ops.placing import bare, engine_of, wrap
 
 NUMBER = (bool, int, float, complex, np.generic)
 
@@ -33,14 +35,6 @@ class _Overrides(threading.local):
 overrides = _Overrides()
 
 
-def wrap(array: Any) -> Any:
-    """A new tensor that holds `array` and needs no gradient."""
-    t = object.__new__(NS["Tensor"])
-    t._a = array if array.__class__ is np.ndarray or array.__class__ is hooks.traced else np.asarray(array)
-    return t
-
-
-NS["WRAP"] = wrap
 _singles: dict[Any, Any] = {}  # those of float32 by their value alone: 0 and -0 are equal, so neither is here
 _constants: dict[tuple[Any, np.dtype, bool], Any] = {}
 
@@ -143,10 +137,14 @@ NS["GENERALLY"] = _generally
 
 def run_plain(op: Op, values: list[Any], dtype: dtypes.dtype | None) -> tuple[list[Any], Any]:
     """Runs `op` on tensors of arrays and records it: its tensors, and all that its body returned."""
+    engine = engine_of(op, values) if FOREIGN else None
     arrays = _arrays(op, values, dtype)
     try:
         capture = NS["CAPTURE"]
-        results = op.run(NS["K"], arrays) if capture is None else capture.op(op, arrays)
+        if engine is not None:
+            results = engine.run_op(op, arrays)
+        else:
+            results = op.run(NS["K"], arrays) if capture is None else capture.op(op, arrays)
     except (ValueError, TypeError) as error:
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
         raise failure(op, error, shown) from None
@@ -172,6 +170,8 @@ def checks_values(function: Callable) -> Callable:
     @functools.wraps(function)
     def wrapper(*args: Any) -> None:
         capture = NS["CAPTURE"]
+        if FOREIGN and not all(visible(getattr(a, "_a", a)) for a in args):
+            return
         if capture is None:
             function(*args)
         else:
@@ -212,10 +212,10 @@ NS["OPERATOR"] = operator
 def _integers(op: Op, x: Any, y: Any) -> Any:
     """The quick way for integers of one dtype, which need no promotion and record nothing; None for all else."""
     cls = NS["Tensor"]
-    if x.__class__ is not cls or x._a.dtype.kind not in "iu":
+    if x.__class__ is not cls or x._a.dtype.kind not in "iu" or x._a.__class__ is not np.ndarray:
         return None
     d = x._a.dtype
-    if y.__class__ is cls and y._a.dtype is d:
+    if y.__class__ is cls and y._a.dtype is d and y._a.__class__ is np.ndarray:
         b = y._a
     elif y.__class__ is int:
         b = constant(y, d)._a
@@ -348,11 +348,10 @@ def _wrap_results(op: Op, results: Any, values: list, arrays: list, dtype: dtype
     tensors = []
     widened = dtype is not None and op.upcast and not op.any_dtype and dtype.numpy in dtypes.UPCAST
     for r in visible:
-        if r.__class__ is not hooks.traced:
-            r = np.asarray(r)
+        r = as_array(r)
         if widened and r.dtype == np.float32:
             r = r.astype(dtype.numpy)  # type: ignore[union-attr]
-        tensors.append(wrap(r))
+        tensors.append(bare(r))
     if op.view and tensors:
         i = op.kinds.index(TENSOR)
         if op.visible == 1:
@@ -449,11 +448,11 @@ def _pack(node: Any, pack: Callable, unpack: Callable) -> None:
     node.packed = {}
     for key in node.kept:
         value = node.__dict__.get(key)
-        if value is not None and not isinstance(value, (list, np.ndarray)):
+        if value is not None and not isinstance(value, list) and not is_array(value):
             history = value if value._node is LEAF else value._node
             node.packed[key] = (unpack, pack(value), history)
             node.__dict__.pop(key)
-        elif isinstance(value, np.ndarray):
+        elif is_array(value):
             node.packed[key] = (lambda t, u=unpack: u(t)._a, pack(wrap(value)), None)
             node.__dict__.pop(key)
 
@@ -481,9 +480,8 @@ def write_out(op: Op, args: tuple, out: Any) -> Any:
 
 def made(array: Any, device: Any) -> Any:
     """A new tensor, as factories make them."""
-    if device is not None:
-        require(device)
-    result = wrap(array)
+    where = default_device() if device is None else require(device)
+    result = bare(array if where is CPU and array.__class__ is np.ndarray else move(array, where, True))
     return mark_inference(result) if thread.inference else result
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import no_grad
 from flambeau.ops.dispatch import wrap
+from flambeau.ops.placing import beside
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
@@ -48,7 +49,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
         raise RuntimeError(f"pdist: expected 2 dimensions, got {input.dim()}")
     if not input.is_floating_point() or p < 0:
         raise RuntimeError(f"pdist: expected a floating point tensor and p >= 0, got {input.dtype} and p={p}")
-    first, second = (wrap(i) for i in np.triu_indices(input.shape[0], 1))
+    first, second = (beside(input, i) for i in np.triu_indices(input.shape[0], 1))
     rows = input.index_select(0, first) - input.index_select(0, second)
     return show_as(rows.norm(p, -1), "PdistBackward0")
 
@@ -78,7 +79,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("one_hot: an empty tensor does not tell the number of classes: give num_classes")
-        return wrap(np.zeros((*tensor.shape, num_classes), np.int64))
+        return beside(tensor, np.zeros((*tensor.shape, num_classes), np.int64))
     if tensor._level is not None and num_classes > 0:  # a batch does not show its values
         return (tensor.unsqueeze(-1) == wrap(np.arange(num_classes))).long()
     low, high = int(tensor.min()), int(tensor.max())

@@ -224,7 +224,7 @@ def native_dropout(input: Any, p: float, train: bool | None) -> tuple[Any, Any]:
     """Dropout and its mask of bools."""
     p = _check("native_dropout", input, p, RuntimeError)
     if train is False or not input._a.size:
-        return input, wrap(np.ones(input._a.shape, np.bool_))
+        return input, beside(input, np.ones(input._a.shape, np.bool_))
     if p == 1:
         return _drop(input, wrap(np.zeros((), input._a.dtype))), wrap(np.zeros(input._a.shape, np.bool_))
     like = input if input._level is None else wrap(np.empty(input._a.shape, input._a.dtype))

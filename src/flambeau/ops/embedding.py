@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.views import bump
+from flambeau.engines.arrays import host, visible
 from flambeau.errors import describe
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import checks_values, wrap
 from flambeau.ops.index import gather
+from flambeau.ops.placing import beside
 
 __all__ = ["embedding", "embedding_bag", "table_embedding"]
 
@@ -72,7 +74,7 @@ def _check_indices(name: str, indices: Any, rows: int) -> None:
     a = indices._a
     if a.dtype.kind != "i" or a.dtype.itemsize < 4:
         raise RuntimeError(f"{name}(): expected indices of type int64 or int32, got {describe(indices)}")
-    if a.size and indices._level is None and (a.min() < 0 or a.max() >= rows):
+    if a.size and indices._level is None and visible(a) and (a.min() < 0 or a.max() >= rows):
         raise IndexError(f"{name}(): index out of range: found {a.min()} to {a.max()}, the table has {rows} rows")
 
 
@@ -209,19 +211,19 @@ def embedding_bag(
         rows = rows * per_sample_weights.reshape(-1, 1)
     if pad >= 0:
         kept = flat._a != pad
-        rows, bag = rows[wrap(kept)], bag[kept]
+        rows, bag = rows[wrap(kept)], bag[host(kept)]
     if mode == "max":
         return _bag_max(rows, bag, bags)
-    total = embedding_dense_backward(rows, wrap(bag), bags, -1, False)
+    total = embedding_dense_backward(rows, beside(rows, bag), bags, -1, False)
     if mode == "mean":
         counts = np.maximum(np.bincount(bag, minlength=bags), 1).astype(rows._a.dtype)
-        total = total / wrap(counts[:, None])
+        total = total / beside(rows, counts[:, None])
     return total
 
 
 def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:
     """The maximum of each bag; its gradient goes to the first row that has it."""
-    values = rows._a
+    values = host(rows._a)
     best = np.zeros((bags, values.shape[1]), np.int64)
     for i in np.unique(bag):
         members = np.flatnonzero(bag == i)
@@ -229,5 +231,5 @@ def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:
     filled = np.bincount(bag, minlength=bags) > 0
     if not len(bag):
         return rows.new_zeros(bags, values.shape[1])
-    picked = gather(rows, 0, wrap(best))
-    return picked if filled.all() else picked * wrap(filled[:, None].astype(values.dtype))
+    picked = gather(rows, 0, beside(rows, best))
+    return picked if filled.all() else picked * beside(rows, filled[:, None].astype(values.dtype))

@@ -51,6 +51,8 @@ def _unwrap(op: Op, general: str) -> list[str]:
                 inner += [f"if a{i}.dtype is not d:", f"    return {general}"]
         elif kind == TENSOR and not op.holomorphic:
             inner += [f"if a{i}.dtype.kind == 'c':", f"    return {general}"]
+        if kind == INDEX or op.any_dtype:
+            inner += [f"if a{i}.__class__ is not ndarray:", f"    return {general}"]  # no dtype tells a device's array
         lines += [f"    {test}", *(f"        {line}" for line in inner)]
         if op.optional[i]:
             lines += [f"    elif {name} is None:", f"        a{i} = None"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import is_array
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import checks_values
 
@@ -193,7 +194,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
         elif isinstance(item, (list, tuple, range)):
             parsed.append(_list_index(list(item)))
             basic = False
-        elif isinstance(item, np.ndarray):
+        elif is_array(item):
             parsed.append(int(item) if item.ndim == 0 and item.dtype.kind in "iu" else item)
             basic = basic and item.ndim == 0 and item.dtype.kind in "iu"
         elif hasattr(item, "__index__"):
@@ -244,12 +245,12 @@ def _check(parsed: list[Any], array: Any) -> None:
     for item in parsed:
         if item is None or item is Ellipsis:
             continue
-        used += item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
+        used += item.ndim if is_array(item) and item.dtype == bool else 1
     if used > array.ndim:
         if array.ndim == 0 and all(i.__class__ in (int, slice) for i in parsed):
             raise IndexError("a tensor without dimensions has no places to index; use .item() for its value")
         raise IndexError(f"more indices than the {array.ndim} dimensions of the tensor")
-    if Ellipsis in [p for p in parsed if not isinstance(p, np.ndarray)]:
+    if Ellipsis in [p for p in parsed if not is_array(p)]:
         at = next(i for i, p in enumerate(parsed) if p is Ellipsis)
     else:
         at = len(parsed)
@@ -257,7 +258,7 @@ def _check(parsed: list[Any], array: Any) -> None:
     for i, item in enumerate(parsed):
         if i == at:
             dim = array.ndim - sum(
-                p.ndim if isinstance(p, np.ndarray) and p.dtype == bool else 1
+                p.ndim if is_array(p) and p.dtype == bool else 1
                 for p in parsed[at + 1 :]
                 if p is not None
             )
@@ -266,7 +267,7 @@ def _check(parsed: list[Any], array: Any) -> None:
             continue
         if item.__class__ is int and not -array.shape[dim] <= item < array.shape[dim]:
             raise IndexError(f"index {item} is out of bounds for dimension {dim} of length {array.shape[dim]}")
-        if isinstance(item, np.ndarray):
+        if is_array(item):
             if item.dtype == bool:
                 for j, n in enumerate(item.shape):
                     if n != array.shape[dim + j]:
@@ -299,7 +300,7 @@ def split_index(parsed: tuple, ndim: int) -> tuple[tuple | None, tuple]:
     for item in parsed:
         if item.__class__ is int:
             first.append(item)
-        elif isinstance(item, np.ndarray):
+        elif is_array(item):
             first += [slice(None)] * (item.ndim if item.dtype == bool else 1)
             rest.append(item)
         else:

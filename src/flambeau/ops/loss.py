@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import visible
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.activation import log_sigmoid
 from flambeau.ops.core import composite, op
@@ -190,7 +191,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 @checks_values
 def _in_unit(name: str, what: str, a: Any) -> None:
     # written so that NaN is refused, as PyTorch does
-    if a.size and not ((a >= 0) & (a <= 1)).all():
+    if a.size and visible(a) and not ((a >= 0) & (a <= 1)).all():
         raise RuntimeError(f"{name}(): every element of {what} must lie between 0 and 1, got {a.min()} to {a.max()}")
 
 
@@ -377,7 +378,7 @@ def _variance(input: Any, var: Any) -> Any:
     if isinstance(var, (int, float)):
         if var < 0:
             raise ValueError(f"gaussian_nll_loss(): var must not be negative, got {var}")
-        return NS["WRAP"](np.full(input._a.shape, var, input._a.dtype))
+        return NS["BESIDE"](input, np.full(input._a.shape, var, input._a.dtype))
     have, want = var._a.shape, input._a.shape
     apart = [h for h, w in zip(have, want) if h != w]
     if have != want and not (len(have) == len(want) and apart == [1]):  # one dimension of length 1 may broadcast

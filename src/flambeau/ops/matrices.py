@@ -13,6 +13,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import FOREIGN, host, visible
 from flambeau.errors import need_tensor
 from flambeau.ops import joining, reduce, shape
 from flambeau.ops.arithmetic import div, mul, sub
@@ -240,7 +241,7 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
     if r < 0:
         raise RuntimeError(f"combinations(): r must not be negative, got {r}")
     if r == 0:
-        return NS["WRAP"](np.zeros((0,), input._a.dtype))
+        return NS["BESIDE"](input, np.zeros((0,), input._a.dtype))
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(pick(range(input._a.size), r)), np.int64).reshape(-1, r)
     return NS["OPS"].index(input, (rows,))
@@ -262,7 +263,7 @@ def linalg_vander(x: Any, *, N: int | None = None) -> Any:
     if x._a.ndim == 0:
         x = shape.reshape(x, (1,))
     n = x._a.shape[-1] if N is None else N
-    first = NS["WRAP"](np.ones((*x._a.shape, 1), np.int64 if x._a.dtype.kind in "biu" else x._a.dtype))
+    first = NS["BESIDE"](x, np.ones((*x._a.shape, 1), np.int64 if x._a.dtype.kind in "biu" else x._a.dtype))
     if n == 0:
         return shape.slice(first, -1, 0, 0)
     if n == 1:
@@ -427,11 +428,11 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
     a = indices._a
     if a.dtype.kind not in "iu":
         raise TypeError(f"unravel_index(): indices must be integers, got {indices.dtype}")
-    if a.size and (int(a.min()) < 0 or int(a.max()) >= int(np.prod(sizes))):
+    if a.size and visible(a) and (int(a.min()) < 0 or int(a.max()) >= int(np.prod(sizes))):
         raise ValueError(
             f"unravel_index: the indices reach from {a.min()} to {a.max()}, outside a tensor of shape {sizes}"
         )
-    return tuple(NS["WRAP"](np.asarray(c)) for c in np.unravel_index(a, sizes))
+    return tuple(NS["BESIDE"](indices, c) for c in np.unravel_index(host(a), sizes))
 
 
 @op(any_dtype=True, view=True, holomorphic=False, grad_name="ViewAsRealBackward0")
@@ -439,11 +440,7 @@ def view_as_real(k, input: Tensor):
     """A view of complex numbers as pairs of their parts, in a new last dimension."""
     if input.dtype.kind != "c":
         raise RuntimeError(f"view_as_real(): a complex tensor is needed, got {input.dtype}")
-    return (
-        np.ascontiguousarray(input).view(input.real.dtype).reshape(*input.shape, 2)
-        if _gapped(input)
-        else _paired(input)
-    )
+    return input.copy().view(input.real.dtype).reshape(*input.shape, 2) if _gapped(input) else _paired(input)
 
 
 def _gapped(a: Any) -> bool:
@@ -451,6 +448,8 @@ def _gapped(a: Any) -> bool:
 
 
 def _paired(a: Any) -> Any:
+    if a.__class__ in FOREIGN:
+        return a.part("bits", (*a.shape, 2), a.real.dtype)
     part = a.real.dtype
     return np.ndarray((*a.shape, 2), part, a, 0, (*a.strides, part.itemsize)).view(type(a))
 
@@ -470,7 +469,7 @@ def view_as_complex(k, input: Tensor):
             "view_as_complex(): the last dimension must be of length 2 (real and imaginary parts), got shape "
             f"{list(input.shape)}"
         )
-    whole = np.ascontiguousarray(input)
+    whole = input.copy() if _gapped(input) else input
     return whole.view(np.complex64 if input.dtype == np.float32 else np.complex128).reshape(input.shape[:-1])
 
 

@@ -12,6 +12,7 @@ from flambeau import dtypes
 from flambeau.autograd import graph
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import ENGINES, FOREIGN, as_array, is_array
 from flambeau.ops.declare import PLAIN, TENSORS, Op, Rule
 
 
@@ -55,10 +56,15 @@ class OpNode(Node):
         )
 
     def _call(self, rule: Rule, g: Any, recorded: bool, needs: tuple[bool, ...]) -> Any:
-        kernels = NS["OPS"] if recorded else NS["K"]
-        if NS["CAPTURE"] is not None and not recorded:
-            return NS["CAPTURE"].rule(rule, tuple([self._value(name, g, recorded, needs) for name in rule.takes]))
-        return rule.function(kernels, *(self._value(name, g, recorded, needs) for name in rule.takes))
+        values = [self._value(name, g, recorded, needs) for name in rule.takes]
+        if recorded:
+            return rule.function(NS["OPS"], *values)
+        for array in (g if g.__class__ is list else (g,)) if FOREIGN else ():
+            if array.__class__ in FOREIGN:
+                return ENGINES[array.__class__].run_rule(self.op, rule, values)
+        if NS["CAPTURE"] is not None:
+            return NS["CAPTURE"].rule(rule, tuple(values))
+        return rule.function(NS["K"], *values)
 
     def _value(self, name: str, g: Any, recorded: bool, needs: tuple[bool, ...]) -> Any:
         op = self.op
@@ -86,7 +92,7 @@ class OpNode(Node):
         if self.packed is not None and attribute in self.packed:
             unpack, value, history = self.packed[attribute]
             found = unpack(value)
-            if not isinstance(found, (NS["Tensor"], np.ndarray)):
+            if not isinstance(found, NS["Tensor"]) and not is_array(found):
                 raise TypeError(
                     f"{self.name()}: the unpack hook of saved_tensors_hooks has to return a Tensor, got "
                     f"{type(found).__name__}"
@@ -104,7 +110,7 @@ class OpNode(Node):
         if self.freed:
             raise graph.freed(self)
         value = self._unpack("s_" + mine) if "s_" + mine in self.__dict__ or self.packed else None
-        if value.__class__ is np.ndarray:
+        if is_array(value):
             value = self._output(mine, True)
         return value
 
@@ -125,6 +131,8 @@ class OpNode(Node):
     def _output(self, name: str, recorded: bool) -> Any:
         index = int(name[3:] or 0)
         array = self._unpack("s_" + name)
+        if array is None:  # a hidden result that this engine has no use for
+            return None
         cell = getattr(self, "c_" + name, None)
         if cell is not None and cell[0] > self.seq:
             raise graph.modified(self, "its result", array)
@@ -147,7 +155,8 @@ class OpNode(Node):
             return None
         shape = getattr(self, f"b{i}", None)
         if shape is not None:
-            value = NS["OPS"].sum_to_shape(value, shape) if recorded else NS["SUM_TO_SHAPE"](value, shape)
+            kernels = NS["OPS"] if recorded else NS["KERNELS_OF"](value)
+            value = kernels.sum_to_shape(value, shape)
         return value
 
 
@@ -194,5 +203,5 @@ class GeneralNode(OpNode):
         if want is not None and have != want:
             if have.kind == "c" and want.kind != "c":
                 value = ops.real(value) if recorded else np.real(value)
-            value = ops.to_numpy_dtype(value, want) if recorded else np.asarray(value).astype(want)
+            value = ops.to_numpy_dtype(value, want) if recorded else as_array(value).astype(want)
         return value

@@ -262,7 +262,7 @@ def batch_norm_op(
     if training:
         mean, var = k.batch_norm_stats(input)
     else:
-        mean, var = (np.array(v, input.dtype) for v in (running_mean, running_var))
+        mean, var = (v.astype(input.dtype) for v in (running_mean, running_var) if v is not None)
     scale = k.rsqrt(k.add(var, eps))
     if weight is not None:
         scale = k.mul(weight, scale)
@@ -379,7 +379,7 @@ def native_batch_norm(
     """`batch_norm`, with the means and reciprocal standard deviations that it used (empty outside training)."""
     result = batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
-        empty = NS["WRAP"](np.empty(0, input._a.dtype))
+        empty = NS["BESIDE"](input, np.empty(0, input._a.dtype))
         return deliver("native_batch_norm", out, (result, empty, empty))
     dims = (0, *range(2, input.ndim))
     plain = input.detach()

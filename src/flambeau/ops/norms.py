@@ -198,7 +198,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -
         raise RuntimeError(f"renorm(): at least 2 dimensions are needed, got {input._a.ndim}")
     d = wrap_dim(dim, input._a.ndim)
     lengths = vector_norm(input, p, tuple(i for i in range(input._a.ndim) if i != d), True)
-    ones = NS["WRAP"](np.ones((), lengths._a.dtype))
+    ones = NS["BESIDE"](lengths, np.ones((), lengths._a.dtype))
     factor = where_op(lengths > maxnorm, div(maxnorm * ones, lengths + 1e-7), ones)
     return show_as(mul(input, factor, out=out), "RenormBackward0")
 

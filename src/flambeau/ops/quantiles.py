@@ -48,7 +48,7 @@ def _quantile(
             f"{interpolation!r}"
         )
     if not isinstance(q, NS["Tensor"]):
-        q = NS["WRAP"](np.asarray(q, input._a.dtype))
+        q = NS["BESIDE"](input, np.asarray(q, input._a.dtype))
     qs = q._a
     if qs.ndim > 1:
         raise RuntimeError(f"{name}(): q must be a number or a vector, got {qs.ndim} dimensions")

@@ -277,7 +277,7 @@ def rand_like(
     array = _uniform_array(tuple(like.shape[i] for i in order), storage, generator_of(generator)).transpose(
         np.argsort(order)
     )
-    return _give("rand_like", array, None, device, requires_grad)
+    return _give("rand_like", array, None, device or input.device, requires_grad)
 
 
 @drawing
@@ -300,7 +300,7 @@ def randn_like(
         array = _normal_array(like.shape, storage, source)
     else:  # PyTorch draws by blocks of 16 into contiguous memory only
         array = arranged(draws.normal(source, like.size, storage, blocks=False), like)
-    return _give("randn_like", array, None, device, requires_grad)
+    return _give("randn_like", array, None, device or input.device, requires_grad)
 
 
 def _order(like: np.ndarray) -> tuple[int, ...]:
@@ -325,7 +325,8 @@ def randint_like(
     like, found = _like("randint_like", input, dtype, memory_format)
     low, high, _ = _randint_arguments("randint_like", bounds, low, high, ())
     draw = integer_draw(found.numpy, low, high, generator_of(generator))
-    return _give("randint_like", arranged(draw(np.empty(like.size, found.numpy)), like), None, device, requires_grad)
+    array = arranged(draw(np.empty(like.size, found.numpy)), like)
+    return _give("randint_like", array, None, device or input.device, requires_grad)
 
 
 # --- distributions whose parameters are tensors ---------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import as_array
 from flambeau.ops.core import composite, offer, op
 from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim
 
@@ -294,7 +295,7 @@ def all(k, input: Index, dim=None, keepdim=False):
 
 def _truth(found: Any, input: Any) -> Any:
     """Truths of uint8, from when there was no bool, stay uint8."""
-    return np.asarray(found).astype(np.uint8) if input.dtype == np.uint8 else found
+    return as_array(found).astype(np.uint8) if input.dtype == np.uint8 else found
 
 
 def _dims_or_all(dim: Any, ndim: int) -> tuple[int, ...]:

@@ -205,7 +205,7 @@ def interpolate(
         _map(mode, a, b, bool(align_corners), f, antialias, kind) for a, b, f in zip(shape[2:], sizes, factors)
     )
     if str(input.dtype) == "torch.uint8" and not mode.startswith("nearest"):
-        return NS["WRAP"](NS["K"].resample_bytes(input._a, maps))
+        return NS["WRAP"](NS["KERNELS_OF"](input._a).resample_bytes(input._a, maps))
     return function(input, maps)
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.arrays import is_array
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
-from flambeau.ops.dispatch import wrap
 from flambeau.ops.dropout import dropout
 from flambeau.ops.joining import cat, stack
+from flambeau.ops.placing import beside
 from flambeau.ops.recompute import gradients
 
 __all__ = [
@@ -62,7 +63,7 @@ def _(k, g0, g1, g2, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out0, out3, le
 @composite
 def lstm_rule(k, g0, g1, g2, input, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, y, tape, lengths, needs):
     """Gradients of `lstm_layer`: the engine's on arrays, by recomputation on tensors."""
-    if isinstance(input, np.ndarray):
+    if is_array(input):
         *gs, gb, gwr = k.lstm_layer_backward(g0, g1, g2, input, h0, w_ih, w_hh, b_ih, w_hr, y, tape, lengths)
         return _needed(needs, (*gs, gb, gb, gwr))
 
@@ -103,7 +104,7 @@ def _(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, out0, out2, lengths, needs):
 @composite
 def gru_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, tape, lengths, needs):
     """Gradients of `gru_layer`: the engine's on arrays, by recomputation on tensors."""
-    if isinstance(input, np.ndarray):
+    if is_array(input):
         return _needed(needs, k.gru_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, tape, lengths))
 
     def formula(*operands):
@@ -149,7 +150,7 @@ def _(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, out0, relu, lengths, needs):
 @composite
 def rnn_rule(k, g0, g1, input, h0, w_ih, w_hh, b_ih, b_hh, y, relu, lengths, needs):
     """Gradients of `rnn_layer`: the engine's on arrays, by recomputation on tensors."""
-    if isinstance(input, np.ndarray):
+    if is_array(input):
         *gs, gb = k.rnn_layer_backward(g0, g1, input, h0, w_ih, w_hh, b_ih, y, relu, lengths)
         return _needed(needs, (*gs, gb, gb))
 
@@ -184,7 +185,7 @@ def _unrolled(
         new = step(a + b if joined else (a, b), *state)
         outputs.append(new[0])
         if lengths is not None:
-            on = wrap(np.asarray(lengths)[:, None] > t)
+            on = beside(x, np.asarray(lengths)[:, None] > t)
             new = tuple(n.where(on, old) for n, old in zip(new, state, strict=True))
         state = new
     return stack(outputs), *state

@@ -11,6 +11,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import like, visible
 from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
 from flambeau.ops.core import op
@@ -118,7 +119,7 @@ def scatter(
         if how is None:
             raise RuntimeError(f"scatter(): reduce must be 'add' or 'multiply', got {reduce!r}")
         if not tensor:
-            src = NS["WRAP"](np.full(index._a.shape, src, input._a.dtype))
+            src = NS["BESIDE"](input, np.full(index._a.shape, src, input._a.dtype))
         result = scatter_reduce(input, dim, index, src, how)
         return deliver("scatter", out, result)
     if tensor:
@@ -228,7 +229,8 @@ def _mean(total: Any, dim: int, index: Any, include_self: bool) -> Any:
         return ops.div(total, counts) if total._a.dtype.kind in "fcV" else ops.floor_divide(total, counts)
     ones = np.ones(index._a.shape, total._a.dtype)
     start = np.ones(total._a.shape, total._a.dtype) if include_self else np.zeros(total._a.shape, total._a.dtype)
-    count = np.maximum(NS["K"].scatter_add(start, dim, index._a, ones), 1)
+    start, ones = like(total._a, start), like(total._a, ones)
+    count = np.maximum(NS["KERNELS_OF"](start).scatter_add(start, dim, index._a, ones), 1)
     if total._a.dtype.kind in "fcV":
         return ops.div(total, wrap(count))
     return ops.floor_divide(total, wrap(count))
@@ -354,8 +356,8 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
         raise RuntimeError(
             f"index_fill(): the value must be a number or a tensor without dimensions, got {value._a.ndim} of them"
         )
-    marked = NS["K"].fill_rows(
-        np.zeros(input._a.shape, bool), _rows("index_fill", input._a, dim, index._a), index._a, True
+    marked = NS["KERNELS_OF"](input._a).fill_rows(
+        like(input._a, np.zeros(input._a.shape, bool)), _rows("index_fill", input._a, dim, index._a), index._a, True
     )
     return masked_fill(input, NS["WRAP"](marked), value)
 
@@ -381,7 +383,7 @@ def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_off
 @by_example
 def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = None) -> Any:
     """The indices of the first `size` elements that are not zero, a row each, filled up with `fill_value`."""
-    found = NS["K"].nonzero(input._a)[:size]
+    found = NS["KERNELS_OF"](input._a).nonzero(input._a)[:size]
     result = np.full((size, input._a.ndim), fill_value, np.int64)
     result[: len(found)] = found
     return deliver("nonzero_static", out, NS["WRAP"](result))
@@ -516,7 +518,7 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None
             f"{indices._a.ndim}"
         )
     d = wrap_dim(dim, input._a.ndim)
-    if indices._a.size and indices._level is None and int(indices._a.min()) < 0:
+    if indices._a.size and indices._level is None and visible(indices._a) and int(indices._a.min()) < 0:
         indices = NS["WRAP"](np.where(indices._a < 0, indices._a + input._a.shape[d], indices._a))
     full = joining.broadcast_shapes(
         (*input._a.shape[:d], 1, *input._a.shape[d + 1 :]), (*indices._a.shape[:d], 1, *indices._a.shape[d + 1 :])

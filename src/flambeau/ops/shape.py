@@ -13,6 +13,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import Region, make_view, shows_memory_of
+from flambeau.engines.arrays import is_array, moved, place_of, window
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim, wrap_dims
 
@@ -408,7 +409,7 @@ def to_numpy_dtype(k, input: Tensor, dtype):
     """A copy in another dtype."""
     if input.dtype.kind == "c" and dtype.kind != "c":
         input = k.real(input)
-    return np.array(input, dtype=dtype)
+    return input.astype(dtype) if is_array(input) else np.array(input, dtype=dtype)
 
 
 @to_numpy_dtype.derivative("input")
@@ -416,6 +417,17 @@ def _(k, g, input_dtype):
     if getattr(getattr(g, "_a", g), "dtype", None).kind == "c" and input_dtype.kind != "c":
         g = k.real(g)
     return k.to_numpy_dtype(g, input_dtype)
+
+
+@op(any_dtype=True, grad_name="ToCopyBackward0")
+def to_device(k, input: Tensor, device, source):
+    """A copy on `device`; `source` is where `input` is."""
+    return moved(input, device)
+
+
+@to_device.derivative("input")
+def _(k, g, device, source):
+    return k.to_device(g, source, device)
 
 
 @composite
@@ -432,8 +444,9 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     if input._level is not None:
         return NS["LAYERED_STRIDED"](input, tuple(size), tuple(stride), storage_offset)
     array = input._a
-    root = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
-    offset = (array.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // array.itemsize
+    root = array.base if is_array(array.base) else array
+    shown, whole = place_of(array), place_of(root)
+    offset = (shown.__array_interface__["data"][0] - whole.__array_interface__["data"][0]) // array.itemsize
     start = offset if storage_offset is None else storage_offset
     reach = start + builtins.sum((n - 1) * s for n, s in zip(size, stride, strict=True) if n > 1)
     if 0 not in tuple(size) and (start < 0 or reach >= root.size):
@@ -441,9 +454,10 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
             f"as_strided(): size {list(size)} with strides {list(stride)} from {start} on reaches beyond the memory of "
             f"{root.size} elements"
         )
-    steps = tuple(s * array.itemsize for s in stride)
-    flat = root.reshape(-1) if root.flags.c_contiguous else np.asarray(root)
-    view = np.ndarray(tuple(size), array.dtype, flat, start * array.itemsize, steps).view(type(array))
+    flat = root.reshape(-1) if root.flags.c_contiguous else root
+    view = window(flat, tuple(size), start, tuple(stride))
+    if view.__class__ is not array.__class__:
+        view = view.view(type(array))
     if input._node is None or not NS["GRAD_ENABLED"]():
         result = NS["WRAP"](view)
     else:

@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import as_array, copied, like
 from flambeau.errors import need_tensor
 from flambeau.ops import reduce, results
 from flambeau.ops.arithmetic import maximum, minimum
@@ -191,7 +192,7 @@ def sort_op(k, input: Tensor, dim, descending):
     _real("sort", input)
     d = wrap_dim(dim, input.ndim)
     if input.ndim == 0:
-        return np.array(input), np.zeros((), np.int64)
+        return input.copy(), like(input, np.zeros((), np.int64))
     return k.sort(input, d, descending)
 
 
@@ -233,7 +234,7 @@ def topk_op(kernels, input: Tensor, k, dim, largest):
     if not 0 <= k <= (input.shape[d] if input.ndim else 1):
         raise RuntimeError(f"topk(): k is {k}, but dimension {d} of {list(input.shape)} has no {k} elements")
     if input.ndim == 0:
-        return np.array(input), np.zeros((), np.int64)
+        return input.copy(), like(input, np.zeros((), np.int64))
     return kernels.topk(input, k, d, largest)
 
 
@@ -384,14 +385,14 @@ def unique(
     input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: Any = None
 ) -> Any:
     """The distinct elements, or slices along `dim`, in ascending order; besides, where each went and how many of it."""
-    k = NS["K"]
+    k = NS["KERNELS_OF"](input._a)
     d = None if dim is None else _unique_dim(input._a, dim)
     return _answers(k.unique(input._a, d), return_inverse, return_counts)
 
 
 def unique_consecutive(input: Any, return_inverse: bool = False, return_counts: bool = False, dim: Any = None) -> Any:
     """The elements, or slices along `dim`, without those that equal the one before."""
-    k = NS["K"]
+    k = NS["KERNELS_OF"](input._a)
     d = None if dim is None else _unique_dim(input._a, dim)
     return _answers(k.unique_runs(input._a, d), return_inverse, return_counts)
 
@@ -399,12 +400,12 @@ def unique_consecutive(input: Any, return_inverse: bool = False, return_counts: 
 def nonzero(input: Any, *, as_tuple: bool = False, out: Any = None) -> Any:
     """The indices of the elements that are not zero: a row each, or with `as_tuple` a vector per dimension."""
     need_tensor("nonzero", input)
-    found = NS["K"].nonzero(input._a)
+    found = NS["KERNELS_OF"](input._a).nonzero(input._a)
     wrap = NS["WRAP"]
     if as_tuple:
         if input._a.ndim == 0:
-            return (wrap(np.zeros(len(found), np.int64)),)
-        return tuple(wrap(np.ascontiguousarray(column)) for column in found.T)
+            return (wrap(like(found, np.zeros(len(found), np.int64))),)
+        return tuple(wrap(copied(column)) for column in found.T)
     return deliver("nonzero", out, wrap(found))
 
 
@@ -436,7 +437,7 @@ def searchsorted(
     if not isinstance(input, (bool, int, float)):
         need_tensor("searchsorted", input)
     a = sorted_sequence._a
-    values = input._a if isinstance(input, NS["Tensor"]) else np.asarray(input, a.dtype)
+    values = input._a if isinstance(input, NS["Tensor"]) else like(a, np.asarray(input, a.dtype))
     if sorter is not None:
         a = np.take_along_axis(a, sorter._a, -1)
     if a.ndim > 1 and a.shape[:-1] != values.shape[:-1]:
@@ -444,7 +445,7 @@ def searchsorted(
             "searchsorted(): the sequences must be a vector, or agree with the values in all but the last "
             f"dimension; got {list(a.shape)} and {list(values.shape)}"
         )
-    found = np.asarray(NS["K"].searchsorted(a, values, right or side == "right"))
+    found = as_array(NS["KERNELS_OF"](a).searchsorted(a, values, right or side == "right"))
     result = NS["WRAP"](found.astype(np.int32 if out_int32 else np.int64))
     return deliver("searchsorted", out, result)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.ops.core import op
-from flambeau.ops.dispatch import deliver, wrap
+from flambeau.ops.dispatch import deliver
+from flambeau.ops.placing import beside
 
 # -- windows
 
@@ -212,7 +213,7 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
         if not align_corners:
             line = line * ((length - 1) / length)
         base[..., n - 1 - d] = line.reshape([length if i == d else 1 for i in range(n)])
-    flat = wrap(base).reshape(1, -1, n + 1).expand(size[0], -1, n + 1)
+    flat = beside(theta, base).reshape(1, -1, n + 1).expand(size[0], -1, n + 1)
     grid = flat.bmm(theta.transpose(1, 2)).reshape(size[0], *spatial, n)
     return show_as(grid, "AffineGridGeneratorBackward0")
 

@@ -92,7 +92,7 @@ def kaiser_window(
 def _frame_window(name: str, window: Any, n_fft: int, win_length: int, like: Any) -> Any:
     """The window, or ones, centred in a frame of zeros."""
     if window is None:
-        window = NS["WRAP"](np.ones(win_length, like._a.real.dtype))
+        window = NS["BESIDE"](like, np.ones(win_length, like._a.real.dtype))
     if window._a.shape != (win_length,):
         raise RuntimeError(
             f"{name}(): the window must be a vector of win_length={win_length} elements, got {list(window._a.shape)}"

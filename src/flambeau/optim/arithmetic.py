@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.arrays import ENGINES, FOREIGN, is_array
 from flambeau.engines.numpy.blas import blend
 from flambeau.engines.numpy.parallel import parallel_for
 from flambeau.ops.compare import where
@@ -214,7 +215,7 @@ def _widened(name: str) -> Any:
     in_place = name.endswith("_")
 
     def op(a, *rest, **kw):
-        wide = [r.astype(_float32) if isinstance(r, np.ndarray) else r for r in rest]
+        wide = [r.astype(_float32) if is_array(r) else r for r in rest]
         result = plain(a.astype(_float32), *wide, **kw)
         if in_place:
             a[...] = result
@@ -295,6 +296,12 @@ def run(update: Callable, arrays: tuple, hyper: tuple) -> None:
     """
     param = arrays[0]
     dtype = param.dtype
+    if param.__class__ in FOREIGN:
+        if dtype.kind == "c":
+            arrays = tuple(map(_real, arrays))
+        k = Wide if dtype.itemsize < 4 else Plain
+        ENGINES[param.__class__].run_update(k, update, arrays, hyper)
+        return
     if param.size <= _EXACT_SIZE and dtype is _float32:
         update(Exact, *arrays, *hyper)
         return

@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
+from flambeau.engines.arrays import is_array
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.index import getitem, last_effect, parse_index, split_index
 from flambeau.tensor.inplace import copy_, shadow, store, unwatched
@@ -79,7 +80,7 @@ def _number(self: Any, value: Any) -> Any:
 
 
 def _only_a_mask(parsed: tuple) -> bool:
-    arrays = [p for p in parsed if isinstance(p, np.ndarray)]
+    arrays = [p for p in parsed if is_array(p)]
     return len(arrays) == 1 and arrays[0].dtype == bool
 
 

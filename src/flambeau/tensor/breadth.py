@@ -99,7 +99,7 @@ def _scatter_(self: Any, dim: int, index: Any, src: Any = None, *, value: Any = 
         return _scatter_in_place(self, dim, index, src, value=value, reduce=reduce)
     check_writable(self, "scatter_", thread.grad)
     places.check("scatter", self._a, dim, index._a)
-    NS["K"].scatter_fill_into(self._a, dim, index._a, number)
+    NS["KERNELS_OF"](self._a).scatter_fill_into(self._a, dim, index._a, number)
     bump(self)
     return self
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS
-from flambeau.devices import require
+from flambeau.devices import default
+from flambeau.engines.arrays import copied
 from flambeau.errors import need_tensor
 from flambeau.ops import complexes
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
+from flambeau.ops.placing import bare
 from flambeau.ops.public import asking
 from flambeau.tensor.tensor import Tensor
 
@@ -34,7 +36,7 @@ def _numpy_type(dtype: Any, fallback: dtypes.dtype | None = None) -> np.dtype:
 def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
     """A new array with the values of a number, a nested sequence, an array or a tensor."""
     if isinstance(data, Tensor):
-        return np.array(data._a, dtype=None if dtype is None else dtype.numpy)
+        return copied(data._a) if dtype is None else data._a.astype(dtype.numpy)
     if isinstance(data, np.ndarray):
         wanted = (dtype or dtypes.of_numpy(data.dtype)).numpy
         return np.array(data, dtype=wanted).view(wanted)  # an unpickled array has a dtype object of its own
@@ -188,20 +190,17 @@ def from_numpy(ndarray: Any) -> Any:
         )
     array = ndarray.view(np.ndarray)
     canonical = dtypes.of_numpy(array.dtype).numpy
-    return wrap(array if array.dtype is canonical else array.view(canonical))
+    return bare(array if array.dtype is canonical else array.view(canonical))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
     """`data` as a tensor, sharing memory where it is a tensor or an array of the dtype asked for."""
     d = None if dtype is None else dtypes.of_numpy(_numpy_type(dtype))
-    if device is not None:
-        require(device)
     if isinstance(data, Tensor):
-        return data if d is None else data.to(d)
+        return data.to(data.device if device is None else device, data.dtype if d is None else d)
     if isinstance(data, np.ndarray):
-        t = from_numpy(data)
-        return t if d is None else t.to(d)
-    return tensor(data, dtype=d)
+        return from_numpy(data).to(default() if device is None else device, d or dtypes.of_numpy(data.dtype))
+    return tensor(data, dtype=d, device=device)
 
 
 def asarray(
@@ -333,6 +332,7 @@ def empty_permuted(
 def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -> Any:
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
+    device = input.device if device is None else device
     made_ = _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
     return made_ if input._level is None else NS["IN_BATCH"](input, made_)
 

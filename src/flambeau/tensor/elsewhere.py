@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import LEAF, NS, thread
+from flambeau.engines.arrays import FOREIGN, host
 from flambeau.engines.shared import block_of
 from flambeau.ops.dispatch import wrap
 from flambeau.tensor.sharing import reduce_shared, travels
@@ -55,6 +56,8 @@ class Elsewhere:
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         extra = {name: value for name, value in self.__dict__.items() if name not in _OWN}
+        if self._a.__class__ in FOREIGN:
+            return _rebuild, (type(self), self._a, self._node is LEAF, extra)
         if travels():
             if not self.is_leaf:
                 raise RuntimeError(
@@ -75,6 +78,13 @@ class Elsewhere:
             raise RuntimeError("Can't call numpy() here: the tensor requires grad; use .detach().numpy()")
         if self.dtype is dtypes.bfloat16:
             raise TypeError("NumPy has no bfloat16; convert with .float() first")
+        if self._a.__class__ in FOREIGN:
+            if not force:
+                raise TypeError(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "  # type: ignore[attr-defined]
+                    "host memory first"
+                )
+            return host(self._a)
         return self._a
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -90,6 +100,8 @@ class Elsewhere:
     def __array_interface__(self) -> dict:
         if self._node is not None:
             raise RuntimeError("Can't call numpy() here: the tensor requires grad; use .detach().numpy()")
+        if self._a.__class__ in FOREIGN:
+            raise AttributeError("__array_interface__ is for tensors on the CPU; use Tensor.cpu() first")
         return self._a.__array_interface__
 
     def __dlpack__(
@@ -97,10 +109,12 @@ class Elsewhere:
     ) -> Any:
         if self._node is not None:
             raise BufferError("a tensor that requires grad can't be exported; use tensor.detach()")
+        if self._a.__class__ in FOREIGN:
+            return self._a.value.__dlpack__()
         return self._a.__dlpack__() if max_version is None else self._a.__dlpack__(max_version=max_version)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return (1, 0) if self._a.__class__ not in FOREIGN else tuple(self._a.value.__dlpack_device__())
 
 
 _OWN = frozenset(
@@ -116,6 +130,7 @@ _OWN = frozenset(
         "_hooks",
         "_post_hooks",
         "_inference",
+        "_held",
         "_accumulator_hooks",
         "_accumulator",
         "_no_grad_view",
@@ -126,6 +141,8 @@ _OWN = frozenset(
 
 def _copied(array: np.ndarray, memo: dict) -> np.ndarray:
     """A copy of an array; those that show one memory stay together, as their copies do."""
+    if array.__class__ in FOREIGN:
+        return _copied_there(array, memo)
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
@@ -143,9 +160,25 @@ def _copied(array: np.ndarray, memo: dict) -> np.ndarray:
     return np.ndarray(array.shape, array.dtype, kept, start, array.strides)
 
 
+def _copied_there(array: Any, memo: dict) -> Any:
+    """The same for an array on a device."""
+    root = array if array.base is None else array.base
+    key = ("memory", id(root.store))
+    kept = memo.get(key)
+    if kept is None:
+        kept = memo[key] = root.copy(order="K")
+    if array is root or not root.flags.c_contiguous:
+        return kept if array is root else array.copy(order="K")
+    size = array.itemsize
+    return kept.window(array.shape, array.offset_bytes // size, tuple(s // size for s in array.strides))
+
+
 def _rebuild(cls: type, array: np.ndarray, leaf: bool, extra: dict, order: Any = None) -> Any:
     self: Any = object.__new__(cls)
-    self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
+    if array.__class__ in FOREIGN:
+        self._a = array
+    else:
+        self._a = array.view(dtypes.of_numpy(array.dtype).numpy)  # unpickled arrays have a dtype object of their own
     if order is not None:
         self._a = self._a.transpose(np.argsort(order))
     if leaf:

@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, refuse_partial_overlap, written
+from flambeau.engines.arrays import is_array
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.fillers import forget
 from flambeau.tensor.storage import Memory
@@ -266,7 +267,7 @@ def write_out(name: str, out: Any, result: Any) -> None:
                 UserWarning,
                 stacklevel=4,
             )
-        out._a = np.array(have, dtype=want.dtype)
+        out._a = have.astype(want.dtype) if is_array(have) else np.array(have, dtype=want.dtype)
         bump(out)
         return
     np.copyto(want, have, casting="unsafe")

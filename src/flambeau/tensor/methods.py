@@ -9,8 +9,8 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS
+from flambeau.devices import CPU, require
 from flambeau.devices import device as device_class
-from flambeau.devices import require
 from flambeau.errors import need_tensor
 from flambeau.ops import (
     activation,
@@ -276,10 +276,15 @@ class Conversions:
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """In another dtype or on another device; the tensor itself where it is so already and `copy` is false."""
-        d, copy = _to_arguments(args, kwargs)
+        d, where, copy = _to_arguments(args, kwargs)
+        there = where is None or where == self.device  # type: ignore[attr-defined]
         if d is None or d is self.dtype:  # type: ignore[attr-defined]
-            return shape.clone(self) if copy else self
-        return shape.to_numpy_dtype(self, d.numpy)
+            if there and not copy:
+                return self
+            here = self.device  # type: ignore[attr-defined]
+            return shape.to_device(self, here if where is None else where, here)
+        converted = shape.to_numpy_dtype(self, d.numpy)
+        return converted if there else shape.to_device(converted, where, self.device)  # type: ignore[attr-defined]
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the legacy tensor type, or the tensor converted to it."""
@@ -344,12 +349,11 @@ class Conversions:
 
     def cpu(self, memory_format: Any = None) -> Any:
         """On the CPU."""
-        return self
+        return self.to(CPU)
 
     def cuda(self, device: Any = None, non_blocking: builtins.bool = False, memory_format: Any = None) -> Any:
         """On a GPU; a RuntimeError where there is none."""
-        require("cuda" if device is None else device_class(device))
-        return self
+        return self.to("cuda" if device is None else device_class(device))
 
     def pin_memory(self, device: Any = None) -> Any:
         """The tensor: without an accelerator there is nothing to pin for."""
@@ -363,7 +367,8 @@ class Conversions:
         """`torch.tensor(data)` in this tensor's dtype."""
         from flambeau.tensor import creation
 
-        return creation.tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)  # type: ignore[attr-defined]
+        where = self.device if device is None else device  # type: ignore[attr-defined]
+        return creation.tensor(data, dtype=dtype or self.dtype, device=where, requires_grad=requires_grad)  # type: ignore[attr-defined]
 
     def new_zeros(self, *size: Any, dtype: Any = None, **kwargs: Any) -> Any:
         """Zeros of a shape in this tensor's dtype."""
@@ -387,6 +392,7 @@ class Conversions:
         """A shape filled with a value in this tensor's dtype."""
         from flambeau.tensor import creation
 
+        kwargs["device"] = self.device if kwargs.get("device") is None else kwargs["device"]  # type: ignore[attr-defined]
         made = creation.full(size, fill_value, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
         return made if self._level is None else NS["IN_BATCH"](self, made)  # type: ignore[attr-defined]
 
@@ -394,24 +400,25 @@ class Conversions:
         """`Tensor(...)` in this tensor's dtype."""
         from flambeau.tensor.elsewhere import legacy_array
 
-        if kwargs.get("device") is not None:
-            require(kwargs["device"])
-        return NS["WRAP"](legacy_array(args, self.dtype))  # type: ignore[attr-defined]
+        where = self.device if kwargs.get("device") is None else require(kwargs["device"])  # type: ignore[attr-defined]
+        return NS["WRAP"](legacy_array(args, self.dtype)).to(where)  # type: ignore[attr-defined]
 
     def _new(self, name: str, size: tuple, dtype: Any, kwargs: dict) -> Any:
         from flambeau.tensor import creation
 
         if "size" in kwargs:
             size = (kwargs.pop("size"),)
+        kwargs["device"] = self.device if kwargs.get("device") is None else kwargs["device"]  # type: ignore[attr-defined]
         made = getattr(creation, name)(*size, dtype=dtype or self.dtype, **kwargs)  # type: ignore[attr-defined]
         return made if self._level is None else NS["IN_BATCH"](self, made)  # type: ignore[attr-defined]
 
 
-def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:
+def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any, Any]:
     d = kwargs.get("dtype")
+    where = None
     copy = kwargs.get("copy", False)
     if kwargs.get("device") is not None:
-        require(kwargs["device"])
+        where = require(kwargs["device"])
     if kwargs.get("other") is not None:
         args = (kwargs["other"], *args)
     rest = []
@@ -421,9 +428,9 @@ def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:
         if isinstance(a, dtypes.dtype):
             d = a
         elif isinstance(a, NS["Tensor"]):
-            d = a.dtype
+            d, where = a.dtype, a.device
         elif isinstance(a, (str, device_class)) or (isinstance(a, int) and not isinstance(a, bool)):
-            require(a if not isinstance(a, int) else device_class("cuda", a))
+            where = require(a if not isinstance(a, int) else device_class("cuda", a))
         else:
             rest.append(a)
     unknown = set(kwargs) - {"dtype", "device", "other", "non_blocking", "copy", "memory_format"}
@@ -435,7 +442,7 @@ def _to_arguments(args: tuple, kwargs: dict) -> tuple[Any, Any]:
         )
     if len(rest) > 1:
         copy = rest[1]
-    return d, copy
+    return d, where, copy
 
 
 class Writes:

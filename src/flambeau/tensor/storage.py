@@ -8,13 +8,16 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.views import bump, make_view
-from flambeau.devices import CPU, device
+from flambeau.devices import CPU
+from flambeau.engines.arrays import FOREIGN, place_of
 from flambeau.engines.shared import block_of
 from flambeau.errors import need_tensor
 
 
 def memory_of(array: np.ndarray) -> np.ndarray:
     """The array that owns the memory which `array` shows, flat."""
+    if array.__class__ in FOREIGN:
+        return array.memory()
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
@@ -34,7 +37,7 @@ class UntypedStorage:
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
-        return self._memory.__array_interface__["data"][0] if self._memory.size else 0
+        return place_of(self._memory).__array_interface__["data"][0] if self._memory.size else 0
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -46,9 +49,9 @@ class UntypedStorage:
         return object.__sizeof__(self) + self.nbytes()  # the memory is its own, as far as `sys.getsizeof` asks
 
     @property
-    def device(self) -> device:
+    def device(self) -> Any:
         """Where the memory is."""
-        return CPU
+        return self._memory.device if self._memory.__class__ in FOREIGN else CPU
 
     def tolist(self) -> list[int]:
         """The bytes as ints."""
@@ -59,7 +62,7 @@ class UntypedStorage:
 
     def is_shared(self) -> bool:
         """Whether the memory is shared between processes."""
-        return block_of(self._memory) is not None
+        return self._memory.__class__ not in FOREIGN and block_of(self._memory) is not None
 
     def resize_(self, size: int) -> None:
         """Refused: memory belongs to NumPy arrays, which keep their size."""
@@ -94,7 +97,7 @@ class TypedStorage(UntypedStorage):
 
     def __getitem__(self, i: Any) -> Any:
         value = self._memory[i]
-        return value.item() if isinstance(value, np.generic) else value.tolist()
+        return value.item() if isinstance(value, np.generic) or value.ndim == 0 else value.tolist()
 
     def __setitem__(self, i: Any, value: Any) -> None:
         self._memory[i] = value

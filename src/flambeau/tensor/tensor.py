@@ -10,7 +10,8 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.graph import public_edge
 from flambeau.autograd.runtime import LEAF, NS
-from flambeau.devices import CPU, device, require
+from flambeau.devices import CPU, require
+from flambeau.engines.arrays import FOREIGN, place_of
 from flambeau.ops import index as indexing
 from flambeau.tensor.elsewhere import Elsewhere, legacy_array
 from flambeau.tensor.history import History
@@ -46,6 +47,7 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
     _post_hooks: Any = None
     _accumulator_hooks: Any = None
     _inference = False
+    _held = False
     _no_grad_view = False
     _multi_view = False
     _names: Any = None
@@ -114,9 +116,9 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
     nelement = numel
 
     @property
-    def device(self) -> device:
+    def device(self) -> Any:
         """Where the tensor lives."""
-        return CPU
+        return self._a.device if self._a.__class__ in FOREIGN else CPU
 
     @property
     def layout(self) -> Any:
@@ -150,15 +152,15 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
 
     def storage_offset(self) -> int:
         """Where the first element is in the memory of the base, in elements."""
-        owner = self._a
+        array = owner = place_of(self._a)
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         start = owner.__array_interface__["data"][0]
-        return (self._a.__array_interface__["data"][0] - start) // self._a.itemsize if self._a.size else 0
+        return (array.__array_interface__["data"][0] - start) // array.itemsize if array.size else 0
 
     def data_ptr(self) -> int:
         """The address of the first element; 0 for an empty tensor."""
-        return self._a.__array_interface__["data"][0] if self._a.size else 0
+        return place_of(self._a).__array_interface__["data"][0] if self._a.size else 0
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in C order without gaps."""
@@ -166,10 +168,22 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
             return self._a.ndim == 4 and self._a.transpose(0, 2, 3, 1).flags.c_contiguous
         return self._a.flags.c_contiguous
 
-    is_cuda = is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = is_xpu = is_mps = is_xla = is_sparse_csr = (
-        False
-    )
-    is_cpu = True
+    is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = is_xpu = is_mps = is_sparse_csr = False
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the tensor is on the CPU, as NumPy's arrays are."""
+        return self._a.__class__ not in FOREIGN
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the tensor is on an NVIDIA GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def is_xla(self) -> bool:
+        """Whether the tensor is on XLA's CPU or a TPU."""
+        return self.device.type in ("xla", "tpu")
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point type."""
@@ -195,11 +209,14 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
 
     def get_device(self) -> int:
         """The device's number; -1 on the CPU."""
-        return -1
+        index = self.device.index
+        return -1 if index is None else index
 
     def is_set_to(self, tensor: Any) -> bool:
         """Whether both show the same memory in the same way."""
-        a, b = self._a, tensor._a
+        if self.device != tensor.device:
+            return False
+        a, b = place_of(self._a), place_of(tensor._a)
         return (
             a.shape == b.shape
             and a.strides == b.strides

@@ -86,6 +86,8 @@ def blend(alpha: float, x: Any, beta: float, y: Any) -> bool:
     function = _axpbys.get(y.dtype)
     if function is None or x.dtype is not y.dtype or not (x.flags.c_contiguous and y.flags.c_contiguous):
         return False
+    if y.__class__ is not np.ndarray:  # on a device
+        return False
     function(y.size, alpha, x.__array_interface__["data"][0], 1, beta, y.__array_interface__["data"][0], 1)
     return True
 
