@@ -1,6 +1,7 @@
 # Every target sets up what it needs: a bare clone, python3 (3.11 or newer), pip and make are enough.
 #   make demo         a custom layer trains, live, with its loss curve drawn in the terminal
 #   make test         the tests that need no PyTorch
+#   make test-xla     the tests of the engine on JAX's devices, on JAX's CPU, in .venv-xla
 #   make lint         ruff and mypy
 #   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
 #                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
@@ -12,12 +13,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint conformance bench reliability docs clean
+.PHONY: help demo test test-xla lint conformance bench reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	if $$p $(NEW_ENOUGH) 2>/dev/null; then echo $$p; break; fi; done)
 VENV := .venv
+XLA := .venv-xla
 ORACLE := .venv-conformance
 PIP_FLAGS := --disable-pip-version-check --quiet
 TESTS ?= tests
@@ -54,6 +56,9 @@ $(VENV)/.ready-docs: pyproject.toml src/flambeau/version.py | $(VENV)/pyvenv.cfg
 
 $(ORACLE)/.ready: pyproject.toml src/flambeau/version.py | $(ORACLE)/pyvenv.cfg
 	$(call install,$(ORACLE),.[test$(comma)conformance])
+
+$(XLA)/.ready: pyproject.toml src/flambeau/version.py | $(XLA)/pyvenv.cfg
+	$(call install,$(XLA),.[test$(comma)xla])
 comma := ,
 
 demo: $(VENV)/.ready
@@ -61,6 +66,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-test
 	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance $(ARGS)
+
+test-xla: $(XLA)/.ready
+	$(XLA)/bin/python -m pytest tests/xla $(ARGS)
 
 lint: $(VENV)/.ready-test
 	$(VENV)/bin/python -m ruff check .
@@ -81,5 +89,5 @@ docs: $(VENV)/.ready-docs
 	@echo "open build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) $(ORACLE) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis out
+	rm -rf $(VENV) $(XLA) $(ORACLE) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis out
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
