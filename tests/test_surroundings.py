@@ -222,3 +222,21 @@ def test_an_optimizer_that_wraps_another_need_not_be_initialized():
     p.grad = torch.ones(1)
     Wrapper(torch.optim.SGD([p], 0.5)).step()
     assert p.item() == 0.5
+
+
+def test_storages_of_files_and_parts(tmp_path):
+    path = tmp_path / "bytes"
+    path.write_bytes(bytes(range(16)))
+    storage = torch.UntypedStorage.from_file(str(path), shared=False, nbytes=16)
+    part = storage[4:8]
+    assert len(storage) == 16 and part.tolist() == [4, 5, 6, 7] and storage[3] == 3 and len(storage[5:5]) == 0
+    t = torch.asarray(part, dtype=torch.uint8)
+    t.zero_()
+    assert storage.tolist()[3:9] == [3, 0, 0, 0, 0, 8] and path.read_bytes() == bytes(range(16))
+    assert torch.asarray(storage[8:16]).view(torch.int32).shape == (2,) and t.untyped_storage().nbytes() == 4
+    shared = torch.UntypedStorage.from_file(str(tmp_path / "new"), shared=True, nbytes=8)
+    torch.asarray(shared).fill_(7)
+    assert (tmp_path / "new").read_bytes() == bytes([7] * 8)
+    with pytest.raises(RuntimeError, match="at least 17"):
+        torch.UntypedStorage.from_file(str(path), nbytes=17)
+    assert torch.UntypedStorage(3).nbytes() == 3

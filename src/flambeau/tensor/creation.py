@@ -17,6 +17,7 @@ from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
 from flambeau.ops.placing import bare
 from flambeau.ops.public import asking
+from flambeau.tensor.storage import UntypedStorage
 from flambeau.tensor.tensor import Tensor
 
 
@@ -207,6 +208,8 @@ def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Any:
     """`obj` as a tensor; `copy` forces or forbids a copy."""
+    if isinstance(obj, UntypedStorage):
+        obj = obj._memory.view(np.uint8)
     t = as_tensor(obj, dtype=dtype, device=device)
     shares = isinstance(obj, (Tensor, np.ndarray)) and np.shares_memory(
         t._a, obj._a if isinstance(obj, Tensor) else obj

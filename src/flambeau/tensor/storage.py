@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from typing import Any
 
 import numpy as np
@@ -30,10 +32,38 @@ def memory_of(array: np.ndarray) -> np.ndarray:
 
 
 class UntypedStorage:
-    """The bytes of a tensor's memory."""
+    """The bytes of a tensor's memory; made of an int, that many new ones."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: Any = 0, *, device: Any = None) -> None:
+        if isinstance(array, int):
+            array = np.zeros(array, np.uint8)
         self._memory = memory_of(array)
+
+    @staticmethod
+    def from_file(filename: Any, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The first `nbytes` of a file, mapped. What is written reaches the file only if `shared`, which also creates
+        and lengthens it as needed.
+
+        RuntimeError if the file is shorter, OSError if it can't be opened.
+        """
+        if nbytes <= 0:
+            return UntypedStorage(0)
+        flags = os.O_RDWR | os.O_CREAT if shared else os.O_RDONLY
+        fd = os.open(filename, flags, 0o666)
+        try:
+            there = os.fstat(fd).st_size
+            if there < nbytes and not shared:
+                raise RuntimeError(f"expected at least {nbytes} bytes in {filename!s}, but the file has {there}")
+            if there < nbytes:
+                os.ftruncate(fd, nbytes)
+            mapped = mmap.mmap(fd, nbytes, access=mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY)
+        finally:
+            os.close(fd)
+        return UntypedStorage(np.frombuffer(mapped, np.uint8))
+
+    def untyped(self) -> UntypedStorage:
+        """The same memory as bytes."""
+        return UntypedStorage(self._memory)
 
     def data_ptr(self) -> int:
         """The address of the first byte."""
@@ -57,8 +87,11 @@ class UntypedStorage:
         """The bytes as ints."""
         return self._memory.view(np.uint8).tolist()
 
-    def __getitem__(self, i: int) -> int:
-        return int(self._memory.view(np.uint8)[i])
+    def __getitem__(self, i: Any) -> Any:
+        found = self._memory.view(np.uint8)[i]
+        if isinstance(i, slice):  # part of the memory, as a storage of its own
+            return UntypedStorage(np.frombuffer(found.data, np.uint8) if found.size else 0)
+        return int(found)
 
     def is_shared(self) -> bool:
         """Whether the memory is shared between processes."""
@@ -86,10 +119,6 @@ class TypedStorage(UntypedStorage):
     def element_size(self) -> int:
         """Bytes per element."""
         return self._memory.itemsize
-
-    def untyped(self) -> UntypedStorage:
-        """The same memory as bytes."""
-        return UntypedStorage(self._memory)
 
     def tolist(self) -> list[Any]:
         """The elements as Python numbers."""
