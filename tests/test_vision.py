@@ -294,3 +294,27 @@ def test_the_package_answers_as_torchvision():
     assert vision.get_image_backend() == "PIL" and vision.__version__.startswith("0.")
     with pytest.raises(ValueError, match="PIL"):
         vision.set_image_backend("accimage")
+
+
+def test_modules_have_torchvisions_places(tmp_path):
+    from flambeau.vision.datasets import utils as help
+    from flambeau.vision.datasets.mnist import read_label_file
+    from flambeau.vision.models import _utils, mobilenetv2, mobilenetv3, shufflenetv2
+    from flambeau.vision.models.resnet import ResNet18_Weights
+    from flambeau.vision.ops import misc
+
+    assert ResNet18_Weights is models.ResNet18_Weights and _utils._make_divisible(31 * 1.1, 8) == 32
+    assert mobilenetv2.mobilenet_v2 is models.mobilenet_v2 and mobilenetv3.MobileNetV3 is models.MobileNetV3
+    assert shufflenetv2.ShuffleNetV2 is models.ShuffleNetV2 and misc.MLP is ops.MLP
+    (tmp_path / "labels").write_bytes(idx(np.arange(3, dtype=np.uint8)))
+    assert read_label_file(str(tmp_path / "labels")).tolist() == [0, 1, 2]
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"text"))
+    md5 = help.calculate_md5(tmp_path / "a.gz")
+    help.download_and_extract_archive("https://there/a.gz", tmp_path, tmp_path / "a", md5=md5)
+    assert (tmp_path / "a").read_bytes() == b"text" and not help.check_integrity(tmp_path / "a", md5)
+    with pytest.raises(RuntimeError, match="place it at"):
+        help.download_url("https://there/b.gz", tmp_path)
+    with pytest.raises(RuntimeError, match="no tar"):
+        help.extract_archive(tmp_path / "labels")
+    with pytest.raises(ValueError, match="one of"):
+        help.verify_str_arg("x", "split", ("train", "test"))

@@ -249,6 +249,7 @@ from flambeau.amp.autocast_mode import (
     set_autocast_enabled,
     set_autocast_gpu_dtype,
 )
+from flambeau.amp.grad_scaler import GradScaler
 from flambeau.compiler import compile
 from flambeau.missing import watch_all as _watch_all
 from flambeau.run import install_as_torch

@@ -38,6 +38,16 @@ def read_idx(path: str) -> Tensor:
     return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
 
 
+def read_image_file(path: str) -> Tensor:
+    """Images in an IDX file: bytes (n, height, width)."""
+    return read_idx(path)
+
+
+def read_label_file(path: str) -> Tensor:
+    """Labels in an IDX file, as int64."""
+    return read_idx(path).long()
+
+
 class MNIST(VisionDataset):
     """Handwritten digits: images of 28 by 28 bytes and their labels (LeCun et al. 1998).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys as _sys
+
 from flambeau.vision.models._registry import (
     WEIGHTS as _WEIGHTS,
 )
@@ -26,3 +28,5 @@ from flambeau.vision.models.vgg import *
 from flambeau.vision.models.vision_transformer import *
 
 globals().update(_WEIGHTS)
+for _part in "alexnet convnext densenet efficientnet googlenet resnet squeezenet vgg vision_transformer".split():
+    vars(_sys.modules[f"{__name__}.{_part}"]).update(_WEIGHTS)  # programs import them from there as well
