@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 
 from bench import footprint, race, report
 from bench.workloads import NAMES
@@ -13,6 +14,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=NAMES, help="race only these; the page is not written then")
     parser.add_argument("--rounds", type=int, default=15, help="interleaved rounds per workload (default 15)")
     parser.add_argument("--turn", type=float, default=0.25, help="seconds of one side's turn (default 0.25)")
+    parser.add_argument("--eager", action="store_true", help="leave the compiled sides out")
     parser.add_argument("--no-write", action="store_true", help="leave docs/benchmarks.md as it is")
     parser.add_argument("--losses", type=int, metavar="N", help="print the first N losses of both sides instead")
     parser.add_argument("--profile", type=int, metavar="N", help="profile N steps of flambeau instead")
@@ -22,8 +24,9 @@ def _arguments() -> argparse.Namespace:
 def _losses(names: list[str], count: int) -> None:
     for name in names:
         both = race.losses(name, count)
-        for number, (t, f) in enumerate(zip(both["torch"], both["flambeau"])):
-            print(f"{name} {number:3d}  {t:.8g}  {f:.8g}  {abs(t - f) / max(abs(t), 1e-12):.1e}")
+        for number, (t, *ours) in enumerate(zip(*both.values())):
+            shown = "  ".join(f"{f:.8g}  {abs(t - f) / max(abs(t), 1e-12):.1e}" for f in ours)
+            print(f"{name} {number:3d}  {t:.8g}  {shown}")
 
 
 def _profile(names: list[str], count: int) -> None:
@@ -43,10 +46,10 @@ def main() -> None:
     machine = footprint.machine()
     results = []
     for name in names:
-        result = race.race(name, arguments.rounds, arguments.turn)
+        result = race.race(name, arguments.rounds, arguments.turn, not arguments.eager)
         results.append(result)
-        low, high = result.spread
-        print(f"{name:9s} {result.ratio:5.2f}x  ({low:.2f} to {high:.2f})", flush=True)
+        eager, best = (statistics.median(result.ratios(best)) for best in (False, True))
+        print(f"{name:9s} eager {eager:5.2f}x, best {best:5.2f}x", flush=True)
     if arguments.only:
         return report.show(results, [], machine)
     imports = footprint.import_seconds()

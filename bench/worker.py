@@ -1,12 +1,14 @@
 """One side of a race: a process that loads a workload under PyTorch or flambeau and runs it when told to.
 
-``python -m bench.worker SIDE WORKLOAD`` answers each line on standard input with one line of JSON:
+``python -m bench.worker SIDE WORKLOAD`` (a side is ``torch`` or ``flambeau``, with ``-compiled`` behind it for the
+step under ``torch.compile``) answers each line on standard input with one line of JSON:
 ``run N`` trains N steps and says how many seconds they took, ``losses N`` says the losses of the first N steps of a
 fresh start, ``profile N`` prints where the time goes, ``memory`` the peak resident memory so far, in bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import resource
@@ -16,11 +18,17 @@ import time
 
 def load(side: str, workload: str):
     """The workload's module, with ``torch`` meaning what the side says."""
-    if side == "flambeau":
+    if side.startswith("flambeau"):
         import flambeau
 
         flambeau.install_as_torch()
     return importlib.import_module(f"bench.workloads.{workload}")
+
+
+def _compile():
+    import torch
+
+    return torch.compile
 
 
 def _run(step, count: int) -> dict:
@@ -43,7 +51,8 @@ def _profile(step, count: int) -> dict:
 
 def main(side: str, workload: str) -> None:
     module = load(side, workload)
-    step = module.make()
+    make = functools.partial(module.make, _compile()) if side.endswith("-compiled") else module.make
+    step = make()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         command, *rest = line.split()
@@ -51,7 +60,7 @@ def main(side: str, workload: str) -> None:
         if command == "run":
             answer = _run(step, count)
         elif command == "losses":
-            fresh = module.make()
+            fresh = make()
             answer = {"losses": [fresh().item() for _ in range(count)]}
         elif command == "profile":
             answer = _profile(step, count)

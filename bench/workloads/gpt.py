@@ -7,33 +7,33 @@ import torch
 import torch.nn as nn
 from torch.nn import functional as F
 
-VOCABULARY, LENGTH, BATCH = 65, 64, 12
-LAYERS, HEADS, WIDTH = 4, 4, 128
+VOCABULARY = 65
 
 
 class Attention(nn.Module):
-    def __init__(self):
+    def __init__(self, width, heads):
         super().__init__()
-        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
-        self.proj = nn.Linear(WIDTH, WIDTH)
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
 
     def forward(self, x):
         batch, length, width = x.size()
         q, k, v = self.qkv(x).split(width, dim=2)
-        q = q.view(batch, length, HEADS, width // HEADS).transpose(1, 2)
-        k = k.view(batch, length, HEADS, width // HEADS).transpose(1, 2)
-        v = v.view(batch, length, HEADS, width // HEADS).transpose(1, 2)
+        q = q.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        k = k.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        v = v.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.proj(y.transpose(1, 2).contiguous().view(batch, length, width))
 
 
 class Block(nn.Module):
-    def __init__(self):
+    def __init__(self, width, heads):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(WIDTH)
-        self.attention = Attention()
-        self.ln_2 = nn.LayerNorm(WIDTH)
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
+        self.ln_1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x):
         x = x + self.attention(self.ln_1(x))
@@ -41,18 +41,18 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    def __init__(self):
+    def __init__(self, layers, heads, width, length):
         super().__init__()
-        self.tokens = nn.Embedding(VOCABULARY, WIDTH)
-        self.positions = nn.Embedding(LENGTH, WIDTH)
-        self.blocks = nn.ModuleList([Block() for _ in range(LAYERS)])
-        self.ln_f = nn.LayerNorm(WIDTH)
-        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.tokens = nn.Embedding(VOCABULARY, width)
+        self.positions = nn.Embedding(length, width)
+        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(layers)])
+        self.ln_f = nn.LayerNorm(width)
+        self.head = nn.Linear(width, VOCABULARY, bias=False)
         self.tokens.weight = self.head.weight
         self.apply(self._init)
         for name, p in self.named_parameters():
             if name.endswith("proj.weight"):
-                nn.init.normal_(p, mean=0.0, std=0.02 / math.sqrt(2 * LAYERS))
+                nn.init.normal_(p, mean=0.0, std=0.02 / math.sqrt(2 * layers))
 
     def _init(self, module):
         if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -69,18 +69,17 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))
 
 
-def make():
+def build(wrap, layers, heads, width, length, batch):
     torch.manual_seed(0)
-    model = GPT()
+    model = GPT(layers, heads, width, length)
     decay = [p for p in model.parameters() if p.dim() >= 2]
     rest = [p for p in model.parameters() if p.dim() < 2]
     groups = [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99))
-    text = [torch.randint(0, VOCABULARY, (BATCH, LENGTH + 1)) for _ in range(8)]
+    text = [torch.randint(0, VOCABULARY, (batch, length + 1)) for _ in range(8)]
     batches = itertools.cycle([(t[:, :-1], t[:, 1:]) for t in text])
 
-    def step():
-        x, y = next(batches)
+    def train(x, y):
         loss = model(x, y)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -88,4 +87,13 @@ def make():
         optimizer.zero_grad(set_to_none=True)
         return loss
 
+    train = wrap(train)
+
+    def step():
+        return train(*next(batches))
+
     return step
+
+
+def make(wrap=lambda train: train):
+    return build(wrap, layers=4, heads=4, width=128, length=64, batch=12)
