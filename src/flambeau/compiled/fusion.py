@@ -18,6 +18,7 @@ from flambeau.engines.native.values import Value
 
 from .capture import Entry
 from .memory import Memory
+from .sums import column_sums
 
 __all__ = ["fuse"]
 
@@ -213,22 +214,19 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[int]) -> list[Entry
         nonlocal group
         if group is None:
             return
-        if len(group.entries) == 1:
-            result.append(entries[group.entries[0]])
-        else:
-            end = group.entries[-1]
-            after = {b for b, i in last.items() if i > end} | live
-            for call in group.calls(after, memory):
-                joined = Entry("native", None, ("run", *call), {}, [], [])
-                joined.fused = len(group.entries)
-                result.append(joined)
+        end = group.entries[-1]
+        after = {b for b, i in last.items() if i > end} | live
+        for call in group.calls(after, memory):
+            joined = Entry("native", None, ("run", *call), {}, [], [])
+            joined.fused = len(group.entries)
+            result.append(joined)
         group = None
 
     for i, entry in enumerate(entries):
         shaped = _shape_of(entry)
         if shaped is None:
             flush()
-            result.append(entry)
+            result += column_sums(entry) or [entry]
             continue
         if group is not None and (group.size, group.dtype) == (int(np.prod(shaped[0], dtype=np.int64)), shaped[1]):
             if group.take(i, entry, memory):

@@ -1,0 +1,63 @@
+"""Sums down the columns of a matrix, or of each of several: NumPy's reductions of that form, as native calls.
+
+The rows are added one after another, as NumPy adds them, so that the last digit is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.engines.native.calls import Kernel, address
+
+from .capture import Entry
+
+__all__ = ["column_sums"]
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def _copy(k: Any) -> None:
+    k.store("out", k.load("row"))
+
+
+def _add(k: Any) -> None:
+    k.store("out", k.load("out") + k.load("row"))
+
+
+_COPY, _ADD = Kernel(_copy, "first_row"), Kernel(_add, "add_row")
+
+
+def column_sums(entry: Entry) -> list[Entry]:
+    """Native entries for a sum over all axis but the last ones of contiguous arrays; empty for any other entry."""
+    function = entry.function
+    if entry.kind != "call" or getattr(function, "__self__", None) is not np.add or function.__name__ != "reduce":
+        return []
+    a, axis = entry.args[0], entry.args[1] if len(entry.args) > 1 else entry.kwargs.get("axis", 0)
+    out = entry.made[0] if entry.made else entry.wrote[0] if entry.wrote else None
+    rest = [x for x in entry.args[2:] if x is not None and x is not out]
+    if rest or set(entry.kwargs) - {"axis", "out"} or not isinstance(axis, int) or out is None:
+        return []
+    if a.dtype not in _FLOATS or out.dtype != a.dtype or a.ndim not in (2, 3) or not out.flags.c_contiguous:
+        return []
+    if axis != a.ndim - 2 or not a.size or a.strides[-1] != a.itemsize:
+        return []
+    (rows, n), outer = a.shape[-2:], a.shape[0] if a.ndim == 3 else 1
+    if n < 4:  # NumPy adds these in another order
+        return []
+    down, over = a.strides[-2], a.strides[0] if a.ndim == 3 else 0
+    first = {"row": (address(a), over, 0), "out": (address(out), n * a.itemsize, 0)}
+    entries = [_call(_COPY, a.dtype, outer, n, first, 0)]
+    if rows > 1:
+        at = {"row": (address(a) + down, down, over), "out": (address(out), 0, n * a.itemsize)}
+        entries.append(_call(_ADD, a.dtype, outer * (rows - 1), n, at, rows - 1))
+    return entries
+
+
+def _call(
+    kernel: Kernel, dtype: Any, rows: int, n: int, operands: dict[str, tuple[int, int, int]], inner: int
+) -> Entry:
+    made = kernel.of(dtype)
+    words = [word for name in made.operands for word in operands[name]]
+    return Entry("native", None, ("run", made.place, made.pack(n, inner or rows, *words), rows, rows), {}, [], [])
