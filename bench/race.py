@@ -16,7 +16,7 @@ SIDES = ("torch", "flambeau")
 #: The four that race: each library as it is, and with the step compiled.
 RUNNERS = ("torch", "torch-compiled", "flambeau", "flambeau-compiled")
 #: How long one side may take to get going: a compiler may need minutes for a large graph.
-PATIENCE = 240.0
+PATIENCE = 150.0
 
 
 def environment() -> dict[str, str]:

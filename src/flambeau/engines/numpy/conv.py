@@ -29,6 +29,10 @@ _UNPACKED = 1_000_000  # multiplications up to which OpenBLAS leaves operands wh
 _SHORT_PRODUCT = 10_000_000  # likewise, below which products are better made several images at a time
 
 
+#: Multiply-adds up to which a convolution sums as PyTorch's does, so that what a short program prints is the same.
+_PRINTED = 20_000
+
+
 def _spatial(a: np.ndarray) -> np.ndarray:
     """`a` with three spatial axes. A single one becomes the height: then kernel rows are offsets, not copies."""
     if a.ndim == 5:
@@ -199,7 +203,8 @@ def conv(
     xs, ws = _spatial(x), _spatial(w)
     geo = _geometry(xs, ws, stride, padding, dilation)
     out = np.empty((geo.n, w.shape[0], *geo.out), x.dtype)
-    if convolution.forward(x, w, bias, stride, padding, dilation, groups, out.reshape(_drop(out.shape, nd))):
+    native = out.size * w[:1].size > _PRINTED
+    if native and convolution.forward(x, w, bias, stride, padding, dilation, groups, out.reshape(_drop(out.shape, nd))):
         return out.reshape(_drop(out.shape, nd))
     if bias is not None:
         bias = bias.reshape(-1, 1, 1, 1)
