@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ..native import hooks
 from ..native.symbols import Symbol, native_chain
 from .parallel import BLOCK, parallel_for, scratch
 
 __all__ = ["choose", "keep_where", "row_blocks", "run_chain", "select_bits"]
 
+_FEW = 256  # elements up to which a chain is left to NumPy
 _SPREAD = 4 * BLOCK  # elements from which waking another thread pays for a chain of several ufuncs
 _TEMPS = tuple(("chain", i) for i in range(8))
 
@@ -26,10 +28,11 @@ def run_chain(chain: Callable[..., Any], arrays: tuple, temps: int = 0) -> None:
     All arrays have one shape; those that the chain writes must be C-contiguous. Temporaries have the dtype of the first
     array.
     """
-    if native_chain(chain, arrays, temps):
-        return
     first = arrays[0]
     n = first.size
+    # a handful of ufuncs on a few numbers costs less than the call of a native kernel
+    if (n > _FEW or hooks.capture is not None) and native_chain(chain, arrays, temps):
+        return
     if n <= BLOCK:
         chain(*arrays, *[np.empty(first.shape, first.dtype) for _ in range(temps)])
         return
