@@ -14,7 +14,7 @@ import numpy as np
 
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
-from flambeau.engines.arrays import like, place_of, window
+from flambeau.engines.arrays import FOREIGN, like, place_of, window
 
 
 class Shared:
@@ -350,7 +350,8 @@ class Region:
             line[:-1] = array.reshape(-1)
             line[self.index] = 0
             return line[:-1].reshape(array.shape)
-        dense = self._dense(array).copy()
+        dense = self._dense(array)
+        dense = dense.copy() if dense.__class__ in FOREIGN else np.array(dense, order="C")  # also of a single number
         if dense.size and 0 not in self.shape:
             self._window(dense)[...] = 0
         return dense if self.order is None else dense.transpose(np.argsort(self.order))

@@ -55,7 +55,7 @@ FLOAT = {
     "adaptive_max_pool3d",
     "vision": "grid_sample",
     "reduce": "prod",
-    "sorting": "quantile nanquantile",
+    "quantiles": "quantile nanquantile",
     "windows": "stft",
     "norms": "cdist",
     "algebra": "legacy_cholesky cholesky cholesky_ex cholesky_inverse cholesky_solve inv inv_ex pinverse solve lstsq "

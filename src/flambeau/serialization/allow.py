@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -78,7 +79,9 @@ PUBLIC = (
 def torch_name(thing: Any) -> tuple[str, str]:
     """PyTorch's module and name for a class or function of flambeau's: its public place where it has one."""
     name = thing.__qualname__
+    bare = inspect.unwrap(thing)
     for place in PUBLIC:
-        if getattr(sys.modules.get(place), name, None) is thing:
+        found = getattr(sys.modules.get(place), name, None)
+        if found is thing or (found is not None and inspect.unwrap(found) is bare):
             return "torch" + place.removeprefix("flambeau"), name
     return "torch" + thing.__module__.removeprefix("flambeau"), name
