@@ -304,7 +304,8 @@ def test_ctrl_c_and_kill_end_all_and_leave_nothing(tmp_path, method, how):
         assert not any(alive(pid) for pid in workers)
         errors = running.stderr.read()
     assert "KeyboardInterrupt" in errors if how == "INT" else errors == ""
-    assert errors.count("Traceback") <= 1, errors
+    # a process that Python is still starting when the signal comes says so by itself
+    assert errors.count("Traceback") <= (1 if method == "fork" else 3), errors
     assert set(os.listdir("/dev/shm")) == shm
 
 
