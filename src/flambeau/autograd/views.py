@@ -84,10 +84,11 @@ def shows_memory_of(result: np.ndarray, array: np.ndarray) -> bool:
     if result is array or (base is not None and (base is array or base is array.base)):
         return True
     # while a step is captured, arrays are views of views
-    return NS["CAPTURE"] is not None and _owner(result) is _owner(array)
+    return NS["CAPTURE"] is not None and owner(result) is owner(array)
 
 
-def _owner(a: np.ndarray) -> np.ndarray:
+def owner(a: np.ndarray) -> np.ndarray:
+    """The array that owns the memory."""
     while isinstance(a.base, np.ndarray):
         a = a.base
     return a

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS, watch
+from flambeau.autograd.views import owner
 from flambeau.engines.kernels import CPU_KERNELS, Kernels
 from flambeau.engines.native import hooks
 from flambeau.engines.numpy import draws, parallel
@@ -57,13 +58,6 @@ def arrays_in(x: Any) -> Iterator[np.ndarray]:
             yield from arrays_in(v)
     elif isinstance(x, slice):
         return
-
-
-def owner(a: np.ndarray) -> np.ndarray:
-    """The array that owns the memory."""
-    while isinstance(a.base, np.ndarray):
-        a = a.base
-    return a
 
 
 class _CaptureKernels(Kernels):

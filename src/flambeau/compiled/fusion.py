@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.engines.native.calls import WIDE, address, function_of, pack_of
+from flambeau.engines.native.calls import WIDE, address, function_of, pack_of, weight_of
 from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import UFUNCS, Symbol, Unsupported
 from flambeau.engines.native.values import Value
@@ -196,9 +196,7 @@ def _compiled(k: RowKernel) -> tuple[int, Callable, list[str], float]:
         if len(_made) > 512:
             _made.clear()
         found = _made[form] = function_of(k.compile(WIDE))
-    lanes = (16 if WIDE else 8) // (2 if k.double else 1)
-    weight = len(k.order) * 0.2 / lanes + 0.04 * sum(k.operands.values())
-    return *found, list(k.operands), weight
+    return *found, list(k.operands), weight_of(k)
 
 
 def fuse(entries: Sequence[Entry], memory: Memory, live: set[int]) -> list[Entry]:

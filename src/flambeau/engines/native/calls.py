@@ -22,7 +22,7 @@ from . import hooks, threads
 from .machine import AVX512, LEVEL, install
 from .rows import RowKernel
 
-__all__ = ["ENABLED", "WIDE", "Kernel", "address", "function_of", "kernel", "pack_of", "suits"]
+__all__ = ["ENABLED", "WIDE", "Kernel", "address", "function_of", "kernel", "pack_of", "suits", "weight_of"]
 
 #: Whether there are native kernels on this machine.
 ENABLED = LEVEL > 0
@@ -143,6 +143,12 @@ def pack_of(k: RowKernel) -> Callable[..., bytes]:
     return struct.Struct("<2q" + "3q" * len(k.operands) + real * len(k.numbers)).pack
 
 
+def weight_of(k: RowKernel) -> float:
+    """A guess at a kernel's nanoseconds per element: instructions, and what goes to memory and back."""
+    lanes = (16 if WIDE else 8) // (2 if k.double else 1)
+    return len(k.order) * 0.2 / lanes + 0.04 * sum(k.operands.values())
+
+
 class _Made:
     """A kernel's code for one type of lanes."""
 
@@ -150,9 +156,7 @@ class _Made:
         self.place, self.call = function_of(k.compile(WIDE))
         self.pack = pack_of(k)
         self.operands, self.numbers = list(k.operands), list(k.numbers)
-        # a guess at the time per element: instructions, and what goes to memory and back
-        lanes = (16 if WIDE else 8) // (2 if k.double else 1)
-        self.weight = len(k.order) * 0.2 / lanes + 0.04 * sum(k.operands.values())
+        self.weight = weight_of(k)
 
     def run(
         self, rows: int, length: int, operands: Sequence[int], numbers: Sequence[float], inner: int, piece: int

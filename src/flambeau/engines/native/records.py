@@ -61,18 +61,23 @@ def driver() -> tuple[int, Callable]:
     return _made[0], _made[1]
 
 
-def run_records(records: Sequence[Record], shared: bool) -> None:
-    """Runs all records, which must not depend on each other; over all threads if `shared`."""
-    if hooks.capture is not None:
-        hooks.capture.native("records", list(records), shared)
-    place, call = driver()
-    tables = b"".join(r[1] for r in records)  # kept until the call is over
+def _packed(records: Sequence[Record]) -> tuple[bytes, bytes]:
+    """The words that the driver reads, and the tables that they point to."""
+    tables = b"".join(r[1] for r in records)
     at = threads.address_of(tables)
     words: list[int] = []
     for function, table, start, stop in records:
         words += (function, at, start, stop)
         at += len(table)
-    packed = struct.pack(f"<{len(words)}q", *words)
+    return struct.pack(f"<{len(words)}q", *words), tables
+
+
+def run_records(records: Sequence[Record], shared: bool) -> None:
+    """Runs all records, which must not depend on each other; over all threads if `shared`."""
+    if hooks.capture is not None:
+        hooks.capture.native("records", list(records), shared)
+    place, call = driver()
+    packed, tables = _packed(records)  # the tables are kept until the call is over
     if shared:
         threads.spread(place, call, packed, len(records), 1)
     else:
@@ -163,13 +168,7 @@ def run_loops(turns: int, loops: Sequence[Sequence[Step]], shared: bool) -> None
 def prepared(records: Sequence[Record]) -> Callable[[], None]:
     """`run_records` of these, on this thread, with everything prepared but the call."""
     _, call = driver()
-    tables = b"".join(r[1] for r in records)
-    at = threads.address_of(tables)
-    words: list[int] = []
-    for function, table, start, stop in records:
-        words += (function, at, start, stop)
-        at += len(table)
-    packed, count = struct.pack(f"<{len(words)}q", *words), len(records)
+    (packed, tables), count = _packed(records), len(records)
 
     def run(kept: bytes = tables) -> None:
         call(packed, 0, count)
