@@ -35,8 +35,8 @@ from .assembler import (
     RSP,
     Assembler,
     Mem,
-    Pool,
 )  # fmt: skip
+from .lanes import mask_of_count
 
 __all__ = ["COLUMNS", "DEPTH", "PACKED", "ROWS", "Word", "gemm_code", "tile"]
 
@@ -156,17 +156,9 @@ class _Gemm:
             return
         asm.mov(RCX, self._word(Word.N))
         asm.and_imm(RCX, self.lanes - 1)
-        if asm.wide:
-            asm.mov_imm(RAX, 1)
-            asm.raw(b"\x48\xd3\xe0")  # shl rax, cl
-            asm.add_imm(RAX, -1)
-            asm.raw(b"\xc5\xf8\x92\xc8")  # kmovw k1, eax
-            return
-        asm.shift_left(RCX, 3 if asm.double else 2)
-        asm.lea_pool(RAX, Pool(b"\xff" * 32 + b"\0" * 32))
-        asm.sub(RAX, RCX)
-        asm.load(0, Mem(RAX, 32))
-        asm.save(_Slots.MASK, 0)
+        mask_of_count(asm, 1 if asm.wide else 0)
+        if not asm.wide:
+            asm.save(_Slots.MASK, 0)
 
     def _place(self) -> None:
         """From the task's number: batch, panel and chunk, and where A, B and C begin."""

@@ -45,6 +45,7 @@ from .assembler import (
     Pool,
 )  # fmt: skip
 from .emission import MASKS, Emitter, Frame, combine
+from .lanes import mask_of_count
 from .values import Value, Values
 
 __all__ = ["HEADER", "RowKernel"]
@@ -234,19 +235,11 @@ class _Writer:
         """Where the last, partial vector of a row ends: k1, or a vector of masks in the frame."""
         asm = self.asm
         asm.and_imm(RAX, asm.vector_bytes - 1)
-        if asm.wide:
-            asm.shift_right(RAX, 3 if asm.double else 2)
-            asm.mov(RCX, RAX)
-            asm.mov_imm(RAX, 1)
-            asm.raw(b"\x48\xd3\xe0")  # shl rax, cl
-            asm.add_imm(RAX, -1)
-            asm.raw(b"\xc5\xf8\x92\xc8")  # kmovw k1, eax
-            return
-        window = b"\xff" * 32 + b"\0" * 32
-        asm.lea_pool(RCX, Pool(window))
-        asm.sub(RCX, RAX)
-        asm.load(0, Mem(RCX, 32))
-        asm.save(self.tail, 0)
+        asm.shift_right(RAX, 3 if asm.double else 2)
+        asm.mov(RCX, RAX)
+        mask_of_count(asm, 1 if asm.wide else 0)
+        if not asm.wide:
+            asm.save(self.tail, 0)
 
     def _start_pointers(self) -> None:
         """Each operand's address at the first row."""
