@@ -70,22 +70,26 @@ def summary(results: Results) -> str:
     return "\n".join(_total_rows(results))
 
 
-def worse(results: Results) -> list[str]:
-    """What is worse than in the committed result: more differences, or fewer samples that pass."""
+def worse(results: Results) -> dict[tuple[str, str], list[str]]:
+    """What is worse than in the committed result, by entry: more differences, or fewer samples that pass.
+
+    A sample that PyTorch itself does not answer alike on every processor may be missing, so one in eight may.
+    """
     try:
         before = json.loads(DATA.read_text())
     except OSError:
-        return []
-    lines = []
+        return {}
+    found: dict[tuple[str, str], list[str]] = {}
     for place, entries in before["entries"].items():
         for name, checks in entries.items():
             now = results.get((place, name))
             for check, (passed, run) in checks.items():
                 a, b = now["checks"].get(check, [0, 0]) if now else (0, 0)
-                if b - a > run - passed or a < passed:
+                if b - a > run - passed or a + passed // 8 < passed:
                     first = next((why for kind, _, why in now["differs"] if kind == check), "") if now else "gone"
-                    lines.append(f"{name}: {check}: {a} of {b} pass, {passed} of {run} before: {first}")
-    return lines
+                    line = f"{name}: {check}: {a} of {b} pass, {passed} of {run} before: {first}"
+                    found.setdefault((place, name), []).append(line)
+    return found
 
 
 def write(results: Results) -> None:
