@@ -315,61 +315,97 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
     """The ordinary pass: no hooks anywhere, nothing recorded, every leaf accumulates.
 
     The clock alone gives an order in which each node comes after all that use its result, so no dependencies are
-    counted; leaves accumulate at the end, which nobody can observe without hooks.
+    counted; leaves accumulate at the end, which nobody can observe without hooks. Where nothing else is under way
+    there is no order to find, and a gradient that goes on needs no place to wait.
     """
     pending: dict[Any, Any] = {}
     heap: list[tuple[int, int, Any]] = []
     leaves: list[Any] = []
     _begin(edges, grads, pending, heap, leaves)
     node = heapq.heappop(heap)[2] if heap else None
+    g = pending.pop(node, None)
     while node is not None:
         try:
-            results = node.run(pending.pop(node))
+            results = node.run(g) if retain else node.last(g)
         except Exception as error:
             explain(node, error)
             raise
-        if not retain:
-            node.release()
-        following = None
-        picked = node.__class__ is Pick
-        if len(results) == 1 and not picked and not heap:
-            # a link of a chain: nothing else is under way, so what comes next is its one edge
+        count = len(results)
+        if heap or count > 2 or not count or node.__class__ is Pick:
+            node = _spread(node, results, pending, heap, leaves)
+            g = pending.pop(node, None)
+            continue
+        side = None
+        if count == 1:
             (edge,), (g,) = node.edges, results
-            if isinstance(edge, Node) and g is not None and edge not in pending:
-                pending[edge] = g
-                node = edge
-                continue
-        for edge, g in zip(node.edges, results):  # noqa: B905  (lengths agree by construction)
-            if g is None or edge is None:
-                continue
-            old = pending.get(edge)
-            if picked:
-                slots = [None] * edge.outputs if old is None else old
-                known = slots[node.index]
-                slots[node.index] = g if known is None else np.add(known, g)
-                pending[edge] = slots
-                if old is not None:
+        else:
+            (edge, side), (g, h) = node.edges, results
+            if edge is None or g is None:
+                edge, g, side = side, h, None
+            elif side is not None and h is not None:
+                if not isinstance(edge, Node):
+                    edge, g, side, h = side, h, edge, g
+                elif isinstance(side, Node):
+                    node = _spread(node, results, pending, heap, leaves)
+                    g = pending.pop(node)
                     continue
-            elif old is not None:
-                pending[edge] = np.add(old, g)
-                continue
-            else:
-                pending[edge] = g
-            if not isinstance(edge, Node):
-                leaves.append(edge)
-            elif following is None:
-                following = edge
-            else:
-                heapq.heappush(heap, (-edge.seq, id(edge), edge))
-        if heap:
-            if following is None:
-                following = heapq.heappop(heap)[2]
-            else:
-                following = heapq.heappushpop(heap, (-following.seq, id(following), following))[2]
-        node = following
-    results = g = old = None
+                old = pending.get(side)
+                if old is None:
+                    leaves.append(side)
+                    pending[side] = h
+                else:
+                    pending[side] = np.add(old, h)
+        if edge is not None and g is not None and isinstance(edge, Node):
+            node = edge
+            continue
+        node = None
+        if edge is not None and g is not None:
+            _send_leaf(edge, g, pending, leaves)
+    results = g = h = old = None
     for leaf in leaves:
         accumulate(leaf, pending.pop(leaf))
+
+
+def _send_leaf(edge: Any, g: Any, pending: dict[Any, Any], leaves: list[Any]) -> None:
+    old = pending.get(edge)
+    if old is None:
+        leaves.append(edge)
+        pending[edge] = g
+    else:
+        pending[edge] = np.add(old, g)
+
+
+def _spread(node: Any, results: Any, pending: dict[Any, Any], heap: list, leaves: list[Any]) -> Any:
+    """Sends `results` down the edges of `node`; returns the youngest of the nodes that wait, or None."""
+    following = None
+    picked = node.__class__ is Pick
+    for edge, g in zip(node.edges, results):  # noqa: B905  (lengths agree by construction)
+        if g is None or edge is None:
+            continue
+        old = pending.get(edge)
+        if picked:
+            slots = [None] * edge.outputs if old is None else old
+            known = slots[node.index]
+            slots[node.index] = g if known is None else np.add(known, g)
+            pending[edge] = slots
+            if old is not None:
+                continue
+        elif old is not None:
+            pending[edge] = np.add(old, g)
+            continue
+        else:
+            pending[edge] = g
+        if not isinstance(edge, Node):
+            leaves.append(edge)
+        elif following is None:
+            following = edge
+        else:
+            heapq.heappush(heap, (-edge.seq, id(edge), edge))
+    if heap:
+        if following is None:
+            return heapq.heappop(heap)[2]
+        return heapq.heappushpop(heap, (-following.seq, id(following), following))[2]
+    return following
 
 
 def _begin(edges: list[Any], grads: list[Any], pending: dict[Any, Any], heap: list, leaves: list[Any]) -> None:

@@ -68,6 +68,12 @@ class Node:
     def release(self) -> None:
         """Frees what was saved for backward."""
 
+    def last(self, g: Any) -> tuple[Any, ...]:
+        """`run`, then `release`."""
+        results = self.run(g)
+        self.release()
+        return results
+
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """Pairs (node, number of that node's output) that this node's gradients go to."""

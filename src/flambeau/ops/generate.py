@@ -174,7 +174,7 @@ def _record(op: Op) -> list[str]:
         edges.append(f"{name} if n{i} is LEAF else n{i}")
         alive.append(f"n{i} is not None")
     lines.append(f"    if ({' or '.join(alive)}) and (RECORD or GRAD_ENABLED()):")
-    body = [f"n = NEW(NODE_{op.name})", f"n.edges = ({', '.join(edges)},)", "n.seq = TICK()"]
+    body = [f"n = NODE_{op.name}()", f"n.edges = ({', '.join(edges)},)", "n.seq = TICK()"]
     for name in op.saves():
         body += _save(op, name, params)
     for what, store in (("shape", "sh"), ("dtype", "dt")):
@@ -183,10 +183,11 @@ def _record(op: Op) -> list[str]:
                 none = f"None if a{i} is None else " if op.optional[i] else ""
                 body.append(f"n.{store}_{name} = {none}a{i}.{what}")
     if op.elementwise and len(params) > 1:
+        body.append("size, ndim = r.size, r.ndim")
         for edge, (i, _, rule) in enumerate(params):
             if rule is not None:
                 body += [
-                    f"if n{i} is not None and (a{i}.size != r.size or a{i}.ndim != r.ndim or not r.size):",
+                    f"if n{i} is not None and (a{i}.size != size or a{i}.ndim != ndim or not size):",
                     f"    n.b{edge} = a{i}.shape",
                 ]
     if op.outputs == 1:
@@ -218,12 +219,15 @@ def _save(op: Op, name: str, params: list[tuple[int, str, Rule | None]]) -> list
     return [f"{guard}n.s_{name} = {name}"]
 
 
-def backward_source(op: Op) -> str:
-    """The text of `run(self, g)`: gradients on raw arrays for nodes of the straight path."""
+def backward_source(op: Op, name: str = "run", kept: tuple[str, ...] = ()) -> str:
+    """The text of `run(self, g)`: gradients on raw arrays for nodes of the straight path.
+
+    As `last` it frees what the node has `kept`.
+    """
     params = differentiable(op)
-    lines = ["def run(self, g):"]
-    if op.saves():
-        lines += ["    if self.freed:", "        raise FREED(self)"]
+    lines = [f"def {name}(self, g):"]
+    if any(op.optional[op.parameters.index(name)] for name in op.saves() if name in op.parameters):
+        lines += ["    if self.freed:", "        raise FREED(self)"]  # what else is kept is None once freed
     lines.append("    " + ", ".join(f"e{i}" for i, _, _ in params) + ", = self.edges")
     for j in range(op.visible if op.visible > 1 else 0):
         if any(f"g{j}" in rule.takes for rule in op.rules):
@@ -247,6 +251,8 @@ def backward_source(op: Op) -> str:
                 if i in mine:
                     lines.append(f"        if self.b{edge} is not None:")
                     lines.append(f"            x{i} = SUM_TO_SHAPE(x{i}, self.b{edge})")
+    lines += ["    self.freed = True"] if kept else []
+    lines += [f"    self.{name} = None" for name in kept]
     lines.append("    return (" + ", ".join(f"x{i}" for i, _, _ in params) + ",)")
     return "\n".join(lines) + "\n"
 
@@ -262,7 +268,9 @@ def _fetch(op: Op, name: str, mine: list[int]) -> tuple[list[str], str]:
         if kind == PLAIN:
             return [], f"self.s_{name}"
         test = "t is not None and t._stamp > self.seq" if op.optional[i] else "t._stamp > self.seq"
-        lines = [f"t = self.s_{name}", f"if {test}:", f"    raise MODIFIED(self, '{name}', t)"]
+        lines = [f"t = self.s_{name}"]
+        lines += [] if op.optional[i] else ["if t is None:", "    raise FREED(self)"]
+        lines += [f"if {test}:", f"    raise MODIFIED(self, '{name}', t)"]
         lines.append(f"v{i} = None if t is None else t._a" if op.optional[i] else f"v{i} = t._a")
         return lines, f"v{i}"
     if name.endswith("_shape"):
@@ -270,10 +278,23 @@ def _fetch(op: Op, name: str, mine: list[int]) -> tuple[list[str], str]:
     if name.endswith("_dtype"):
         return [], f"self.dt_{name[:-6]}"
     index = int(name[3:] or 0)
-    lines = []
+    lines = [f"{name} = self.s_{name}", f"if {name} is None:", "    raise FREED(self)"]
     if index < op.visible:
-        lines = [f"if self.c_{name}[0] > self.seq:", f"    raise MODIFIED(self, 'its result', self.s_{name})"]
-    return lines, f"self.s_{name}"
+        lines += [f"if self.c_{name}[0] > self.seq:", f"    raise MODIFIED(self, 'its result', {name})"]
+    return lines, name
+
+
+class _Written:
+    """A method of a node class whose code is generated when it is first asked for, and then stands in its place."""
+
+    def __init__(self, op: Op, name: str, kept: tuple[str, ...]) -> None:
+        self.op, self.name, self.kept = op, name, kept
+
+    def __get__(self, node: Any, cls: type) -> Any:
+        text = backward_source(self.op, self.name, self.kept)
+        function = define(text, self.name, f"<flambeau backward {self.op.name}>")
+        setattr(self.op.node_class, self.name, function)
+        return function if node is None else function.__get__(node, cls)
 
 
 def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
@@ -297,6 +318,7 @@ def make_node_classes(op: Op, ns: dict[str, Any]) -> None:
     if op.rules and not op.kinds.count(TENSORS):
         for r, rule in enumerate(op.rules):
             ns[f"RULE_{op.name}_{r}"] = rule.function
-        body["run"] = define(backward_source(op), "run", f"<flambeau backward {op.name}>")
+        body["run"] = _Written(op, "run", ())
+        body["last"] = _Written(op, "last", body["kept"])
     op.node_class = type(op.grad_name, (OpNode,), body)
     op.slow_class = type(op.grad_name, (GeneralNode,), slow)
