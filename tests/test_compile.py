@@ -260,6 +260,68 @@ def test_writes_and_views_are_real():
     assert plans(step) == 1
 
 
+def test_arguments_are_left_as_eager_leaves_them():
+    def step(x, w, h):
+        x.mul_(2)
+        h.relu_()
+        loss = (w * x).sum() + (h * h).sum()
+        loss.backward()
+        return w, x, loss
+
+    compiled = Compiled(step)
+    told = []
+    for run in (step, compiled):
+        numbers = []
+        w = torch.tensor([1.0, -2.0], requires_grad=True)
+        for i in range(7):
+            if i == 5:
+                w.grad = None
+            x, leaf = torch.full((2,), i + 1.0), torch.tensor([-1.0, i], requires_grad=True)
+            same, x2, loss = run(x, w, leaf * 3)
+            assert same is w and x2 is x and loss.requires_grad
+            with pytest.raises(RuntimeError):
+                loss.backward()
+            numbers += [x.tolist(), w.grad.tolist(), leaf.grad.tolist(), loss.item()]
+        told.append(numbers)
+    assert told[0] == told[1] and plans(compiled) >= 1
+
+
+def test_writes_into_arguments_go_on_the_tape():
+    @torch.compile
+    def relu_(x):
+        return x.mul_(3).relu_()
+
+    for i in range(6):
+        leaf = torch.tensor([-1.0, 2.0], requires_grad=True)
+        x = leaf * (i + 1)
+        y = relu_(x)
+        assert y is x and y.tolist() == [0.0, 6.0 * (i + 1)]
+        y.sum().backward()
+        assert leaf.grad.tolist() == [0.0, 3.0 * (i + 1)]
+
+
+def test_one_tensor_given_twice_is_one_tensor():
+    @torch.compile
+    def step(a, b):
+        a.add_(1)
+        return (a * b).sum(), torch.tensor(float(a is b))
+
+    for x in [torch.full((2,), float(i)) for i in range(5)]:
+        want = 2 * (x + 1).square()[0]
+        total, same = step(x, x)
+        assert total == want and same == 1
+    assert step(torch.ones(2), torch.ones(2))[1] == 0 and plans(step) == 1
+
+
+def test_parameters_that_are_returned_are_the_parameters():
+    layer = nn.Linear(2, 1)
+    step = torch.compile(lambda x: (layer(x), layer.weight))
+    for _ in range(5):
+        y, weight = step(torch.ones(1, 2))
+        assert weight is layer.weight and weight.requires_grad
+        y.sum().backward()
+
+
 def test_python_values_are_guarded():
     class Scale(nn.Module):
         def __init__(self):

@@ -80,9 +80,7 @@ row(
     lambda lib, x: lib.linalg.cholesky(x if x[0, 0] < 0 else positive(lib, x)),
     orders=0,
 )
-row(
-    "cholesky_solve", lambda s: [call(s.real(3, 2), s.matrix(3, 3))], orders=0, **OPTIONS
-)
+row("cholesky_solve", lambda s: [call(s.real(3, 2), s.matrix(3, 3))], orders=0, **OPTIONS)
 row("cholesky_inverse", lambda s: [call(np.tril(s.matrix(3, 3)))], ops="cholesky_solve", orders=0, **OPTIONS)
 row(
     "linalg.qr",

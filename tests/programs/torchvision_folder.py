@@ -34,7 +34,10 @@ with tempfile.TemporaryDirectory() as root:
     normalize = transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     steps = {
         "train": [
-            transforms.RandomResizedCrop(32), transforms.RandomHorizontalFlip(), transforms.ToTensor(), normalize
+            transforms.RandomResizedCrop(32),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            normalize,
         ],  # fmt: skip
         "val": [transforms.Resize(36), transforms.CenterCrop(32), transforms.ToTensor(), normalize],
     }

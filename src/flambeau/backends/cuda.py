@@ -18,7 +18,6 @@ class _Matmul:
     allow_fp16_accumulation = False
     fp32_precision = "none"
 
-
     @property
     def allow_tf32(self) -> bool:
         """Whether products of float32 may be rounded, which `torch.set_float32_matmul_precision` decides as well."""

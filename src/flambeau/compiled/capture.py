@@ -102,9 +102,7 @@ class Capture:
 
     # --- noting -----------------------------------------------------------------------------------------------
 
-    def call(
-        self, function: Callable, args: tuple, kwargs: dict, writes: tuple = (), elementwise: bool = False
-    ) -> Any:
+    def call(self, function: Callable, args: tuple, kwargs: dict, writes: tuple = (), elementwise: bool = False) -> Any:
         """Runs the call for real and notes it; results are traced, and single numbers arrays without dimensions."""
         bare, named = plain(args), plain(kwargs)
         result = function(*bare, **named)

@@ -145,4 +145,3 @@ def _writable(a: np.ndarray) -> np.ndarray:
 def _first(place: np.ndarray) -> Any:
     """Where a result repeats elements: the first of them."""
     return tuple(slice(0, 1) if n == 1 else slice(None) for n in place.shape)
-

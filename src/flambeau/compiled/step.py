@@ -15,9 +15,10 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS, thread
 from flambeau.errors import CaptureError
 
+from .arguments import form_of
 from .explain import table_of
 from .state import Watched
-from .variant import Variant, differ, flatten
+from .variant import Variant, differ
 
 __all__ = ["Compiled"]
 
@@ -44,7 +45,7 @@ class Compiled:
 
     def _key(self, args: tuple, kwargs: dict, leaves: list[Any]) -> Any:
         """What a plan holds for: the arguments' form, and the Python values behind the step."""
-        form = flatten((args, kwargs), leaves)
+        form = form_of(args, kwargs, leaves)
         watched = self.watched
         grads = tuple([p._grad is None for p in watched.parameters])  # type: ignore[union-attr]
         modes = thread.grad, thread.inference, dtypes.get_default_dtype()

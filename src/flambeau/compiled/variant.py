@@ -14,63 +14,35 @@ from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.ops.dispatch import wrap
 
+from .arguments import Arguments, Entrance, flatten, rebuild
 from .capture import Capture, Entry, arrays_in, plain
 from .fusion import fuse
 from .memory import Memory
 from .plan import Plan
 
-__all__ = ["Variant", "differ", "flatten"]
-
-
-def flatten(x: Any, leaves: list[Any]) -> Any:
-    """The form of nested arguments, hashable; tensors go to `leaves`."""
-    if isinstance(x, NS["Tensor"]):
-        leaves.append(x)
-        return "tensor", x._a.shape, x._a.dtype, x._a.strides, x._node is not None
-    if isinstance(x, (tuple, list)):
-        return type(x).__name__, tuple([flatten(v, leaves) for v in x])
-    if isinstance(x, dict):
-        return "dict", tuple([(k, flatten(v, leaves)) for k, v in x.items()])
-    try:
-        hash(x)
-    except TypeError:
-        return "object", id(x)
-    return type(x), x
-
-
-def rebuild(x: Any, replace: Callable[[Any], Any]) -> Any:
-    """The same nesting with each tensor replaced."""
-    if isinstance(x, NS["Tensor"]):
-        return replace(x)
-    if isinstance(x, tuple):
-        made = [rebuild(v, replace) for v in x]
-        return type(x)(*made) if hasattr(x, "_fields") else tuple(made)
-    if isinstance(x, list):
-        return [rebuild(v, replace) for v in x]
-    return {k: rebuild(v, replace) for k, v in x.items()} if isinstance(x, dict) else x
+__all__ = ["Variant", "differ"]
 
 
 class Variant:
     """A capture, and its plan once a second capture has agreed."""
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict, parameters: list[Any]) -> None:
-        self.given: list[Any] = []
-        flatten((args, kwargs), self.given)
-        # the plan reads its arguments from memory of its own, laid out as theirs
-        self.inputs = [np.copy(t._a, order="K") for t in self.given]
-        self.own = [_own(a, t) for a, t in zip(self.inputs, self.given, strict=True)]
-        stand_ins = iter(self.own)
-        own_args, own_kwargs = rebuild((args, kwargs), lambda t: next(stand_ins))
+        self.arguments = Arguments(args, kwargs)
         before = [(p, p._grad) for p in parameters]
         capture = Capture()
         capture.start()
         try:
-            self.result = function(*own_args, **own_kwargs)
-            self.outputs: list[Any] = []
-            flatten(self.result, self.outputs)
+            self.result = function(*self.arguments.args, **self.arguments.kwargs)
+            made: list[Any] = []
+            flatten(self.result, made)
+            before_it = {id(t) for t, _ in capture.states}
+            #: results that the step has made; others were there before, and are given back as they are
+            self.outputs = [t for t in made if id(t) not in before_it or isinstance(t._node, Node)]
+            self.arguments.close()
             self.forward = len(capture.entries)
             self.leaves: list[Any] = []
-            if thread.grad and any(isinstance(t._node, Node) and not _is_freed(t._node) for t in self.outputs):
+            self._find_roots()
+            if self.roots:
                 self._capture_backward()
         finally:
             capture.stop()
@@ -81,14 +53,27 @@ class Variant:
         self.plan: Plan | None = None
         self.back: Plan | None = None
         self.turn = 0
-        self.pending: Any = None
+        self.pending: list[Any] = []
         self._tie()
+
+    def _find_roots(self) -> None:
+        """What leaves the step with a history: arguments that it wrote, then results."""
+        arguments = self.arguments
+        self.outputs = [t for t in self.outputs if id(t) not in arguments.places]
+        going = [arguments.own[i] for i in arguments.recorded] + self.outputs
+        self.roots = [t for t in going if thread.grad and isinstance(t._node, Node) and not _is_freed(t._node)]
+        self.order = {id(t): at for at, t in enumerate(self.roots)}
+        self.made = {id(t) for t in self.outputs}
 
     def _tie(self) -> None:
         """Lets the graph of a captured call, which runs for real, lead to the arguments themselves."""
-        stands = {id(own): t for own, t in zip(self.own, self.given, strict=True) if own._node is LEAF}
-        if not stands or not self.leaves:
+        if not self.leaves:
             return
+        stands = {
+            id(leaf): t
+            for leaf, t in zip(self.arguments.leaves, self.arguments.given, strict=True)
+            if leaf._node is LEAF
+        }
         seen: set[int] = set()
         stack = [t._node for t in self.roots]
         while stack:
@@ -96,32 +81,46 @@ class Variant:
             if id(node) in seen:
                 continue
             seen.add(id(node))
+            # it works on the plan's memory: no replay before it is used up
+            if _keeps(node):
+                self.pending.append(weakref.ref(node))
             stack += [e for e in node.edges if isinstance(e, Node)]
             if any(id(e) in stands for e in node.edges):
                 node.edges = tuple([edge_of(stands[id(e)]) if id(e) in stands else e for e in node.edges])
 
     def handed_out(self) -> Any:
         """The results of the captured call, as the program gets them: the plan keeps its own."""
-
-        def copied(t: Any) -> Any:
-            mine = wrap(t._a.copy())
-            mine._node = t._node
-            return mine
-
-        results = rebuild(self.result, copied)
-        # the captured call's own graph works on the plan's memory: no replay before it is used up
-        self.grown = [isinstance(t._node, Node) for t in self.outputs]
-        if self.leaves:
-            self.pending = weakref.ref(self.roots[0]._node)
-        for t in self.outputs:
+        nodes = [t._node for t in self.roots]
+        results = self._public(self.arguments.given, nodes)
+        for t in self.roots:
             t._node = None
         return results
+
+    def _public(self, given: list[Any], nodes: list[Any]) -> Any:
+        """The step's results and what it left in its arguments, as the program gets them; `nodes`: behind the roots."""
+        arguments = self.arguments
+        if arguments.written or arguments.graded:
+            arguments.settle(given)
+            for i in arguments.recorded:
+                at = self.order.get(id(arguments.own[i]))
+                if at is not None:
+                    given[i]._node = nodes[at]
+        places, order, made = arguments.places, self.order, self.made
+
+        def public(t: Any) -> Any:
+            if id(t) not in made:
+                return given[places[id(t)]] if id(t) in places else t
+            mine = wrap(t._a.copy())
+            at = order.get(id(t))
+            mine._node = t._node if at is None else nodes[at]
+            return mine
+
+        return rebuild(self.result, public)
 
     # --- backward of a step whose results go on ---------------------------------------------------------------
 
     def _capture_backward(self) -> None:
         """Captures what leads from gradients of the results to those of leaves; the step's own graph stays."""
-        self.roots = [t for t in self.outputs if isinstance(t._node, Node)]
         self.leaves = _leaves([t._node for t in self.roots])
         self.seeds = [np.empty(t._a.shape, t._a.dtype) for t in self.roots]
         seeds = [wrap(s) for s in self.seeds]
@@ -138,7 +137,7 @@ class Variant:
         """Makes the plan."""
         tensor = NS["Tensor"]
         live = [t._a for t in gc.get_objects() if isinstance(t, tensor) and t._a.__class__ is np.ndarray]
-        live += [t._a for t in self.outputs] + self.inputs
+        live += [t._a for t in self.outputs] + self.arguments.arrays
         others = [a for a in self.kept if isinstance(a, np.ndarray)]
         if self.leaves:
             live += [*self.seeds, *(g for g in self.grads if g is not None)]
@@ -152,7 +151,7 @@ class Variant:
         if self.leaves:
             self.back = Plan(fuse(self.entries[cut:], self.memory.part(cut, len(self.entries)), known))
         used = set().union(*self.memory.touched) if self.entries else set()
-        mine = {id(a) for a in self.inputs}
+        mine = {id(a) for a in self.arguments.arrays}
         self.used = [
             (t, a) for t, a in self.states if id(a) not in mine and t._a is a and self.memory.number_of(a) in used
         ]
@@ -172,13 +171,15 @@ class Variant:
 
     def free(self) -> bool:
         """Whether no earlier replay waits for its backward, which needs what this one would overwrite."""
-        node = None if self.pending is None else self.pending()
-        return node is None or node.freed
+        for ref in self.pending:
+            node = ref()
+            if node is not None and not node.freed:
+                return False
+        return True
 
     def replay(self, given: list[Any]) -> Any:
         """One step on these arguments."""
-        for mine, t in zip(self.inputs, given, strict=True):
-            np.copyto(mine, t._a)
+        self.arguments.load(given)
         for p, old, _ in self.slots:
             if old is not None and p._grad is not old:
                 np.copyto(old._a, p._grad._a)
@@ -186,25 +187,15 @@ class Variant:
         for p, _, new in self.slots:
             p._grad = new
         self.turn += 1
-        if not self.leaves:
-            return rebuild(self.result, lambda t: wrap(t._a.copy()))
-        results = iter(self._recorded(given))
-        return rebuild(self.result, lambda t: next(results))
+        return self._public(given, self._nodes(given) if self.leaves else [])
 
-    def _recorded(self, given: list[Any]) -> list[Any]:
-        """The results of a replay, with a node behind those that go backward."""
-        by_own = {id(own): t for own, t in zip(self.own, given, strict=True)}
-        leaves = [by_own.get(id(leaf), leaf) for leaf in self.leaves]
-        node = CompiledBackward(self, leaves)
-        self.pending = weakref.ref(node)
-        results, at = [], 0
-        for t, grown in zip(self.outputs, self.grown, strict=True):
-            result = wrap(t._a.copy())
-            if grown:
-                result._node = NS["Pick"](node, at) if len(self.roots) > 1 else node
-                at += 1
-            results.append(result)
-        return results
+    def _nodes(self, given: list[Any]) -> list[Any]:
+        """A node for each root: what a replay has behind it."""
+        own = {id(leaf): t for leaf, t in zip(self.arguments.leaves, given, strict=True)}
+        node = CompiledBackward(self, [own.get(id(leaf), leaf) for leaf in self.leaves])
+        self.pending = [weakref.ref(node)]
+        count = len(self.roots)
+        return [NS["Pick"](node, at) for at in range(count)] if count > 1 else [node]
 
     def backward(self, grads: list[Any]) -> tuple[Any, ...]:
         """Gradients of the leaves from those of the results."""
@@ -248,21 +239,25 @@ class CompiledBackward(Node):
         self.freed = True
 
 
-def _own(array: np.ndarray, given: Any) -> Any:
-    """The tensor that stands for an argument while the step is captured."""
-    mine = wrap(array)
-    if given._node is not None:
-        mine._node = LEAF
-    return mine
+def _keeps(node: Any) -> bool:
+    """Whether a node holds on to values for its backward."""
+    return not isinstance(node, (NS["Pick"], Entrance)) and bool(getattr(node, "kept", True))
 
 
 def _is_freed(node: Any) -> bool:
     """Whether the graph at this node was used up by a backward within the step."""
-    return bool(node.freed) or (
-        not getattr(node, "kept", ())
-        and any(isinstance(e, Node) for e in node.edges)
-        and all(_is_freed(e) for e in node.edges if isinstance(e, Node))
-    )
+    stack, seen, found = [node], {id(node)}, False
+    while stack:
+        node = stack.pop()
+        if node.freed:
+            found = True
+        elif _keeps(node):
+            return False
+        else:
+            fresh = [e for e in node.edges if isinstance(e, Node) and id(e) not in seen]
+            seen.update(map(id, fresh))
+            stack += fresh
+    return found
 
 
 def _leaves(nodes: list[Any]) -> list[Any]:

@@ -258,9 +258,7 @@ def _check(parsed: list[Any], array: Any) -> None:
     for i, item in enumerate(parsed):
         if i == at:
             dim = array.ndim - sum(
-                p.ndim if is_array(p) and p.dtype == bool else 1
-                for p in parsed[at + 1 :]
-                if p is not None
+                p.ndim if is_array(p) and p.dtype == bool else 1 for p in parsed[at + 1 :] if p is not None
             )
             continue
         if item is None:

@@ -17,9 +17,7 @@ _told: set[str] = set()
 def _tell(name: str, form: str) -> None:
     if name not in _told:
         _told.add(name)
-        warnings.warn(
-            f"{name}: numbers in front of tensors are an older form; call {form}", UserWarning, stacklevel=4
-        )
+        warnings.warn(f"{name}: numbers in front of tensors are an older form; call {form}", UserWarning, stacklevel=4)
 
 
 def _number(value: Any) -> bool:

@@ -65,9 +65,7 @@ def parts_of(
     """The parts `start:stop` of one dimension as views; with `drop`, without that dimension."""
     if input._level is not None:
         one = NS["OPS"].select if drop else None
-        found = [
-            one(input, dim, start) if one else NS["OPS"].slice(input, dim, start, stop) for start, stop in cuts
-        ]
+        found = [one(input, dim, start) if one else NS["OPS"].slice(input, dim, start, stop) for start, stop in cuts]
         for view in found:
             view._multi_view = True
         return tuple(found)

@@ -540,4 +540,6 @@ swapdims = transpose
 def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
     """`transpose`, as NumPy calls it."""
     return transpose(input, axis0, axis1)
+
+
 moveaxis = movedim

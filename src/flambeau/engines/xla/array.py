@@ -345,7 +345,6 @@ def _c_steps(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(steps))
 
 
-
 FOREIGN.add(XArray)
 
 

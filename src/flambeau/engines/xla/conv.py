@@ -39,9 +39,7 @@ def conv(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, gr
     return out if bias is None else out + bias.reshape(-1, *(1,) * (x.ndim - 2))
 
 
-def conv_input(
-    g: Any, w: Any, bias: Any, x_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Any:
+def conv_input(g: Any, w: Any, bias: Any, x_shape: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """The gradient of `conv` for its input of shape `x_shape`, plus `bias`: the transposed convolution of `g`."""
     if 0 in g.shape or 0 in w.shape or 0 in x_shape:
         out = jnp.zeros(x_shape, g.dtype)

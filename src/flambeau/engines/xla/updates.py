@@ -88,6 +88,5 @@ def _updated(what: _Update, shape: tuple, arrays: tuple, numbers: list) -> tuple
         values.append(n)
     update(kinds, *arrays, *_nested(shape, iter(values)))
     return tuple(
-        a if a is not None and a.store.version != version else None
-        for a, version in zip(arrays, before, strict=True)
+        a if a is not None and a.store.version != version else None for a, version in zip(arrays, before, strict=True)
     )
