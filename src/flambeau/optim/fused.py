@@ -18,11 +18,11 @@ from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import Symbol, Unsupported, maximum
 from flambeau.engines.native.values import Value
 
-__all__ = ["Batch"]
+__all__ = ["ALONE", "Batch"]
 
 _ROW = 2048  # elements of a row: a parameter is cut into rows
 _TOGETHER = 8  # rows of a record, what one thread does at a time
-_ALONE = 24_000  # elements up to which one thread is quicker
+ALONE = 24_000  # elements up to which one thread is quicker
 
 
 class Tracer:
@@ -299,5 +299,9 @@ class Batch:
     def run(self) -> None:
         """Does what was collected."""
         if self.records:
-            run_records(self.records, self.size > _ALONE)
+            run_records(self.records, self.size > ALONE)
         self.records, self.kept, self.size, self.owners = [], [], 0, set()
+
+    def finish(self) -> None:
+        """The step is over: does what is left of it."""
+        self.run()

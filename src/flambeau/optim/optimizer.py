@@ -24,6 +24,7 @@ from flambeau.dtypes import float64, get_default_dtype
 from flambeau.ops.dispatch import wrap as tensor_of
 from flambeau.optim.arithmetic import Recorded, run
 from flambeau.optim.fused import Batch
+from flambeau.optim.standing import Standing
 from flambeau.tensor.tensor import Tensor
 
 __all__ = [
@@ -359,6 +360,8 @@ class RuleOptimizer(Optimizer):
     options once and returns the hyperparameters; `update(param, state, hyper)` then changes one parameter.
     """
 
+    _standing: Standing | None = None
+
     def step(self, closure: Callable | None = None) -> Any:
         """Update every parameter that has a gradient.
 
@@ -380,19 +383,21 @@ class RuleOptimizer(Optimizer):
     def _update_all(self) -> None:
         capture = NS.get("CAPTURE")
         if capture is not None and not self.defaults.get("differentiable"):
-            capture.optimizer(self, self._update_together)
-        else:
-            self._update_together()
+            capture.optimizer(self, lambda: self._update_together(Batch()))
+            return
+        standing, self._standing = self._standing or Standing(), None  # nobody else has it meanwhile
+        self._update_together(standing if standing.worthwhile else Batch())
+        self._standing = standing
 
-    def _update_together(self) -> None:
+    def _update_together(self, batch: Batch) -> None:
         # updates are collected, as far as native kernels can do them, and done together at the end
         before = _open.batch
-        batch = _open.batch = Batch()
+        _open.batch = batch
         try:
             self._update_each()
         finally:
             _open.batch = before
-            batch.run()
+            batch.finish()
 
     def _update_each(self) -> None:
         states = self.state

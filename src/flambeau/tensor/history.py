@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from flambeau.autograd import views
+from flambeau.autograd.api import backward
+from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node, Pick, RemovableHandle
 from flambeau.autograd.runtime import LEAF, NS, thread
 
-if TYPE_CHECKING:
-    import numpy as np
+#: Where a backward pass from a single number starts.
+_SEEDS = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)}
 
 
 def like_class(tensor: Any) -> Any:
@@ -182,8 +186,12 @@ class History:
         `gradient` is needed unless this is a single number. `retain_graph` keeps the graph for a second time,
         `create_graph` records the backward pass, `inputs` limits the accumulation to these tensors.
         """
-        from flambeau.autograd.api import backward
-
+        array, node = self._a, self._node
+        if gradient is None and inputs is None and not create_graph and not array.shape and not NS["LEVELS"]:
+            seed = _SEEDS.get(array.dtype) if array.__class__ is np.ndarray else None
+            if seed is not None and isinstance(node, Node):
+                run_backward([node], [seed.copy()], bool(retain_graph), False, None, True)  # a loss, most often
+                return
         backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def register_hook(self, hook: Callable) -> Any:
