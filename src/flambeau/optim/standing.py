@@ -32,7 +32,7 @@ class _Entry:
 
     def __init__(self, update: Callable, arrays: tuple, course: Any, given: tuple, first: int, last: int) -> None:
         self.update, self.course, self.given = update, course, given
-        self.arrays = tuple(None if i == _GRADIENT else a for i, a in enumerate(arrays))
+        self.arrays: tuple[Any, ...] = tuple(None if i == _GRADIENT else a for i, a in enumerate(arrays))
         self.shape = arrays[0].shape
         self.first, self.last = first, last
         self.places: list[tuple[int, int]] = []
