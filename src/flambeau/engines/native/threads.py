@@ -44,7 +44,10 @@ _LINE = 64
 _GENERATION, _DOOR, _NEXT, _INSIDE, _SLEEPERS, _JOB = (i * _LINE for i in range(6))
 _FUNCTION, _TABLE, _TASKS, _SIZE, _END = (_JOB + 8 * i for i in range(5))
 _YIELD, _FUTEX, _WAIT, _WAKE = 24, 202, 128, 129
-#: Looks at the generation before a worker goes to sleep: some thirty microseconds.
+#: Ticks of the processor's clock for which an idle worker looks out for the next job: some 400 microseconds, so that it
+#: is awake through a step of a small model. Then it sleeps.
+_PATIENCE = 1_000_000
+#: Looks of the caller at those still at work before it offers them its core.
 _SPINS = 600
 
 #: Whether threads of our own can be had: Linux on x86-64.
@@ -52,6 +55,7 @@ SHARED = LEVEL > 0 and sys.platform == "linux"
 
 _LOCK_INC, _LOCK_DEC = b"\xf0\x48\xff\x83", b"\xf0\x48\xff\x8b"  # lock inc/dec qword [rbx + disp32]
 _PAUSE, _SYSCALL = b"\xf3\x90", b"\x0f\x05"
+_CLOCK = b"\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0"  # rdtsc; shl rdx, 32; or rax, rdx
 
 
 def _disp(offset: int) -> bytes:
@@ -89,13 +93,16 @@ def _worker_code() -> bytes:
     asm.mov_imm(R12, 0)
     wait, spin, go, leave = (asm.name(n) for n in ("wait", "spin", "go", "leave"))
     asm.label(wait)
-    asm.mov_imm(R13, _SPINS)
+    asm.raw(_CLOCK)
+    asm.mov(R13, RAX)
+    asm.add_imm(R13, _PATIENCE)
     asm.label(spin)
     asm.cmp(R12, Mem(RBX, _GENERATION))
     asm.jump(go, NOT_EQUAL)
     asm.raw(_PAUSE)
-    asm.add_imm(R13, -1)
-    asm.jump(spin, NOT_EQUAL)
+    asm.raw(_CLOCK)
+    asm.cmp(RAX, R13)
+    asm.jump(spin, 12)  # less
     asm.raw(_LOCK_INC + _disp(_SLEEPERS))
     asm.mov_imm(RAX, _FUTEX)
     asm.lea(RDI, Mem(RBX, _GENERATION))
