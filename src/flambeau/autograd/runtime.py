@@ -41,6 +41,8 @@ NS: dict[str, Any] = {
     "HOOKED": False,
     # how many transforms that wrap tensors are running (vmap, jvp and forward mode; see flambeau.func.levels)
     "LEVELS": 0,
+    # what is told of writes in place, while a program is recorded (see flambeau.export.recording)
+    "WRITES": None,
 }
 
 

@@ -1,5 +1,5 @@
-"""`torch.jit` for programs that use it: everything stays ordinary Python. Scripting and tracing return functions as
-they are, and modules as script modules that run the original's code.
+"""`torch.jit`: tracing records programs, which are saved and loaded without the model's code. Scripting leaves
+everything ordinary Python: functions are returned as they are, modules as script modules that run the original's code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,15 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from flambeau._jit_internal import _overload, _overload_method, export, ignore, is_scripting, unused
 from flambeau.jit.modules import RecursiveScriptModule, ScriptModule, TopLevelTracedModule, taken_over
+from flambeau.jit.tracing import (
+    ScriptFunction,
+    TracerWarning,
+    is_tracing,
+    load,
+    save,
+    trace,
+    trace_module,
+)
 from flambeau.nn.modules.module import Module
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "ScriptFunction",
     "ScriptModule",
     "TopLevelTracedModule",
+    "TracerWarning",
     "annotate",
     "export",
     "fork",
@@ -53,9 +63,6 @@ _T = TypeVar("_T")
 
 class Error(RuntimeError):
     """What a script raises in PyTorch; never raised here."""
-
-
-ScriptFunction = types.FunctionType
 
 
 class Attribute(NamedTuple):
@@ -88,24 +95,6 @@ def script_if_tracing(fn: _T) -> _T:
     return fn
 
 
-def trace(func: Any = None, example_inputs: Any = None, *args: Any, **kwargs: Any) -> Any:
-    """Returns a function as it is, a module as a `ScriptModule`: every call runs the Python code, whatever branch it
-    takes.
-
-    RuntimeError without a function.
-    """
-    if func is None:
-        raise RuntimeError("trace: expected a function or a Module, got None")
-    return taken_over(func, TopLevelTracedModule)
-
-
-def trace_module(mod: Module, inputs: dict, *args: Any, **kwargs: Any) -> Module:
-    """The module as a `ScriptModule`. AttributeError if it lacks one of the methods in `inputs`."""
-    for name in inputs:
-        getattr(mod, name)
-    return taken_over(mod, TopLevelTracedModule)
-
-
 def freeze(mod: Module, preserved_attrs: list[str] | None = None, optimize_numerics: bool = True) -> Module:
     """Returns the module as it is. RuntimeError if it is in training mode."""
     if getattr(mod, "training", False):
@@ -132,11 +121,6 @@ class strict_fusion:
 
     def __exit__(self, *exc: object) -> None:
         return None
-
-
-def is_tracing() -> bool:
-    """False."""
-    return False
 
 
 def annotate(the_type: Any, the_value: _T) -> _T:
@@ -199,20 +183,6 @@ def fork(func: Callable, *args: Any, **kwargs: Any) -> Future:
 def wait(future: Future) -> Any:
     """The result of a `fork`."""
     return future.wait()
-
-
-def save(m: Any, f: Any, _extra_files: Any = None) -> None:
-    """Pickle the module to a file."""
-    from flambeau.serialization import save as save_object
-
-    save_object(m, f)
-
-
-def load(f: Any, map_location: Any = None, _extra_files: Any = None, _restore_shapes: bool = False) -> Any:
-    """Load what `save` wrote."""
-    from flambeau.serialization import load as load_object
-
-    return load_object(f, map_location=map_location, weights_only=False)
 
 
 _ALSO = (_overload, _overload_method)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from flambeau.nn.modules.module import Module
+from flambeau.pytree import tree_map
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["RecursiveScriptModule", "ScriptModule", "TopLevelTracedModule", "taken_over"]
 
@@ -52,14 +54,16 @@ class RecursiveScriptModule(ScriptModule):
         return getattr(self._original, "original_name", type(self._original).__name__)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the original returns."""
+        """What the original returns. The first call's arguments are kept: `save` needs an example."""
+        if "_example" not in self.__dict__:
+            self.__dict__["_example"] = tree_map(_without_history, (args, kwargs))
         return self._original(*args, **kwargs)
 
     def save(self, f: Any, **kwargs: Any) -> None:
         """`torch.jit.save` of this module."""
-        from flambeau.serialization import save as save_object
+        from flambeau.jit.tracing import save
 
-        save_object(self, f)
+        save(self, f, **kwargs)
 
     def extra_repr(self) -> str:
         """The name of the original's class."""
@@ -109,6 +113,10 @@ class RecursiveScriptModule(ScriptModule):
 
 class TopLevelTracedModule(RecursiveScriptModule):
     """What `torch.jit.trace` makes of a module."""
+
+
+def _without_history(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, Tensor) else leaf
 
 
 def taken_over(module: Any, kind: type) -> Any:

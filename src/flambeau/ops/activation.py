@@ -224,7 +224,7 @@ def rrelu(
     floating("rrelu", a, "fV")
     if lower > upper:
         raise RuntimeError(f"rrelu(): the lower bound must not exceed the upper one, got lower={lower}, upper={upper}")
-    if input._level is not None:
+    if input._level is not None or (NS["WRITES"] is not None and not training):
         return _rrelu_at_level(input, lower, upper, training, inplace)
     positive = a > 0
     if training:

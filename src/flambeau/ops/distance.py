@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.graph import show_as
-from flambeau.autograd.runtime import no_grad
+from flambeau.autograd.runtime import NS, no_grad
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.placing import beside
 
@@ -80,7 +80,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         if num_classes <= 0:
             raise RuntimeError("one_hot: an empty tensor does not tell the number of classes: give num_classes")
         return beside(tensor, np.zeros((*tensor.shape, num_classes), np.int64))
-    if tensor._level is not None and num_classes > 0:  # a batch does not show its values
+    if num_classes > 0 and (tensor._level is not None or NS["WRITES"] is not None):  # a batch does not show its values
         return (tensor.unsqueeze(-1) == wrap(np.arange(num_classes))).long()
     low, high = int(tensor.min()), int(tensor.max())
     if low < 0:

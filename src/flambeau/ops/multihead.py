@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
+from flambeau.ops.arithmetic import where_op
 from flambeau.ops.attention import scaled_dot_product_attention
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.dropout import dropout
@@ -161,7 +162,8 @@ def _additive(mask: Any, name: str, query: Any) -> Any:
     if mask is None:
         return None
     if mask.dtype == dtypes.bool_:
-        return wrap(np.where(mask._a, -np.inf, 0.0).astype(query._a.dtype))
+        zero, hidden = (wrap(np.array(v, query._a.dtype)) for v in (0.0, -np.inf))
+        return where_op(mask, hidden, zero)
     if not mask.dtype.is_floating_point:
         raise AssertionError(f"attention heads: {name} must be bool or floating-point, got {mask.dtype}")
     return mask

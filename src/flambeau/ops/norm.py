@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import dtypes
-from flambeau.autograd.runtime import NS
+from flambeau.autograd.runtime import NS, no_grad
 from flambeau.autograd.views import bump
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
@@ -322,9 +322,14 @@ def _check_batch_norm(
             )
 
 
-def _track(running: Any, batch: Any, momentum: float) -> None:
-    """Moves a running statistic towards that of the batch."""
-    a = running._a
+def _track(running: Any, batch: Any, momentum: float, unbiased: float = 1.0) -> None:
+    """Moves a running statistic towards that of the batch, times `unbiased`."""
+    if NS["WRITES"] is not None:  # a program is recorded: it sees operations only
+        with no_grad():
+            running.mul_(1 - momentum)
+            running.add_(batch.detach() * unbiased * momentum)
+        return
+    a, batch = running._a, batch._a * unbiased if unbiased != 1.0 else batch._a
     np.multiply(a, 1 - momentum, out=a, casting="unsafe")
     np.add(a, momentum * batch, out=a, casting="unsafe")
     bump(running)
@@ -359,8 +364,8 @@ def batch_norm(
     out, mean, var = batch_norm_op(wide, weight, bias, *fixed, training, eps)
     if training and running_mean is not None and input._a.size:
         count = input._a.size // shape[1]
-        _track(running_mean, mean._a, momentum)
-        _track(running_var, var._a * (count / (count - 1)), momentum)
+        _track(running_mean, mean, momentum)
+        _track(running_var, var, momentum, count / (count - 1))
     return out if wide is input else out.to(input.dtype)
 
 
@@ -424,8 +429,8 @@ def instance_norm(
     out = batch_norm(folded, mean, var, w, b, use_input_stats, momentum, eps)
     for running, repeated in ((running_mean, mean), (running_var, var)):
         if running is not None and repeated is not None and use_input_stats:
-            np.copyto(running._a, repeated._a.reshape(n, c).mean(0))
-            bump(running)
+            with no_grad():
+                running.copy_(repeated.detach().view(n, c).mean(0))
     return out.view(shape)
 
 

@@ -63,7 +63,7 @@ def parts_of(
     input: Any, dim: int, cuts: list[tuple[int, int]], node_class: type, drop: bool = False
 ) -> tuple[Any, ...]:
     """The parts `start:stop` of one dimension as views; with `drop`, without that dimension."""
-    if input._level is not None:
+    if input._level is not None or NS["WRITES"] is not None:
         one = NS["OPS"].select if drop else None
         found = [one(input, dim, start) if one else NS["OPS"].slice(input, dim, start, stop) for start, stop in cuts]
         for view in found:

@@ -158,7 +158,7 @@ def _windows(
                 f"{name}(): padding must be at least 0 and at most half of the kernel size, got padding="
                 f"{list(padding)}, kernel_size={list(kernel)}"
             )
-        out.append(_length(n, k, s, p, d, ceil_mode))
+        out.append(window_count(n, k, s, p, d, ceil_mode))
     if min(out) < 1:
         raise RuntimeError(
             f"{name}(): the kernel {list(kernel)} is larger than the padded input: an input of {list(size)} gives an "
@@ -167,7 +167,7 @@ def _windows(
     return kernel, stride, padding, dilation, tuple(out)
 
 
-def _length(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
+def window_count(n: int, k: int, s: int, p: int, d: int, ceil_mode: bool) -> int:
     span = n + 2 * p - d * (k - 1) - 1
     if span < 0 and not ceil_mode:
         return 0

@@ -40,7 +40,7 @@ def setitem(self: Any, index: Any, value: Any) -> None:
         first, parsed = split_index(parsed, self._a.ndim)
         if first is not None:
             self = getitem(self, first)
-    recorded = thread.grad and (self._node is not None or value._node is not None)
+    recorded = thread.grad and (self._node is not None or value._node is not None) or NS["WRITES"] is not None
     if basic and not self._a.flags.writeable:
         view = getitem(self, index)
         copy_(view, _fit(value, view._a.ndim))

@@ -79,7 +79,7 @@ def in_place_source(node: Any, source: Any) -> None:
 
 def unwatched(tensor: Any) -> bool:
     """Whether a write into `tensor` needs no checks: nothing records it, and its memory may be written."""
-    if tensor._level is not None:
+    if tensor._level is not None or NS["WRITES"] is not None:
         return False
     if tensor._node is not None and thread.grad:
         return False
@@ -121,6 +121,8 @@ def store(self: Any, result: Any, name: str) -> None:
         if result._node is not None:
             result = NS["OPS"].to_numpy_dtype(result, want.dtype)
     np.copyto(want, result._a, casting="unsafe")
+    if NS["WRITES"] is not None:
+        NS["WRITES"].write(self, result)
     node = result._node
     if node is not None and result._cell is not None:
         # what the node kept as its result now lives in this tensor
@@ -192,6 +194,8 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     if array.dtype.kind == "c" and self._a.dtype.kind != "c":
         array = array.real
     np.copyto(self._a, array, casting="unsafe")
+    if NS["WRITES"] is not None:
+        NS["WRITES"].write(self, src)
     written(self, node) if thread.grad else bump(self)
     return self
 
@@ -230,6 +234,8 @@ def fill_(self: Any, value: Any) -> Any:
     if isinstance(value, complex) and self._a.dtype.kind != "c":
         raise RuntimeError("fill_(): a complex number can't be written into a real tensor")
     self._a.fill(value)
+    if NS["WRITES"] is not None:
+        NS["WRITES"].write(self, value)
     written(self, forget(self, "FillBackward2")) if thread.grad else bump(self)
     return self
 
@@ -244,6 +250,8 @@ def zero_(self: Any) -> Any:
         return NS["LAYERED_FILL"](self, 0)
     check_writable(self, "zero_", thread.grad, True)
     self._a.fill(0)
+    if NS["WRITES"] is not None:
+        NS["WRITES"].write(self, 0)
     written(self, forget(self, "ZeroBackward0")) if thread.grad else bump(self)
     return self
 
@@ -268,9 +276,13 @@ def write_out(name: str, out: Any, result: Any) -> None:
                 stacklevel=4,
             )
         out._a = have.astype(want.dtype) if is_array(have) else np.array(have, dtype=want.dtype)
+        if NS["WRITES"] is not None:
+            NS["WRITES"].replace(out, result)
         bump(out)
         return
     np.copyto(want, have, casting="unsafe")
+    if NS["WRITES"] is not None:
+        NS["WRITES"].write(out, result)
     bump(out)
 
 

@@ -226,7 +226,7 @@ def rnn_layer(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, relu=False, lengths=None)
         np.matmul(w_hh, states[t], new)
         np.add(new, products[t], new)
         if relu:
-            np.maximum(new, zero, new)
+            np.maximum(new, zero, out=new)
         else:
             np.tanh(new, new)
     return _cast(_outputs(states, lengths), kind, x.dtype)
