@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
     "version": 0, "errors": 0, "_utils": 0, "dtypes": 0, "devices": 0, "random": 0, "pytree": 0,
     "engines": 1, "autograd": 2, "ops": 3, "tensor": 4, "distributed": 4, "nn": 5, "optim": 6, "distributions": 6,
-    "func": 6, "serialization": 7, "hub": 7, "utils": 7, "vision": 8, "compiled": 8, "export": 8,
+    "func": 6, "serialization": 7, "hub": 7, "utils": 7, "fx": 7, "vision": 8, "compiled": 8, "export": 8,
 }  # fmt: skip
 SURFACE = 9
 

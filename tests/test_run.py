@@ -114,7 +114,7 @@ def test_a_failing_import_points_at_the_users_line(script):
         ("from torch.nn import Linea", "ImportError", "torch.nn.Linear"),
         ("import torch.nn.functionl", "ModuleNotFoundError", "torch.nn.functional"),
         ("from torch.optim.lr_schedulr import StepLR", "ModuleNotFoundError", "torch.optim.lr_scheduler"),
-        ("import torch.fx", "ModuleNotFoundError", ""),
+        ("import torch.ao", "ModuleNotFoundError", ""),
     ],
 )
 def test_missing_names_say_so(script, statement, error, near):

@@ -21,6 +21,14 @@ def _disabled_torch_function_impl(func: Callable, types: Any, args: tuple = (), 
 _disabled_torch_function_impl.disabled = True  # type: ignore[attr-defined]
 
 
+def __getattr__(name: str) -> Any:
+    if name == "_nn":  # the functions of nn.functional that are compiled in PyTorch
+        from flambeau.nn import functional
+
+        return functional
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
 def _get_tracing_state() -> None:
     """Nothing is ever traced."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
 ROOT = __package__
@@ -17,6 +18,9 @@ _NEIGHBOURS = ("", ".nn", ".nn.functional", ".Tensor", ".linalg", ".special", ".
 
 #: Names of a module that live in a room which is imported when a program first asks for them.
 LATE = {f"{ROOT}.vmap": f"{ROOT}.func"}
+
+#: Who wants to know that a submodule was imported because a program named it.
+told: dict[str, Callable[[], None]] = {}
 
 _ROOMS = ("cli", "devices", "dtypes", "engines", "errors", "missing", "ops", "run")
 
@@ -95,6 +99,8 @@ def watch(module: ModuleType) -> None:
             if full in sys.modules or importlib.util.find_spec(full) is not None:
                 found = importlib.import_module(full)
                 watch_all()
+                for tell in told.values():
+                    tell()
                 return found
         text = message(name, module)
         if _asked_by_import(2):

@@ -39,15 +39,40 @@ def served_name(ours: str) -> str | None:
     return None
 
 
-def _speak_as_torch(module: ModuleType) -> None:
+#: Where torch has the classes that live elsewhere here.
+_HOMES = {
+    "autograd.runtime": "torch.autograd.grad_mode",
+    "devices": "torch",
+    "dtypes": "torch",
+    "optim._combined": "torch.optim.lr_scheduler",
+    "optim._cyclic": "torch.optim.lr_scheduler",
+    "optim._decay": "torch.optim.lr_scheduler",
+    "optim._scheduler": "torch.optim.lr_scheduler",
+    "random": "torch._C",
+    "tensor.formats": "torch",
+    "tensor.size": "torch",
+    "tensor.storage": "torch.storage",
+    "tensor.tensor": "torch",
+}
+_spoken: set[str] = set()
+
+
+def _speak_as_torch() -> None:
     """Classes say that they live in torch: so ``type(x)`` prints as it does there and pickles carry torch's names."""
-    for value in list(vars(module).values()):
-        home = getattr(value, "__module__", None)
-        if isinstance(value, type) and isinstance(home, str) and (alias := served_name(home)):
-            try:
-                value.__module__ = alias
-            except (AttributeError, TypeError):  # a class made in C keeps its name
-                continue
+    for name, module in list(sys.modules.items()):
+        if name in _spoken or module is None or not (name + ".").startswith(ROOT + "."):
+            continue
+        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+            continue  # in the midst of its import: the next time
+        _spoken.add(name)
+        for key, value in list(vars(module).items()):
+            home = getattr(value, "__module__", None)
+            if isinstance(value, type) and isinstance(home, str) and (alias := served_name(home)):
+                known = _HOMES.get(home.removeprefix(ROOT + "."), alias)
+                try:
+                    value.__module__ = known if value.__name__ == key or known == alias else alias
+                except (AttributeError, TypeError):  # a class made in C keeps its name
+                    continue
 
 
 class _AliasLoader(Loader):
@@ -61,7 +86,7 @@ class _AliasLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self.own_spec  # the import system has put the alias's in its place
         missing.watch_all()
-        _speak_as_torch(module)
+        _speak_as_torch()
 
 
 class _AliasFinder(MetaPathFinder):
@@ -130,7 +155,8 @@ def install_as_torch() -> None:
     for name, module in list(sys.modules.items()):
         if alias := served_name(name):
             sys.modules[alias] = module
-            _speak_as_torch(module)
+    _speak_as_torch()
+    missing.told["imported"] = _speak_as_torch
 
 
 def serves_as_torch() -> bool:

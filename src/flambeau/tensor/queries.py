@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,13 @@ from flambeau.tensor.storage import TypedStorage, UntypedStorage
 from flambeau.tensor.tensor import Tensor
 
 __all__ = [
+    "_assert",
+    "_check",
+    "_check_index",
+    "_check_is_size",
+    "_check_not_implemented",
+    "_check_type",
+    "_check_value",
     "detach",
     "detach_",
     "fill",
@@ -34,6 +42,33 @@ __all__ = [
     "result_type",
     "typename",
 ]
+
+
+def _assert(condition: Any, message: str) -> None:
+    """`assert condition, message` as a function, which a symbolic trace can write down."""
+    assert condition, message
+
+
+def _checking(name: str, error: type[Exception]) -> Callable[..., None]:
+    def check(cond: bool, message: Callable[[], Any] | None = None) -> None:
+        if not cond:
+            raise error(str(message()) if message is not None else "Expected cond to be True, but got False")
+
+    check.__name__ = check.__qualname__ = name
+    check.__doc__ = f"Raises {error.__name__} with the text that `message()` gives unless `cond` holds."
+    return check
+
+
+_check = _checking("_check", RuntimeError)
+_check_index = _checking("_check_index", IndexError)
+_check_value = _checking("_check_value", ValueError)
+_check_type = _checking("_check_type", TypeError)
+_check_not_implemented = _checking("_check_not_implemented", NotImplementedError)
+
+
+def _check_is_size(i: int, message: Callable[[], Any] | None = None, *, max: int | None = None) -> None:
+    """RuntimeError unless `i` is a size: not negative, and at most `max`."""
+    _check(i >= 0 and (max is None or i <= max), message)
 
 
 def is_tensor(obj: Any) -> bool:

@@ -65,6 +65,10 @@ class UntypedStorage:
         """The same memory as bytes."""
         return UntypedStorage(self._memory)
 
+    def __repr__(self) -> str:
+        lines = [f" {x}\n" for x in self.tolist()]
+        return f"{''.join(lines)}[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]"
+
     def data_ptr(self) -> int:
         """The address of the first byte."""
         return place_of(self._memory).__array_interface__["data"][0] if self._memory.size else 0
@@ -123,6 +127,11 @@ class TypedStorage(UntypedStorage):
     def tolist(self) -> list[Any]:
         """The elements as Python numbers."""
         return self._memory.tolist()
+
+    def __repr__(self) -> str:
+        lines = [f" {x}\n" for x in self._memory.reshape(-1).tolist()]
+        place = f"dtype={self.dtype}, device={self.device}"
+        return f"{''.join(lines)}[torch.storage.TypedStorage({place}) of size {self.size()}]"
 
     def __getitem__(self, i: Any) -> Any:
         value = self._memory[i]

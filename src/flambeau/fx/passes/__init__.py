@@ -1,0 +1,1 @@
+"""Passes over graphs: shapes, splitting, and the frame for one's own."""

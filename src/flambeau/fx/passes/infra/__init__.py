@@ -1,0 +1,1 @@
+"""The frame for passes of one's own."""

@@ -1,0 +1,1 @@
+"""Programs that trace, read and rewrite graphs; see `tests/sides.py`."""
