@@ -77,6 +77,7 @@ class _Compile:
             raise TypeError(f"compile() takes a function or a module, got {type(model).__name__}")
         if disable or backend in _EAGER:
             return model
+        from flambeau.compiled.front import compiled_by
         from flambeau.compiled.step import Compiled
         from flambeau.nn.modules.module import Module
 
@@ -89,8 +90,8 @@ class _Compile:
         if isinstance(model, Module):
             from flambeau.compiled.module import OptimizedModule
 
-            return OptimizedModule(model, fallback)
-        return Compiled(model, fallback)
+            return OptimizedModule(model, fallback, backend)
+        return compiled_by(backend, model, fallback)
 
     def explain(self, step: Any) -> str:
         """The plans of a compiled step as a table: kernels, fused groups, memory, and why there is more than one.

@@ -17,6 +17,8 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS, watch
 from flambeau.autograd.views import owner
+from flambeau.devices import CPU
+from flambeau.engines.arrays import FOREIGN, move
 from flambeau.engines.kernels import CPU_KERNELS, Kernels
 from flambeau.engines.native import hooks
 from flambeau.engines.numpy import draws, parallel
@@ -216,6 +218,10 @@ class Capture:
             return False
         self.note("chain", chain, plain(arrays), {"temps": temps}, [], list(plain(arrays)))
         return True
+
+    def placed(self, array: Any, where: Any) -> Any:
+        """The array of a tensor that a factory makes."""
+        return array if where is CPU and array.__class__ not in FOREIGN else move(array, where, True)
 
     def hand_over(self, g: Any, array: Any) -> bool:
         """Whether a gradient that was made here can be a leaf's own: it is the only one that it is given to."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from flambeau.nn.modules.module import Module
 
-from .step import Compiled
+from .front import compiled_by
 
 __all__ = ["OptimizedModule"]
 
@@ -17,11 +17,11 @@ class OptimizedModule(Module):
     It holds the module as `_orig_mod`, as PyTorch's does, so that its parameters have the names `_orig_mod....`.
     """
 
-    def __init__(self, module: Module, fallback: bool = False) -> None:
+    def __init__(self, module: Module, fallback: bool = False, backend: Any = "inductor") -> None:
         super().__init__()
         self._orig_mod = module
         self.training = module.training
-        object.__setattr__(self, "_compiled", Compiled(module, fallback))
+        object.__setattr__(self, "_compiled", compiled_by(backend, module, fallback))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._compiled(*args, **kwargs)

@@ -126,6 +126,11 @@ class Watched:
         """The values now."""
         return tuple([d.get(n) for d, n in self.places]) + tuple([p.requires_grad for p in self.parameters])
 
+    def tensors(self) -> list[Any]:
+        """The parameters, and the buffers of the modules."""
+        buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
+        return list({id(t): t for t in (*self.parameters, *buffers)}.values())
+
     def changed(self, before: tuple[Any, ...], now: tuple[Any, ...]) -> str:
         """In words, what differs."""
         for (_, name), old, new in zip(self.places, before, now, strict=False):

@@ -17,9 +17,9 @@ import numpy as np
 from flambeau.engines.native import hooks
 from flambeau.errors import CaptureError
 
-__all__ = ["HostRead", "Traced", "plain", "user_line"]
+__all__ = ["HERE", "HostRead", "Traced", "plain", "user_line"]
 
-_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class HostRead(CaptureError):
@@ -44,7 +44,7 @@ def user_line() -> str:
     """Where the program is: its own line, not one of ours."""
     frame: Any = sys._getframe(1)
     while frame is not None and (
-        frame.f_code.co_filename.startswith(_HERE) or frame.f_code.co_filename.startswith("<flambeau")
+        frame.f_code.co_filename.startswith(HERE) or frame.f_code.co_filename.startswith("<flambeau")
     ):
         frame = frame.f_back
     if frame is None:

@@ -481,7 +481,11 @@ def write_out(op: Op, args: tuple, out: Any) -> Any:
 def made(array: Any, device: Any) -> Any:
     """A new tensor, as factories make them."""
     where = default_device() if device is None else require(device)
-    result = bare(array if where is CPU and array.__class__ is np.ndarray else move(array, where, True))
+    if NS["CAPTURE"] is not None:
+        array = NS["CAPTURE"].placed(array, where)
+    elif where is not CPU or array.__class__ is not np.ndarray:
+        array = move(array, where, True)
+    result = bare(array)
     return mark_inference(result) if thread.inference else result
 
 

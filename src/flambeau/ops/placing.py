@@ -50,6 +50,7 @@ def engine_of(op: Op, values: list[Any]) -> Any:
     foreign: Any = None
     held: list[tuple[Any, Any]] = []
     other: Any = None
+    numpys: list[tuple[Any, int]] = []
     for i, (value, kind) in enumerate(zip(values, op.kinds, strict=True)):
         if kind == PLAIN or value is None:
             continue
@@ -61,9 +62,13 @@ def engine_of(op: Op, values: list[Any]) -> Any:
             elif t._held:
                 held.append((value if kind == TENSORS else values, j))
             elif a.ndim:
-                other = CPU
+                numpys.append((value if kind == TENSORS else values, j))
     if foreign is None:
         return None
+    if numpys and foreign._a.device is CPU:  # a traced step on the CPU
+        held += numpys
+    elif numpys:
+        other = CPU
     if other is not None:
         raise _two_devices(op.name, foreign._a.device, other)
     for where, i in held:

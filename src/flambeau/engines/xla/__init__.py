@@ -15,7 +15,7 @@ from flambeau.engines.xla import functions  # noqa: F401  (enters NumPy's functi
 from flambeau.engines.xla.array import HOST_READS, XArray
 from flambeau.engines.xla.calls import STEPWISE
 from flambeau.engines.xla.kernels import XlaEngine
-from flambeau.engines.xla.runtime import devices_of, put, require
+from flambeau.engines.xla.runtime import devices_of, lifting, put, require
 
 __all__ = ["HOST_READS", "STEPWISE", "XArray", "devices_of", "move", "rebuilt", "require"]
 
@@ -24,7 +24,11 @@ ENGINES[XArray] = XlaEngine()
 
 def move(array: Any, where: device, fresh: bool = False) -> Any:
     """An array of any engine as a new one on a device. `fresh`: nobody else has or will write the array."""
+    if lifting.trace is not None:
+        return _labelled(array, where)
     if array.__class__ is XArray:
+        if where.type == "cpu":
+            return np.array(array.host())
         if array.device == where:
             return array.copy(order="K")
         array, fresh = array.host(), False
@@ -37,6 +41,15 @@ def move(array: Any, where: device, fresh: bool = False) -> Any:
             view.base = None
             return view
     return XArray(put(array, where, fresh), where)
+
+
+def _labelled(array: Any, where: device) -> Any:
+    """The same within a traced step: all of it runs on one device, and where tensors are is only told."""
+    if array.__class__ is not XArray:
+        return lifting.trace.constant(array, where)
+    copied = array.copy(order="K")
+    copied.store.device = where
+    return copied
 
 
 def rebuilt(array: np.ndarray, where: str) -> Any:

@@ -18,7 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla import windows
 from flambeau.engines.xla.methods import Methods
-from flambeau.engines.xla.runtime import NeedsHost, Tracer, jax, jnp, put, tracing, where_is, wide
+from flambeau.engines.xla.runtime import NeedsHost, Tracer, jax, jnp, lifting, put, tracing, where_is, wide
 
 # Types that compare equal to NumPy's, but are other objects: the ops' straight path, which asks for NumPy's own by
 # identity, so leaves device arrays to the general one without asking for them.
@@ -37,7 +37,7 @@ def noted(what: str) -> None:
 class Store:
     """Memory on a device: the value in C order, and how often it was replaced."""
 
-    __slots__ = ("_shadow", "device", "dtype", "shape", "value", "version")
+    __slots__ = ("__weakref__", "_shadow", "device", "dtype", "shape", "value", "version")
 
     def __init__(self, value: Any, device: Any) -> None:
         self.value = value
@@ -46,13 +46,17 @@ class Store:
         self.dtype = np.dtype(value.dtype)
         self.version = 0
         self._shadow: np.ndarray | None = None
+        if lifting.trace is not None:
+            lifting.trace.born(self)
 
     def read(self) -> Any:
         """The value."""
-        return self.value
+        return self.value if lifting.trace is None else lifting.trace.read(self)
 
     def write(self, value: Any) -> None:
         """Replaces the value."""
+        if lifting.trace is not None:
+            lifting.trace.before_write(self)
         self.value = value
         self.version += 1
 
@@ -244,6 +248,8 @@ class XArray(Methods, NDArrayOperatorsMixin):
         if self._shadow is None:
             value = store.read()
             return value if value.shape == self.shape else _reshaped(value, self.shape)
+        if lifting.trace is not None:
+            store.read()  # a memory that becomes an input is newer than what was read of it before
         if self._seen != store.version or self._value is None:
             whole = store.read()
             value = windows.derived(self.plan, whole)

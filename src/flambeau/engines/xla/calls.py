@@ -133,7 +133,7 @@ def device_in(args: Any) -> Any:
 def direct(function: Callable, args: tuple, kwargs: dict) -> Any:
     """Runs a function of arrays as it is, with 64-bit types."""
     before = tracing.device
-    if before is None or not tracing.depth:
+    if before is None or not tracing.depth or tracing.whole:
         tracing.device = device_in(args) or device_in(kwargs.values()) or before
     try:
         with wide(True):

@@ -30,7 +30,8 @@ except ModuleNotFoundError as error:
         "(for an NVIDIA GPU: pip install 'jax[cuda12]' besides)"
     ) from None
 
-__all__ = ["Tracer", "UNTRACEABLE", "devices_of", "jax", "jnp", "lax", "tracing", "where_is", "wide"]
+__all__ = ["Tracer", "UNTRACEABLE", "devices_of", "jax", "jnp", "lax", "lifting", "tracing", "where_is", "wide"]
+
 
 
 class NeedsHost(Exception):
@@ -46,7 +47,7 @@ UNTRACEABLE = (
     NeedsHost,
 )
 #: JAX's names of platforms for ours; its CPU is our 'xla', since 'cpu' is NumPy.
-_PLATFORMS = {"xla": "cpu", "cuda": "gpu", "tpu": "tpu"}
+_PLATFORMS = {"cpu": "cpu", "xla": "cpu", "cuda": "gpu", "tpu": "tpu"}
 _found: dict[str, list[Any]] = {}
 
 #: 64-bit types, which JAX leaves out unless asked: on for flambeau's own calls, in this thread, and for nobody else's.
@@ -62,6 +63,15 @@ class _Thread(threading.local):
 
 
 tracing = _Thread()
+
+
+class _Lifting:
+    """The trace of a program's own step, while there is one (`whole`): it sees to memory that is read and written."""
+
+    trace: Any = None
+
+
+lifting = _Lifting()
 
 
 def devices_of(kind: str) -> list[Any]:

@@ -1,0 +1,216 @@
+"""The capture of a step for XLA: the program runs once on symbols, and what it did to memory is the program.
+
+Every memory that the step meets is lifted by the engine's `Trace`. Here is what stands above arrays: tensors in NumPy
+memory, which for that time hold arrays that can be lifted; random numbers and optimizers' numbers, which are fed to the
+program at each call; and what a program must not do while its step is traced.
+"""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.autograd.views import owner
+from flambeau.devices import CPU
+from flambeau.engines.arrays import move
+from flambeau.engines.numpy import draws
+from flambeau.engines.xla.array import XArray, fresh
+from flambeau.engines.xla.runtime import lifting
+from flambeau.engines.xla.whole import Fed, HostStore, Trace, is_symbol
+from flambeau.ops import dispatch
+
+__all__ = ["WholeCapture"]
+
+
+class WholeCapture:
+    """What `NS["CAPTURE"]` is while a step is traced for XLA."""
+
+    def __init__(self, device: Any) -> None:
+        self.trace = Trace(device)
+        self.device = device
+        self.feeds: list[Callable[[list[Any]], Any]] = []
+        self.hosts: dict[tuple[int, Any], HostStore] = {}
+        self.swapped: list[tuple[Any, np.ndarray, XArray]] = []
+        self.arrays: dict[int, XArray] = {}
+        self.before: dict[int, np.ndarray] = {}
+        self.steps: list[Any] = []
+        self.moved: list[Any] = []
+
+    # --- what ops ask a capture -----------------------------------------------------------------------------------
+
+    def op(self, op: Any, arrays: list[Any]) -> Any:
+        """An op on NumPy's arrays alone: constants of the program."""
+        return op.run(NS["K"], arrays)
+
+    def rule(self, rule: Any, values: tuple) -> Any:
+        """A derivative's rule on constants."""
+        return rule.function(NS["K"], *values)
+
+    def check(self, function: Callable, args: tuple) -> None:
+        """A check of constants' values."""
+        function(*args)
+
+    def hand_over(self, g: Any, array: Any) -> bool:
+        """Whether a gradient can be a leaf's own: values of XLA's never change, so there is nothing to save."""
+        return False
+
+    def placed(self, array: Any, where: Any) -> Any:
+        """The array of a tensor that a factory makes."""
+        if array.__class__ is np.ndarray and where is CPU:
+            return self.trace.constant(array, CPU) if array.ndim or self.device is CPU else array
+        return move(array, where, True)
+
+    def optimizer(self, optimizer: Any, update: Callable[[], None]) -> None:
+        """An optimizer's step."""
+        from .whole_updates import Steps
+
+        self.steps.append(Steps(optimizer, self))
+
+    # --- inputs ---------------------------------------------------------------------------------------------------
+
+    def feed(self, kind: str, example: Any, again: Callable[[list[Any]], Any]) -> Any:
+        """A symbol whose value `again(given)` makes for each call."""
+        fed = Fed(kind, len(self.feeds), example)
+        self.feeds.append(again)
+        return self.trace.lift(fed)
+
+    def argument(self, at: int, tensor: Any) -> XArray:
+        """An array that stands for an argument, with its strides as far as they are those of dense memory."""
+        array = self.before.get(id(tensor), tensor._a)
+        if array.__class__ is XArray:
+            symbol = self.feed("argument", array, lambda given: given[at]._a.value)
+            label = array.device
+        else:
+            symbol = self.feed("argument", array, lambda given: given[at]._a)
+            label = CPU
+        order = dense_order(array)
+        if order is None:
+            return fresh(symbol, label)
+        view = fresh(symbol.transpose(order), label).transpose(np.argsort(order))
+        view.base = None
+        return view
+
+    def draw(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        """Random numbers: drawn by the generator at each call, in the order of the program."""
+        made = function(*args, **kwargs)
+        state = {"first": made}
+
+        def again(given: list[Any]) -> Any:
+            first = state.pop("first", None)
+            return function(*args, **kwargs) if first is None else first
+
+        return fresh(self.feed("random", made, again), self.device)
+
+    # --- begin and end --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Inside, tensors in NumPy memory hold arrays that can be lifted, and this is the capture under way."""
+        self._swap()
+        restore = self._swap_draws()
+        NS["CAPTURE"] = self
+        try:
+            yield
+        finally:
+            NS["CAPTURE"] = None
+            for name, function in restore:
+                setattr(draws, name, function)
+            for t, a, mine in self.swapped:
+                if t._a is mine:
+                    t._a = a
+                else:
+                    self.moved.append(t)
+
+    def _swap(self) -> None:
+        tensor = NS["Tensor"]
+        constants = {id(t) for t in dispatch._constants.values()}
+        for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
+            a = getattr(t, "_a", None)
+            if a.__class__ is not np.ndarray or id(t) in constants or a.dtype.hasobject:
+                continue
+            mine = self.arrays.get(id(a))
+            if mine is None:
+                mine = self.arrays[id(a)] = self._host_array(a)
+            self.swapped.append((t, a, mine))
+            self.before[id(t)] = a
+            t._a = mine
+
+    def _host_array(self, a: np.ndarray) -> XArray:
+        """An array that can be lifted, on the memory of NumPy's array `a`."""
+        whole = owner(a)
+        key = id(whole), a.dtype
+        store = self.hosts.get(key)
+        if store is None:
+            store = self.hosts[key] = HostStore(_flat(whole, a.dtype) if a is not whole else _memory(a))
+        return store.view_of(a)
+
+    def _swap_draws(self) -> list[tuple[str, Any]]:
+        """Random numbers become inputs of the program."""
+        restore = []
+        for name in draws.__all__:
+            function = getattr(draws, name)
+            if not isinstance(function, types.FunctionType):
+                continue
+
+            def drawing(*args: Any, function: Callable = function, **kwargs: Any) -> Any:
+                if lifting.trace is not self.trace or self.trace.drawing:
+                    return function(*args, **kwargs)
+                if any(a.__class__ is XArray and is_symbol(a.value) for a in args):
+                    return function(*args, **kwargs)  # what it draws besides is drawn through here
+                self.trace.drawing = True
+                try:
+                    return self.draw(function, args, kwargs)
+                finally:
+                    self.trace.drawing = False
+
+            restore.append((name, function))
+            setattr(draws, name, drawing)
+        return restore
+
+
+def dense_order(array: Any) -> tuple[int, ...] | None:
+    """The order of dimensions in memory, where the array is dense there but not in C order."""
+    if array.flags.c_contiguous or array.ndim < 2:
+        return None
+    strides = array.strides
+    order = tuple(sorted(range(array.ndim), key=lambda d: (-strides[d], d)))
+    step = array.dtype.itemsize
+    for d in reversed(order):
+        if array.shape[d] > 1 and strides[d] != step:
+            return None
+        step *= array.shape[d]
+    return order
+
+
+def _address(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+def _memory(a: np.ndarray) -> np.ndarray:
+    """An array's own memory in C order."""
+    if a.flags.c_contiguous:
+        return a
+    return a.T if a.T.flags.c_contiguous else _flat(a, a.dtype)
+
+
+def _flat(whole: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The memory of an array, flat, read as a dtype."""
+    if whole.dtype == dtype and whole.flags.c_contiguous:
+        return whole
+    low, high = np.lib.array_utils.byte_bounds(whole)
+    count = (high - low) // dtype.itemsize
+    start = whole
+    while start.ndim and start.size and _address(start) != low:  # negative steps: begin at the lowest address
+        start = start[tuple(slice(None, None, -1) if s < 0 else slice(None) for s in start.strides)]
+    flat = np.ndarray((count * dtype.itemsize,), np.uint8, buffer=_bytes(start, low, high))
+    return flat.view(dtype)
+
+
+def _bytes(a: np.ndarray, low: int, high: int) -> Any:
+    return np.lib.stride_tricks.as_strided(a.reshape(-1)[:1].view(np.uint8), (high - low,), (1,))

@@ -1,0 +1,110 @@
+"""`flambeau.compile(..., backend="xla")`: a step that is traced once and from then on is one program of XLA's.
+
+The first call runs as it is where the step has an optimizer that has not begun: it makes its state. The next one is
+traced, compiled and run; the one after that is traced once more, and must do the same.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from flambeau.autograd.runtime import NS, thread
+from flambeau.devices import CPU
+from flambeau.devices import device as device_class
+from flambeau.engines.arrays import FOREIGN
+from flambeau.engines.xla.runtime import UNTRACEABLE, require
+from flambeau.errors import CaptureError
+
+from .state import Watched
+from .step import Compiled
+from .traced import HERE
+from .whole_variant import WholeVariant, alike
+
+__all__ = ["WholeCompiled"]
+
+_KINDS = 64
+_TRIES = 4
+
+
+class WholeCompiled(Compiled):
+    """A function compiled by XLA: call it as the function."""
+
+    def __init__(self, function: Callable, fallback: bool = False) -> None:
+        super().__init__(function, fallback)
+        self.trusted: dict[Any, list[WholeVariant]] = {}
+        self.candidates: dict[Any, WholeVariant] = {}
+        self.tries: dict[Any, int] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.refused or NS["CAPTURE"] is not None or not (NS["PLAIN"] or thread.inference):
+            return self.function(*args, **kwargs)
+        if self.watched is None:
+            self.watched = Watched(self.function)
+            if any(not o.state for o in self.watched.optimizers):
+                result = self.function(*args, **kwargs)
+                self.watched = Watched(self.function)  # the first call may have made modules and optimizers
+                return result
+        leaves: list[Any] = []
+        key = self._key(args, kwargs, leaves)
+        for variant in self.trusted.get(key, ()):
+            if variant.holds() and variant.ready():
+                return variant.run(leaves)
+        if self.last is not None and key != self.last and key not in self.tries:
+            self.reasons.append(self._what_changed(key))
+        self.last = key
+        return self._traced(key, args, kwargs, leaves)
+
+    def _traced(self, key: Any, args: tuple, kwargs: dict, leaves: list[Any]) -> Any:
+        """Traces the step and runs its program; the second trace that does the same makes it trusted."""
+        if len(self.tries) >= _KINDS:
+            self.trusted.clear()
+            self.candidates.clear()
+            self.tries.clear()
+        try:
+            variant = WholeVariant(self.function, args, kwargs, self.watched, self._device(leaves))
+        except CaptureError as error:
+            return self._refuse(error, lambda: self.function(*args, **kwargs))
+        except UNTRACEABLE as error:
+            return self._refuse(_explained(error), lambda: self.function(*args, **kwargs))
+        before = self.candidates.pop(key, None)
+        wrong = ""
+        if before is not None:
+            wrong = alike(before, variant)
+            if not wrong:
+                variant.take_over(before)
+                self.trusted.setdefault(key, []).append(variant)
+                self.tries[key] = 0
+        if before is None or wrong:
+            self.candidates[key] = variant
+        variant.ready()
+        result = variant.run(leaves)
+        self.tries[key] = self.tries.get(key, 0) + (1 if wrong else 0)
+        if self.tries[key] >= _TRIES:
+            error = CaptureError(f"the step to compile does not do the same each time: {wrong}")
+            return self._refuse(error, lambda: result)
+        return result
+
+    def _device(self, leaves: list[Any]) -> Any:
+        """Where the program is to run: where its tensors are; for tensors on the CPU, as XLA's CPU."""
+        for t in (*leaves, *self.watched.tensors()):  # type: ignore[union-attr]
+            if t._a.__class__ in FOREIGN:
+                return t._a.device
+        require(device_class("xla"))
+        return CPU
+
+
+def _explained(error: Exception) -> CaptureError:
+    """The error of a step that asks for a value, with the program's line."""
+    line = "an unknown line"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        name = frame.filename
+        if not (name.startswith((HERE, "<")) or "/jax/" in name or "/numpy/" in name):
+            line = f"{name}, line {frame.lineno}, in {frame.name}"
+            break
+    return CaptureError(
+        f"a compiled step can't read a tensor's value on the host, or have shapes that depend on values: at {line}. "
+        "Return the tensor and read it after the step, use masks of a fixed shape (torch.where), or compile with "
+        "fallback=True to run such steps eagerly"
+    )

@@ -1,0 +1,286 @@
+"""An optimizer's step within an XLA program: its rule is traced, and the numbers that it works with are inputs.
+
+Learning rates, step counts and what follows from them are computed on the host, in Python's floats as ever. Parameters
+whose numbers agree form a cluster; its first one's rule runs at each call, on numbers alone, and says them for all. If
+the rule then takes another course than was traced, the program does not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import FOREIGN
+from flambeau.engines.xla.array import fresh
+from flambeau.optim import optimizer as steps
+from flambeau.optim.arithmetic import Plain, Wide
+
+__all__ = ["Changed", "Steps"]
+
+#: Operations whose numbers are inputs; those of others are part of the course.
+_FED = frozenset("add add_ mul mul_ div div_ lerp_ decay_square_ addcmul addcmul_ addcdiv_".split())
+_IN_PLACE = frozenset(n for n in vars(Plain) if n.endswith("_") and not n.startswith("_"))
+
+
+class Changed(Exception):
+    """The rule takes another course than was traced."""
+
+
+class _Name:
+    """Stands for an array where only numbers matter."""
+
+    __slots__ = ()
+
+    def __gt__(self, other: Any) -> Any:
+        return self
+
+    __lt__ = __ge__ = __le__ = __gt__
+
+
+_NAME = _Name()
+
+
+class _Numbers:
+    """The operations of an update on nothing: they note their course and the numbers that they are given."""
+
+    def __init__(self) -> None:
+        self.numbers: list[float] = []
+        self.course: list[Any] = []
+
+
+def _noting(name: str) -> Callable:
+    fed = name in _FED
+
+    def method(self: _Numbers, *given: Any) -> Any:
+        course = self.course
+        course.append(name)
+        for x in given:
+            if x.__class__ is _Name:
+                continue
+            if fed and x.__class__ is float and x != 1.0:
+                self.numbers.append(x)
+                course.append(None)
+            else:
+                course.append(x)
+        return _NAME
+
+    return method
+
+
+class _Traced:
+    """The operations of an update on symbols: numbers come from the program's input, in the order of `_Numbers`."""
+
+    def __init__(self, kinds: Any, numbers: Iterator[Any]) -> None:
+        self.kinds = kinds
+        self.numbers = numbers
+
+
+def _tracing(name: str) -> Callable:
+    fed = name in _FED
+
+    def method(self: _Traced, *given: Any) -> Any:
+        if fed:
+            given = tuple([next(self.numbers) if x.__class__ is float and x != 1.0 else x for x in given])
+        return getattr(self.kinds, name)(*given)
+
+    return method
+
+
+def _with_factor(name: str) -> Callable:
+    """`a + alpha * b` with a fed `alpha`, which `Plain` would compare with 1."""
+    plain = _tracing(name)
+
+    def method(self: _Traced, a: Any, b: Any, alpha: Any = 1.0) -> Any:
+        if b.__class__ is float or alpha == 1.0:
+            return plain(self, a, b) if alpha == 1.0 else plain(self, a, b, alpha)
+        wide = self.kinds is Wide
+        x, y = (v.astype(np.float32) if wide else v for v in (a, b))
+        result = np.add(x, np.multiply(y, next(self.numbers)))
+        if name == "add":
+            return result.astype(a.dtype) if wide else result
+        a[...] = result
+        return a
+
+    return method
+
+
+for _operation in [n for n in vars(Plain) if not n.startswith("_")]:
+    setattr(_Numbers, _operation, _noting(_operation))
+    setattr(_Traced, _operation, (_with_factor if _operation in ("add", "add_") else _tracing)(_operation))
+
+
+def _noted(update: Callable, given: tuple[bool, ...], hyper: tuple) -> _Numbers:
+    names = _Numbers()
+    update(names, *[_NAME if there else None for there in given], *hyper)
+    return names
+
+
+class _Cluster:
+    """Parameters whose updates have the same numbers."""
+
+    def __init__(self, group: dict, update: Callable, given: tuple[bool, ...], names: _Numbers, wide: bool) -> None:
+        self.group, self.update, self.given = group, update, given
+        self.course = names.course
+        self.first: np.ndarray | None = np.array(names.numbers, np.float64 if wide else np.float32)
+        self.dtype = self.first.dtype
+        self.symbol: Any = None
+        self.members: list[Any] = []
+        self.counters: list[tuple[str, np.ndarray]] = []
+
+
+class Steps:
+    """One step of one optimizer in a program."""
+
+    def __init__(self, optimizer: Any, capture: Any) -> None:
+        self.optimizer = optimizer
+        self.capture = capture
+        self.clusters: dict[Any, _Cluster] = {}
+        self.fixed: list[tuple[dict, Any]] = []
+        self.used: set[int] = set()
+        self.state = optimizer.state
+        self.groups = optimizer.param_groups
+        self._trace()
+        self.list = list(self.clusters.values())
+        self.capture = None
+
+    # --- while it is traced ---------------------------------------------------------------------------------------
+
+    def _trace(self) -> None:
+        self.owners = {id(p._a): (group, p) for group in self.groups for p in group["params"]}
+        self.singles = self._single_numbers()
+        back = [(t, t._a) for t, _ in self.singles]
+        for t, a in self.singles:
+            t._a = a
+        before = steps._open.batch
+        steps._open.batch = self  # type: ignore[assignment]
+        try:
+            self.optimizer._update_each()
+        finally:
+            steps._open.batch = before
+            for t, mine in back:
+                t._a = mine
+        del self.owners
+
+    def _single_numbers(self) -> list[tuple[Any, np.ndarray]]:
+        """The state's and the groups' tensors of one number in NumPy's memory, and the arrays that they had."""
+        known = {id(t): a for t, a, _ in self.capture.swapped if not a.ndim}
+        held = [v for s in self.state.values() if isinstance(s, dict) for v in s.values()]
+        held += [v for g in self.groups for v in g.values()]
+        held += [v for g in self.groups for x in g.values() if isinstance(x, tuple) for v in x]
+        return [(t, known[id(t)]) for t in held if isinstance(t, NS["Tensor"]) and id(t) in known]
+
+    def add(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
+        """Takes an update, which is traced at once."""
+        if arrays[0].__class__ not in FOREIGN:
+            return False
+        arrays = tuple(
+            self.capture.arrays.get(id(a), a) if a.__class__ is np.ndarray else a for a in arrays
+        )  # a state of one number for a parameter of one number
+        group, param = self.owners[id(arrays[0])]
+        self.used.update(id(a) for a in arrays)
+        given = tuple(a is not None for a in arrays)
+        names = _noted(update, given, hyper)
+        dtype = arrays[0].dtype
+        wide = dtype.itemsize == (16 if dtype.kind == "c" else 8)
+        key = (id(group), update, given, tuple(map(repr, names.course)), tuple(names.numbers), wide)
+        cluster = self.clusters.get(key)
+        if cluster is None:
+            cluster = self.clusters[key] = _Cluster(group, update, given, names, wide)
+            if names.numbers:
+                cluster.symbol = self.capture.feed("numbers", cluster.first, lambda given: self._fed(cluster))
+        cluster.members.append(param)
+        symbols = self._symbols(cluster, len(names.numbers))
+        if dtype.kind == "c":
+            arrays = tuple(None if a is None else a.reshape(-1).view(a.real.dtype) for a in arrays)
+        update(_Traced(Wide if dtype.itemsize < 4 else Plain, symbols), *arrays, *hyper)
+        return True
+
+    def run(self) -> None:
+        """Nothing is left to do: updates are traced one by one."""
+
+    def _symbols(self, cluster: _Cluster, count: int) -> Iterator[Any]:
+        for i in range(count):
+            number = fresh(cluster.symbol[i], self.capture.device)
+            number.weak = True
+            yield number
+
+    # --- afterwards -----------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Puts the counts of each cluster's parameters side by side, so that one write advances all."""
+        for cluster in self.list:
+            lead = self.state.get(cluster.members[0]) or {}
+            cluster.counters = []
+            for name, value in lead.items():
+                if not isinstance(value, NS["Tensor"]) or value._a.__class__ is not np.ndarray or value._a.ndim:
+                    continue
+                tensors = [self.state[p][name] for p in cluster.members]
+                if len(tensors) > 1:
+                    cluster.counters.append((name, _together(tensors)))
+
+    def numbers(self) -> None:
+        """Advances the counts and computes the numbers of the next call; `Changed` if they are for another program."""
+        optimizer = self.optimizer
+        if optimizer.state is not self.state or optimizer.param_groups is not self.groups:
+            raise Changed
+        before, steps._open.batch = steps._open.batch, self._taking  # type: ignore[assignment]
+        try:
+            hypers: dict[int, Any] = {}
+            for cluster in self.list:
+                group, lead = cluster.group, cluster.members[0]
+                hyper = hypers.get(id(group))
+                if hyper is None:
+                    hyper = hypers[id(group)] = optimizer.prepare(group)
+                state = self.state.get(lead)
+                self._taking.cluster = cluster
+                optimizer.update(group, lead, lead, state, hyper)
+                for name, together in cluster.counters:
+                    together.fill(state[name]._a)
+        finally:
+            steps._open.batch = before
+
+    def marks(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The counts as they are, to be put back if a call does not come about."""
+        found = []
+        for cluster in self.list:
+            lead = self.state.get(cluster.members[0]) or {}
+            for value in lead.values():
+                if isinstance(value, NS["Tensor"]) and value._a.__class__ is np.ndarray and not value._a.ndim:
+                    found.append((value._a, value._a.copy()))
+        return found
+
+    def _fed(self, cluster: _Cluster) -> Any:
+        return cluster.first
+
+    class _Taking:
+        """The batch of a call: it takes the numbers of a cluster's first update."""
+
+        cluster: Any = None
+
+        def add(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
+            cluster = self.cluster
+            given = tuple([a is not None for a in arrays])
+            names = _noted(update, cluster.given, hyper)
+            if update is not cluster.update or names.course != cluster.course or given != cluster.given:
+                raise Changed
+            cluster.first = np.array(names.numbers, cluster.dtype)
+            return True
+
+        def run(self) -> None:
+            """Nothing is left to do."""
+
+    _taking = _Taking()
+
+
+def _together(tensors: list[Any]) -> np.ndarray:
+    """Single numbers, side by side in one memory."""
+    base = tensors[0]._a.base
+    if base.__class__ is np.ndarray and base.size == len(tensors) and all(t._a.base is base for t in tensors):
+        return base
+    base = np.array([t._a.item() for t in tensors], tensors[0]._a.dtype)
+    for i, t in enumerate(tensors):
+        t._a = base[i : i + 1].reshape(())
+    return base

@@ -1,0 +1,390 @@
+"""One trace of a step for XLA, for one form of its arguments and one state of what it reads, and its program."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.engine import run_backward
+from flambeau.autograd.graph import Node, edge_of
+from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.devices import CPU
+from flambeau.engines.arrays import FOREIGN
+from flambeau.engines.xla.array import Store, XArray, fresh
+from flambeau.engines.xla.program import Program
+from flambeau.engines.xla.runtime import jnp
+from flambeau.engines.xla.whole import HostStore, Nested
+from flambeau.ops.placing import bare
+
+from .variant import _is_freed, _leaves, flatten, rebuild
+from .whole import WholeCapture, dense_order
+from .whole_updates import Changed
+
+__all__ = ["WholeVariant", "alike"]
+
+
+class _Form:
+    """How a result's tensor is made of a value."""
+
+    __slots__ = ("device", "order", "root")
+
+    def __init__(self, tensor: Any) -> None:
+        array = tensor._a
+        self.device = array.device if array.__class__ in FOREIGN else CPU
+        self.order = None if self.device is CPU and array.__class__ is np.ndarray else dense_order(array)
+        self.root = -1  # its number among those that go backward
+
+    def value(self, tensor: Any) -> Any:
+        """The value that the program gives for it."""
+        array = tensor._a
+        if array.__class__ is np.ndarray:
+            return jnp.asarray(array)
+        return array.value if self.order is None else array.transpose(self.order).value
+
+    def tensor(self, value: Any) -> Any:
+        """The tensor of a call's value."""
+        if self.device is CPU:
+            array = np.array(value)
+            return bare(array if self.order is None else array.transpose(np.argsort(self.order)))
+        made = fresh(value, self.device)
+        if self.order is not None:
+            made = made.transpose(np.argsort(self.order))
+            made.base = None
+        return bare(made)
+
+
+class WholeVariant:
+    """A step traced on these arguments; `run` calls its program."""
+
+    def __init__(self, function: Callable, args: tuple, kwargs: dict, watched: Any, device: Any) -> None:
+        self.given: list[Any] = []
+        flatten((args, kwargs), self.given)
+        self.needs = [t._node is not None for t in self.given]
+        self.device = device
+        self.watched = watched
+        self.back: Any = None
+        before = [(p, p._grad) for p in watched.parameters]
+        capture = WholeCapture(device)
+        self.marks = _Marks(watched)
+        try:
+            with capture.open():
+                traced = capture.trace.run(
+                    lambda: self._step(function, args, kwargs, capture), lambda refs: self._living(refs, capture)
+                )
+        except BaseException:
+            self.marks.undo()
+            raise
+        self.moved = capture.moved
+        self.steps = capture.steps
+        self.feeds = capture.feeds
+        self.slots = [(p, p._grad) for p, old in before if p._grad is not old]
+        self._own_host_memory(traced)
+        self.program = Program(traced, device)
+        self.again = [self.feeds[f.number] for f in self.program.fed]
+        self._find_used(capture)
+        self._tie_gradients(before)
+        for step in self.steps:
+            step.settle()
+        self.fresh = True
+        self.given = []
+
+    # --- the trace ------------------------------------------------------------------------------------------------
+
+    def _step(self, function: Callable, args: tuple, kwargs: dict, capture: WholeCapture) -> list[Any]:
+        """Runs the step on symbols, and returns what the program gives."""
+        own = []
+        for i, t in enumerate(self.given):
+            mine = bare(capture.argument(i, t))
+            if t._node is not None:
+                mine._node = LEAF
+            own.append(mine)
+        symbols = [t._a.store.value for t in own]
+        stand_ins = iter(own)
+        own_args, own_kwargs = rebuild((args, kwargs), lambda t: next(stand_ins))
+        result = function(*own_args, **own_kwargs)
+        outputs: list[Any] = []
+        flatten(result, outputs)
+        self.forms = [_Form(t) for t in outputs]
+        values = [f.value(t) for f, t in zip(self.forms, outputs)]
+        self.result = _structure(result)
+        roots = [
+            t for t in outputs
+            if isinstance(t._node, Node) and not _is_freed(t._node) and t._a.dtype.kind in "fcV"
+        ] if thread.grad else []  # fmt: skip
+        # arguments that were written, and gradients that arguments got
+        self.written = [i for i, t in enumerate(own) if t._a.store.value is not symbols[i]]
+        values += [own[i]._a.value for i in self.written]
+        self.graded = [i for i, t in enumerate(own) if t._grad is not None]
+        values += [own[i]._grad._a.value for i in self.graded]
+        if roots:
+            births = len(capture.trace.births)
+            values += self._backward(roots, outputs, own)
+            del capture.trace.births[births:]  # symbols of another program
+        for t in (*outputs, *own):
+            t._node = None
+        return values
+
+    def _backward(self, roots: list[Any], outputs: list[Any], own: list[Any]) -> list[Any]:
+        """Traces what leads from gradients of the results to the leaves; returns what it needs of the forward part."""
+        leaves = _leaves([t._node for t in roots])
+        stands = {id(mine): i for i, mine in enumerate(own)}
+        self.leaves = [(stands[id(leaf)], None) if id(leaf) in stands else (-1, leaf) for leaf in leaves]
+        for n, t in enumerate(roots):
+            self.forms[next(i for i, o in enumerate(outputs) if o is t)].root = n
+        edges = [edge_of(t) for t in roots]
+        labels = [t._a.device if t._a.__class__ in FOREIGN else CPU for t in roots]
+
+        def back(*seeds: Any) -> list[Any]:
+            grads = [fresh(s, label) for s, label in zip(seeds, labels)]
+            found = run_backward(edges, grads, False, False, list(leaves), False)
+            self.missing = [g is None for g in found]
+            return [g.value for g in found if g is not None]
+
+        self.seeds = [(t._a.shape, t._a.dtype) for t in roots]
+        self.back = Nested(back, self.seeds)
+        return self.back.residuals
+
+    def _living(self, refs: list[Any], capture: WholeCapture) -> list[Store]:
+        """Of the memory that the step made, what is still there: gradients, an optimizer's state, what was kept."""
+        gc.collect()
+        found = {id(s): s for s in (ref() for ref in refs) if s is not None and s.value is not None}
+        return list(found.values())
+
+    def _own_host_memory(self, traced: Any) -> None:
+        """Tensors that the step made on the CPU, and left behind, get NumPy memory of their own."""
+        stores = {id(s): s for s in traced.born if s.device is CPU}
+        if not stores:
+            return
+        memory = {key: np.empty(s.shape, s.dtype) for key, s in stores.items()}
+        tensor = NS["Tensor"]
+        for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
+            a = getattr(t, "_a", None)
+            if a.__class__ is XArray and id(a.store) in stores:
+                whole = memory[id(a.store)]
+                if a._shadow is None:
+                    t._a = whole.reshape(a.shape)
+                else:
+                    t._a = np.ndarray(a.shape, whole.dtype, whole, a.offset_bytes, a.strides)
+        for i, s in enumerate(traced.born):
+            if id(s) in stores:
+                traced.born[i] = HostStore(memory[id(s)])
+
+    # --- what the program holds for -------------------------------------------------------------------------------
+
+    def _find_used(self, capture: WholeCapture) -> None:
+        """The tensors of modules whose memory the program works on."""
+        stores = {id(s) for s in self.program.stores} | {id(s) for s in self.program.targets}
+        memory = {id(m) for m in self.program.held}
+        here = {id(t): a for t, a, x in capture.swapped if id(x.store.memory) in memory}
+        self.used = []
+        for t in self.watched.tensors():
+            a = t._a
+            if (a.__class__ is XArray and id(a.store) in stores) or id(t) in here:
+                self.used.append((t, a))
+        self.tensors = [t for t, _ in self.used]
+        self.arrays = [a for _, a in self.used]
+
+    def _tie_gradients(self, before: list[tuple[Any, Any]]) -> None:
+        """Gradients that the program goes on from: they may have been exchanged when it runs again."""
+        mine = {id(s) for s in (*self.program.stores, *self.program.targets)}
+        held = {id(m) for m in self.program.held}
+        self.grads = []
+        for p, old in before:
+            if old is None:
+                continue
+            a = old._a
+            if (a.__class__ is XArray and id(a.store) in mine) or any(id(b) in held for b in (a, a.base)):
+                self.grads.append((p, old))
+
+    def holds(self) -> bool:
+        """Whether the tensors that the program works on still show the memory that they did."""
+        for t, a in zip(self.tensors, self.arrays):
+            if t._a is not a:
+                return False
+        return True
+
+    def take_over(self, before: WholeVariant) -> None:
+        """Leaves gradients in the tensors in which an earlier trace has left them: other programs go on from those."""
+        mine, known = self.program.targets, {id(p): g for p, g in before.slots}
+        for i, (p, new) in enumerate(self.slots):
+            old = known.get(id(p))
+            if old is None or new is None or old is new:
+                continue
+            at = self.program.target_of(new._a)
+            if at is not None and before.program.target_of(old._a) == at:
+                mine[at] = before.program.targets[at]
+                self.slots[i] = (p, old)
+
+    # --- calls ----------------------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Advances what the host counts; False, and nothing has changed, where the program does not hold any more."""
+        if self.fresh:  # the trace has counted already
+            self.fresh = False
+            return True
+        if not self.steps:
+            return True
+        marks = [mark for step in self.steps for mark in step.marks()]
+        try:
+            for step in self.steps:
+                step.numbers()
+        except Changed:
+            for a, value in marks:
+                a[()] = value
+            for step in self.steps:
+                for _, together in step_counters(step):
+                    together.fill(together[0])
+            return False
+        return True
+
+    def run(self, given: list[Any]) -> Any:
+        """One call on these arguments."""
+        for p, old in self.grads:
+            if p._grad is not old and p._grad is not None:
+                old._a[...] = p._grad._a
+        results = self.program.run([again(given) for again in self.again])
+        for p, new in self.slots:
+            p._grad = new
+        if self.written or self.graded or self.back is not None:
+            return self._rest(results, given)
+        forms = self.forms
+        if len(forms) == 1:
+            return self.result(iter((forms[0].tensor(results[0]),)))
+        return self.result(iter([f.tensor(v) for f, v in zip(forms, results)]))
+
+    def _rest(self, results: list[Any], given: list[Any]) -> Any:
+        """The results of a call that also writes its arguments, gives them gradients, or goes on to a backward."""
+        n = len(self.forms)
+        tensors = [f.tensor(v) for f, v in zip(self.forms, results)]
+        for i, value in zip(self.written, results[n:]):
+            given[i]._a[...] = value if given[i]._a.__class__ in FOREIGN else np.asarray(value)
+        n += len(self.written)
+        for i, value in zip(self.graded, results[n:]):
+            old, t = given[i]._grad, given[i]
+            new = bare(fresh(value, t._a.device) if t._a.__class__ in FOREIGN else np.array(value))
+            t._grad = new if old is None else NS["OPS"].add(old, new)
+        n += len(self.graded)
+        if self.back is not None:
+            leaves = [leaf if at < 0 else given[at] for at, leaf in self.leaves]
+            node = CompiledBackward(self, leaves, results[n:])
+            for form, t in zip(self.forms, tensors):
+                if form.root >= 0:
+                    t._node = NS["Pick"](node, form.root) if len(self.seeds) > 1 else node
+        return self.result(iter(tensors))
+
+    def backward(self, residuals: list[Any], grads: list[Any], devices: list[Any]) -> tuple[Any, ...]:
+        """Gradients of the leaves from those of the results."""
+        seeds = []
+        for (shape, dtype), g in zip(self.seeds, grads):
+            if g is None:
+                seeds.append(np.zeros(shape, dtype))
+            else:
+                seeds.append(g.value if g.__class__ in FOREIGN else g)
+        values = iter(self.back.run(residuals, seeds))
+        found: list[Any] = []
+        for missing, device in zip(self.missing, devices):
+            if missing:
+                found.append(None)
+            else:
+                value = next(values)
+                found.append(np.array(value) if device is CPU else fresh(value, device))
+        return tuple(found)
+
+
+def step_counters(step: Any) -> list[tuple[str, np.ndarray]]:
+    """The counts that a step's parameters share."""
+    return [pair for cluster in step.list for pair in cluster.counters]
+
+
+class _Marks:
+    """What a trace that fails may have changed besides memory, to be put back."""
+
+    def __init__(self, watched: Any) -> None:
+        from flambeau.random import default_generator
+
+        self.grads = [(p, p._grad) for p in watched.parameters]
+        self.states = [(o, o.state, {k: dict(v) if isinstance(v, dict) else v for k, v in o.state.items()})
+                       for o in watched.optimizers]  # fmt: skip
+        self.counts = [
+            (v._a, v._a.copy())
+            for _, state, _ in self.states
+            for s in state.values()
+            if isinstance(s, dict)
+            for v in s.values()
+            if isinstance(v, NS["Tensor"]) and v._a.__class__ is np.ndarray and not v._a.ndim
+        ]
+        self.generator = default_generator
+        self.random = default_generator.mark()
+
+    def undo(self) -> None:
+        """Puts it back."""
+        for p, grad in self.grads:
+            p._grad = grad
+        for _, state, before in self.states:
+            state.clear()
+            state.update(before)
+        for a, value in self.counts:
+            a[()] = value
+        self.generator.rewind(self.random)
+
+
+class CompiledBackward(Node):
+    """Goes backward through a compiled call."""
+
+    def __init__(self, variant: WholeVariant, leaves: list[Any], residuals: list[Any]) -> None:
+        self.variant, self.residuals = variant, residuals
+        self.edges = tuple(t if t._node is LEAF else t._node for t in leaves)
+        self.devices = [CPU if t._a.__class__ is np.ndarray else t._a.device for t in leaves]
+        self.outputs = len(variant.seeds)
+        self.seq = tick()
+
+    def name(self) -> str:
+        return "CompiledFunctionBackward"
+
+    def run(self, g: Any) -> tuple[Any, ...]:
+        if self.freed:
+            raise NS["FREED"](self)
+        return self.variant.backward(self.residuals, g if isinstance(g, list) else [g], self.devices)
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        raise RuntimeError(
+            "a compiled function goes backward once: create_graph=True needs the function as it is, not compiled"
+        )
+
+    def release(self) -> None:
+        self.freed = True
+        self.residuals = []
+
+
+def _structure(result: Any) -> Callable[[Any], Any]:
+    """Builds a result's nesting from its tensors."""
+    if isinstance(result, NS["Tensor"]):
+        return next
+    if isinstance(result, (tuple, list)):
+        parts = [_structure(v) for v in result]
+        if hasattr(result, "_fields"):
+            cls = type(result)
+            return lambda tensors: cls(*[part(tensors) for part in parts])
+        if isinstance(result, tuple):
+            return lambda tensors: tuple([part(tensors) for part in parts])
+        return lambda tensors: [part(tensors) for part in parts]
+    if isinstance(result, dict):
+        named = {k: _structure(v) for k, v in result.items()}
+        kind: Any = type(result)
+        return lambda tensors: kind({k: part(tensors) for k, part in named.items()})
+    return lambda tensors: result
+
+
+def alike(one: WholeVariant, two: WholeVariant) -> str:
+    """What two traces of one step do not have in common: empty, if they do the same."""
+    from flambeau.engines.xla.compare import difference
+
+    wrong = difference(one.program.jaxpr, two.program.jaxpr)
+    if wrong:
+        return wrong
+    if one.program.places() != two.program.places():
+        return "it works on other tensors than before: write results into the same ones (copy_)"
+    return ""
