@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import flambeau as torch
+from flambeau.engines.native import attention as native
 from flambeau.nn import functional as F
 
 
@@ -188,3 +191,50 @@ def test_keys_that_no_query_sees_get_zeros(dtype):
         _, gk, gv = torch.autograd.grad(out, [q, k, v], torch.ones_like(out))
         assert not gk[:, :, 3:].any() and not gv[:, :, 3:].any()
         assert gk[:, :, :3].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(
+    st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 150), st.integers(1, 150), st.integers(1, 20)),
+    st.integers(1, 20),
+    st.booleans(),
+    st.sampled_from([None, (0, 0, 0, 0), (1, 1, 1, 1), (1, 0, 1, 1), (0, 1, 0, 1), (1, 1, 1, 0)]),
+    st.sampled_from([0.3, -0.7, 0.0]),
+    st.integers(0, 2**31),
+)
+@settings(max_examples=25, deadline=None)
+def test_native_attention_is_the_formula(dtype, sizes, width, causal, masked, scale, seed):
+    batch, heads, rows, columns, features = sizes
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):  # heads side by side, as models have them
+        return rng.standard_normal((shape[0], shape[2], shape[1], shape[3])).astype(dtype).swapaxes(1, 2)
+
+    q, keys = draw(batch, heads, rows, features), draw(batch, heads, columns, features)
+    values, g = draw(batch, heads, columns, width), draw(batch, heads, rows, width)
+    mask = None
+    if masked is not None:
+        full = (batch, heads, rows, columns)
+        mask = rng.standard_normal([n if own else 1 for n, own in zip(full, masked, strict=True)]).astype(dtype)
+        mask[rng.random(mask.shape) < 0.2] = -np.inf
+    scores = q @ keys.swapaxes(2, 3) * scale
+    if mask is not None:
+        scores = scores + mask
+    if causal:
+        scores = np.where(np.tri(rows, columns, dtype=bool), scores, -np.inf)
+    e = np.exp(scores - np.where(np.isinf(m := scores.max(3, keepdims=True)), 0, m))
+    total = e.sum(3, keepdims=True)
+    p = e / np.where(total == 0, np.inf, total)
+    out = np.empty_like(g)
+    if not native.fits(q, keys, values):
+        pytest.skip("no native kernels here")
+    rest = native.attend(q, keys, values, mask, causal, scale, out)
+    close = dict(rtol=2e-4, atol=2e-5) if dtype == np.float32 else dict(rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(out, p @ values, **close)
+    grads = tuple(np.full_like(a, np.nan) for a in (q, keys, values))
+    native.attend_backward(g, q, keys, values, out, rest, mask, causal, scale, grads)
+    d = g @ values.swapaxes(2, 3)
+    slope = p * (d - (d * p).sum(3, keepdims=True)) * scale
+    expected = slope @ keys, slope.swapaxes(2, 3) @ q, p.swapaxes(2, 3) @ g
+    for mine, right in zip(grads, expected, strict=True):
+        np.testing.assert_allclose(mine, right, **close)

@@ -14,7 +14,7 @@ import numpy as np
 
 from flambeau.engines.native import threads
 from flambeau.engines.native.calls import address
-from flambeau.engines.native.records import Record, prepared, run_loops, run_records
+from flambeau.engines.native.records import Loops, Record, prepared, run_records
 from flambeau.engines.native.symbols import native_chain
 from flambeau.engines.numpy.chain import run_chain
 
@@ -79,7 +79,9 @@ class Plan:
             if what == "records":
                 self._put("native records", lambda: run_records(*rest))
             else:
-                self._put("native loops", lambda: run_loops(*rest))
+                turns, loops, shared = rest
+                ready = Loops(turns, loops)
+                self._put("native loops", lambda: ready.repeat((), shared))
         elif kind == "chain":
             self._put(name, _chain(function, args, kwargs["temps"]))
         elif kind == "optimizer":

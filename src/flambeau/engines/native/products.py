@@ -116,10 +116,12 @@ def packed_product_table(
     return place, _HEAD(a[0], address(b), c[0], 0) + tail, panels
 
 
-def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False) -> Plan | None:
+def plan_product(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False, whole: bool = False
+) -> Plan | None:
     """The plan for `c = a @ b` (or `c += a @ b`) with these shapes and strides, or None where it is not for us.
 
-    Up to two leading dimensions are a batch, in which `a` and `b` may be broadcast.
+    Up to two leading dimensions are a batch, in which `a` and `b` may be broadcast. A `whole` one is for one thread.
     """
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = c.shape[:-2]
@@ -144,7 +146,7 @@ def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False)
     panels = -(-n // width)
     left = n - (panels - 1) * width
     work = outer * inner * m * n * k
-    chunks = _cut(m, panels, outer * inner, work, height)
+    chunks = 1 if whole else _cut(m, panels, outer * inner, work, height)
     rows = -(-m // chunks)
     rows = -(-rows // height) * height
     chunks = -(-m // rows)

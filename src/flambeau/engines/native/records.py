@@ -11,7 +11,7 @@ from . import hooks, threads
 from .assembler import EQUAL, NOT_EQUAL, NOT_LESS, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
 from .calls import function_of
 
-__all__ = ["Record", "Step", "run_loops", "run_records"]
+__all__ = ["Loops", "Record", "Step", "prepared", "run_loops", "run_records"]
 
 #: A record: the function's address, the table, the first row and the one after the last.
 Record = tuple[int, bytes, int, int]
@@ -140,29 +140,80 @@ def _loop_code() -> bytes:
     return asm.finish()
 
 
+class Loops:
+    """Loops whose tables are put together once, and then run on whatever memory is given.
+
+    `loops` as `run_loops` takes them, but an address in a table may be counted from the start of some array:
+    `open_words` tells, for each step, which words those are and the array's number. `run` takes the arrays' addresses.
+    """
+
+    def __init__(
+        self, turns: int, loops: Sequence[Sequence[Step]], open_words: Sequence[Sequence[dict[int, int]]] = ()
+    ) -> None:
+        self.turns, self.count = turns, len(loops)
+        words: list[int] = []
+        self.starts: list[int] = []
+        fixed: list[tuple[int, int]] = []  # words that an address is added to, and which: -1 for that of all words
+        for i, steps in enumerate(loops):
+            self.starts.append(8 * len(words))
+            tables = len(words) + 2 + 6 * len(steps)  # behind the calls
+            words += (turns, len(steps))
+            rest: list[int] = []
+            for j, (function, table, start, stop, growth) in enumerate(steps):
+                at, size = tables + len(rest), len(growth)
+                fixed += ((len(words) + 1, -1), (len(words) + 5, -1))
+                words += (function, 8 * at, start, stop, size, 8 * (at + size))
+                rest += struct.unpack(f"<{size}q", table)
+                rest += growth
+                if open_words:
+                    fixed += ((at + word, array) for word, array in open_words[i][j].items())
+            words += rest
+        self.words = np.array(words, np.int64)
+        self.open_words = open_words
+        self.steps = loops
+        self.at = np.array([at for at, _ in fixed], np.intp)
+        self.of = np.array([of for _, of in fixed], np.intp)
+        self.begin = np.array(self.starts, np.int64)
+
+    def run(self, places: Sequence[int] = (), shared: bool = False) -> None:
+        """Runs all loops, different ones at the same time, if `shared`."""
+        if hooks.capture is not None:
+            hooks.capture.native("loops", self.turns, self.bound(places), shared)
+        self.repeat(places, shared)
+
+    def repeat(self, places: Sequence[int] = (), shared: bool = False) -> None:
+        """`run` without a word to a capture."""
+        if not _made_loop:
+            _made_loop.extend(function_of(_loop_code()))
+        place, call = _made_loop
+        words = self.words.copy()  # the loops write their growth into it
+        own = words.ctypes.data
+        words[self.at] += np.array((*places, own), np.int64)[self.of]
+        table = (self.begin + own).tobytes()
+        if shared:
+            threads.spread(place, call, table, self.count, 1)
+        else:
+            call(table, 0, self.count)
+
+    def bound(self, places: Sequence[int]) -> list[list[Step]]:
+        """The loops with their addresses filled in."""
+        if not self.open_words:
+            return [list(steps) for steps in self.steps]
+        result = []
+        for steps, opened in zip(self.steps, self.open_words, strict=True):
+            result.append([])
+            for (function, table, start, stop, growth), holes in zip(steps, opened, strict=True):
+                words = list(struct.unpack(f"<{len(growth)}q", table))
+                for word, array in holes.items():
+                    words[word] += places[array]
+                filled = struct.pack(f"<{len(growth)}q", *words)
+                result[-1].append((function, filled, start, stop, growth))
+        return result
+
+
 def run_loops(turns: int, loops: Sequence[Sequence[Step]], shared: bool) -> None:
     """Runs each loop's calls `turns` times, in order; different loops at the same time, if `shared`."""
-    if hooks.capture is not None:
-        hooks.capture.native("loops", turns, loops, shared)
-    if not _made_loop:
-        _made_loop.extend(function_of(_loop_code()))
-    place, call = _made_loop
-    kept: list[np.ndarray] = []
-    places: list[int] = []
-    for steps in loops:
-        words = [turns, len(steps)]
-        for function, table, start, stop, growth in steps:
-            own = np.array([np.frombuffer(table, np.int64), growth])
-            kept.append(own)
-            at = own.ctypes.data
-            words += (function, at, start, stop, own.shape[1], at + own.strides[0])
-        kept.append(np.array(words, np.int64))
-        places.append(kept[-1].ctypes.data)
-    table = struct.pack(f"<{len(places)}q", *places)
-    if shared:
-        threads.spread(place, call, table, len(places), 1)
-    else:
-        call(table, 0, len(places))
+    Loops(turns, loops).run((), shared)
 
 
 def prepared(records: Sequence[Record]) -> Callable[[], None]:
