@@ -102,8 +102,8 @@ class _Writer:
         self.holes: list[dict[int, int]] = []
 
     def product(self, a: Matrix, b: Matrix, c: Matrix, add: bool = False) -> None:
-        like = [np.lib.stride_tricks.as_strided(_nothing(self.dtype), m[2], m[3]) for m in (a, b, c)]
-        plan = plan_product(*like, add=add, whole=True)
+        like_a, like_b, like_c = (np.lib.stride_tricks.as_strided(_nothing(self.dtype), m[2], m[3]) for m in (a, b, c))
+        plan = plan_product(like_a, like_b, like_c, add, whole=True)
         assert plan is not None  # `fits` has seen to it
         growth = [0] * Word.COUNT
         for word, m in zip((Word.A, Word.B, Word.C), (a, b, c), strict=True):

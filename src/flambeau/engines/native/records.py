@@ -199,7 +199,7 @@ class Loops:
         """The loops with their addresses filled in."""
         if not self.open_words:
             return [list(steps) for steps in self.steps]
-        result = []
+        result: list[list[Step]] = []
         for steps, opened in zip(self.steps, self.open_words, strict=True):
             result.append([])
             for (function, table, start, stop, growth), holes in zip(steps, opened, strict=True):
