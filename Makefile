@@ -1,7 +1,7 @@
 # Every target sets up what it needs: a bare clone, python3 (3.11 or newer), pip and make are enough.
 #   make demo         a custom layer trains, live, with its loss curve drawn in the terminal
 #   make test         the tests that need no PyTorch
-#   make test-xla     the tests of the engine on JAX's devices, on JAX's CPU, in .venv-xla
+#   make test-xla     the tests of the engine on JAX's devices, on JAX's CPU, and of ONNX models, in .venv-xla
 #   make lint         ruff and mypy
 #   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
 #                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
@@ -58,7 +58,7 @@ $(ORACLE)/.ready: pyproject.toml src/flambeau/version.py | $(ORACLE)/pyvenv.cfg
 	$(call install,$(ORACLE),.[test$(comma)conformance])
 
 $(XLA)/.ready: pyproject.toml src/flambeau/version.py | $(XLA)/pyvenv.cfg
-	$(call install,$(XLA),.[test$(comma)xla])
+	$(call install,$(XLA),.[test$(comma)xla$(comma)onnx])
 comma := ,
 
 demo: $(VENV)/.ready
@@ -68,7 +68,7 @@ test: $(VENV)/.ready-test
 	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance $(ARGS)
 
 test-xla: $(XLA)/.ready
-	$(XLA)/bin/python -m pytest tests/xla $(ARGS)
+	$(XLA)/bin/python -m pytest tests/xla tests/test_onnx.py $(ARGS)
 
 lint: $(VENV)/.ready-test
 	$(VENV)/bin/python -m ruff check .

@@ -129,6 +129,24 @@ def test_a_trace_keeps_what_python_decided():
     assert seen[0] and not torch.jit.is_tracing()
 
 
+def test_what_is_drawn_is_drawn_again():
+    traced = torch.jit.trace(nn.Dropout(0.5), torch.ones(20))
+    torch.manual_seed(3)
+    one, two = traced(torch.ones(9)), traced(torch.ones(9))
+    torch.manual_seed(3)
+    assert torch.equal(one, nn.Dropout(0.5)(torch.ones(9))) and not torch.equal(one, two)
+    exported = torch.export.export(Noisy(), (torch.ones(3, 2),), dynamic_shapes=({0: "n"},)).module()
+    torch.manual_seed(4)
+    got = exported(torch.zeros(5, 2))
+    torch.manual_seed(4)
+    assert torch.equal(got, torch.randn(5, 2) + torch.randn(5, 2).sum())
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x) + torch.randn(x.size(0), 2).sum()
+
+
 def test_detached_parts_stay_detached():
     traced = torch.jit.trace(lambda x: x * (x * 2).detach(), torch.ones(2))
     x = torch.tensor([3.0, 4.0], requires_grad=True)
@@ -215,8 +233,6 @@ def test_what_can_not_be_exported_says_where():
     with pytest.raises(RuntimeError, match="read from a tensor into Python") as error:
         torch.export.export(Reads(), (torch.tensor([2.0, -1.0]),))
     assert file_and_line(error)
-    with pytest.raises(RuntimeError, match="random") as error:
-        torch.export.export(nn.Dropout(), (torch.ones(20),))
     with pytest.raises(RuntimeError, match="one path|loop"):
         torch.export.export(Loops(), (torch.ones(4, 2),), dynamic_shapes=({0: "n"},))
     with pytest.raises(RuntimeError, match="called"):

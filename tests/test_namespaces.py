@@ -1,5 +1,7 @@
 """The namespaces that programs touch on their way: cuda, backends, amp, hub, compile, testing, versions."""
 
+import sys
+
 import pytest
 
 import flambeau as torch
@@ -69,10 +71,11 @@ def test_compile_takes_functions_and_modules():
     assert not torch.compiler.is_compiling()
 
 
-def test_what_needs_a_network_is_refused():
+def test_what_needs_a_network_or_a_package_is_refused(monkeypatch):
     with pytest.raises(RuntimeError, match="network"):
         torch.hub.load("pytorch/vision", "resnet18")
-    with pytest.raises(RuntimeError, match="ONNX|onnx"):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(RuntimeError, match=r"flambeau\[onnx\]"):
         torch.onnx.export(torch.nn.Linear(1, 1), torch.ones(1, 1), "model.onnx")
 
 

@@ -15,6 +15,7 @@ from flambeau.errors import CheckpointError
 from flambeau.export.extents import FORMS, Extent, Real
 from flambeau.export.program import DETACH, WRITE, ArrayRef, Call, Fitting, Made, Program, Ref, Value, is_tensor
 from flambeau.ops.core import REGISTRY
+from flambeau.ops.whole import WHOLE
 from flambeau.pytree import TreeSpec
 from flambeau.serialization import load, save
 
@@ -129,6 +130,7 @@ def packed(program: Program) -> tuple[str, dict[str, Any]]:
         "arguments": _tree(program.arguments),
         "returned": _tree(program.returned),
         "fixed": [[i, encoded(v)] for i, v in program.fixed.items()],
+        "aliases": [[a, b] for a, b in program.aliases.items()],
         "dims": [[[d, name] for d, name in dims.items()] for dims in program.dims],
     })  # fmt: skip
     return text, tensors
@@ -151,11 +153,12 @@ def unpacked(text: str, tensors: dict[str, Any]) -> Program:
         program.outputs = decoded(found["outputs"])
         program.arguments, program.returned = _spec(found["arguments"]), _spec(found["returned"])
         program.fixed = {int(i): decoded(v) for i, v in found["fixed"]}
+        program.aliases = {int(a): int(b) for a, b in found["aliases"]}
         program.dims = [{int(d): str(name) for d, name in dims} for dims in found["dims"]]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the file's program is damaged, or of another version: {error!r}") from error
     for call in program.calls:
-        if call.op not in REGISTRY and call.op not in (WRITE, DETACH):
+        if call.op not in REGISTRY and call.op not in WHOLE and call.op not in (WRITE, DETACH):
             raise CheckpointError(f"the program calls {call.op!r}, which this version of flambeau does not have")
     return program
 

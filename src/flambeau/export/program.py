@@ -18,6 +18,7 @@ from flambeau.export.extents import Extent, Real
 from flambeau.ops.core import REGISTRY
 from flambeau.ops.declare import Op
 from flambeau.ops.pool import window_count
+from flambeau.ops.whole import WHOLE
 from flambeau.pytree import tree_unflatten
 from flambeau.tensor.tensor import Tensor
 
@@ -142,6 +143,7 @@ class Program:
         outputs: the returned structure's leaves: references, or plain values.
         arguments, returned: the structures (`TreeSpec`s) of (args, kwargs) and of what is returned.
         fixed: leaves of the arguments that are no tensors, by position.
+        aliases: for each value that shows another's memory, that other one.
         dims: for each input its dimensions that may vary: the name of the size, by dimension.
     """
 
@@ -155,6 +157,7 @@ class Program:
         self.arguments: Any = None
         self.returned: Any = None
         self.fixed: dict[int, Any] = {}
+        self.aliases: dict[int, int] = {}
         self.dims: list[dict[int, str]] = []
         self._plan: Any = None
 
@@ -251,6 +254,9 @@ def _function_of(name: str) -> Callable[[tuple], Any]:
         return lambda args: args[0].copy_(args[1])
     if name == DETACH:
         return lambda args: args[0].detach()
+    if name in WHOLE:
+        whole = WHOLE[name]
+        return lambda args: tensors_in(whole(*args[0], **dict(args[1])))
     op = REGISTRY[name]
     function: Any = op.function  # type: ignore[attr-defined]
     if is_pooling(op):
@@ -279,6 +285,11 @@ def _pooled(op: Op, function: Callable, args: tuple) -> Any:
     if args[i].__class__ is Fitting:
         args = (*args[:i], args[i].of(args[0].shape, *window_settings(op, args)), *args[i + 1 :])
     return function(*args)
+
+
+def tensors_in(result: Any) -> tuple[Any, ...]:
+    """The tensors that a function returned."""
+    return tuple(t for t in result if is_tensor(t)) if result.__class__ in (tuple, list) else (result,)
 
 
 def is_tensor(value: Any) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS, watch
 from flambeau.engines.arrays import is_array
-from flambeau.export.program import DETACH, WRITE, ArrayRef, Call, Program, Ref, Value, is_tensor
+from flambeau.export.program import DETACH, WRITE, ArrayRef, Call, Program, Ref, Value, is_tensor, tensors_in
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.ops import dispatch
@@ -84,6 +84,7 @@ class Recorder:
             program.values.append(program.values[number])
             self._requires.append(False)
             program.calls.append(Call(DETACH, (Ref(number),), (known,), _where()))
+            program.aliases[known] = number
         return known
 
     def encoded(self, value: Any) -> Any:
@@ -113,6 +114,25 @@ class Recorder:
         results = result if result.__class__ is tuple else (result,)
         numbers = tuple(self.new_value(t) for t in results)
         self.program.calls.append(Call(op.name, encoded, numbers, _where()))
+        for number, t in zip(numbers, results, strict=True):
+            source = next((v for v in args if is_tensor(v)), None)
+            if source is not None and (t._base is not None or t._a is source._a):
+                self.program.aliases[number] = encoded[next(i for i, v in enumerate(args) if v is source)].number
+        return result
+
+    def whole(self, name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Runs a function unseen and notes it as one call."""
+        encoded = (self.encoded(args), [(k, self.encoded(v)) for k, v in kwargs.items()])
+        before = dispatch.modes[:]
+        dispatch.modes.clear()
+        NS["WRITES"] = None
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            dispatch.modes[:] = before
+            NS["WRITES"] = self
+        numbers = tuple(self.new_value(t) for t in tensors_in(result))
+        self.program.calls.append(Call(name, encoded, numbers, _where()))
         return result
 
     def write(self, target: Any, source: Any) -> None:

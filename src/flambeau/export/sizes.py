@@ -103,6 +103,7 @@ def merged(programs: Sequence[Program], points: Sequence[dict[str, int]], names:
         same_calls(first, other)
     result = Program()
     result.inputs, result.state, result.fixed = first.inputs, first.state, first.fixed
+    result.aliases = first.aliases
     result.arguments, result.returned, result.dims = first.arguments, first.returned, list(names)
     for rows in zip(*(p.calls for p in programs), strict=True):
         call = rows[0]

@@ -21,6 +21,7 @@ from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.fillers import arranged, drawing
+from flambeau.ops.whole import recorded_whole
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout"]
 
@@ -82,15 +83,16 @@ def _dropped(name: str, input: Any, p: float, inplace: bool, alpha: bool = False
         noise = wrap(np.zeros((), storage))
     else:
         like = input if input._level is None else wrap(np.empty(input._a.shape, storage))
-        noise, shift = _drawn(like, p, alpha, channels)
+        noise, shift = _drawn_noise(like, p, alpha, channels)
     if inplace:
         input.mul_(noise)
         return input if shift is None else input.add_(shift)
     return _drop(input, noise) if shift is None else _drop_and_shift(input, noise, shift)
 
 
+@recorded_whole
 @drawing
-def _drawn(input: Any, p: float, alpha: bool, channels: bool) -> tuple[Any, Any]:
+def _drawn_noise(input: Any, p: float, alpha: bool, channels: bool) -> tuple[Any, Any]:
     """What to multiply with, and what to add (None for nothing)."""
     mask = _noise(input, 1 - p, channels)
     if not alpha:
@@ -228,7 +230,7 @@ def native_dropout(input: Any, p: float, train: bool | None) -> tuple[Any, Any]:
     if p == 1:
         return _drop(input, wrap(np.zeros((), input._a.dtype))), wrap(np.zeros(input._a.shape, np.bool_))
     like = input if input._level is None else wrap(np.empty(input._a.shape, input._a.dtype))
-    noise, _ = _drawn(like, p, False, False)
+    noise, _ = _drawn_noise(like, p, False, False)
     return _drop(input, noise), noise != 0
 
 

@@ -30,6 +30,7 @@ from flambeau.ops.fillers import (
     memory_order,
     real_parts,
 )
+from flambeau.ops.whole import recorded_whole
 
 __all__ = [
     "Generator",
@@ -128,6 +129,7 @@ def _count(shape: tuple[int, ...]) -> int:
 # --- factories ----------------------------------------------------------------------------------------------------
 
 
+@recorded_whole
 @drawing
 def rand(
     *sizes: Any,
@@ -152,6 +154,7 @@ def rand(
     return _give("rand", _uniform_array(shape, storage, generator_of(generator)), out, device, requires_grad)
 
 
+@recorded_whole
 @drawing
 def randn(
     *sizes: Any,
@@ -170,6 +173,7 @@ def randn(
     return _give("randn", _normal_array(shape, storage, generator_of(generator)), out, device, requires_grad)
 
 
+@recorded_whole
 @drawing
 def randint(
     *bounds: Any,
@@ -215,6 +219,7 @@ def _randint_arguments(name: str, given: tuple, low: Any, high: Any, size: Any) 
     return 0 if low is None else low.__index__(), high.__index__(), size
 
 
+@recorded_whole
 @drawing
 def randperm(
     n: int,
@@ -258,6 +263,7 @@ def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.nda
     return array, _dtype(dtype, input.dtype)
 
 
+@recorded_whole
 @drawing
 def rand_like(
     input: Any,
@@ -280,6 +286,7 @@ def rand_like(
     return _give("rand_like", array, None, device or input.device, requires_grad)
 
 
+@recorded_whole
 @drawing
 def randn_like(
     input: Any,
@@ -307,6 +314,7 @@ def _order(like: np.ndarray) -> tuple[int, ...]:
     return tuple(range(like.ndim)) if like.flags.c_contiguous else memory_order(like)
 
 
+@recorded_whole
 @drawing
 def randint_like(
     input: Any,
@@ -478,6 +486,7 @@ def _(k, g, mean_shape, std_shape, needs):
     )
 
 
+@recorded_whole
 @drawing
 def normal(
     mean: Any = 0.0,

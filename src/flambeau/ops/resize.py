@@ -16,6 +16,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy.image import Taps
 from flambeau.ops import adaptive
 from flambeau.ops.core import op
+from flambeau.ops.whole import recorded_whole
 
 
 @op(any_dtype=True)
@@ -159,6 +160,7 @@ def _sizes(
     return sizes, [None] * n if recompute else [float(f) for f in factors]
 
 
+@recorded_whole
 def interpolate(
     input: Any,
     size: Any = None,
