@@ -92,7 +92,10 @@ def packed(b: np.ndarray) -> np.ndarray:
     panels = -(-n // width)
     out = np.zeros((panels, k, width), b.dtype)
     whole = n // width
-    out[:whole] = b[:, : whole * width].reshape(k, whole, width).transpose(1, 0, 2)
+    if b.strides[0] < b.strides[1]:  # its columns are contiguous
+        out[:whole] = b.T[: whole * width].reshape(whole, width, k).transpose(0, 2, 1)
+    else:
+        out[:whole] = b[:, : whole * width].reshape(k, whole, width).transpose(1, 0, 2)
     if whole < panels:
         out[whole, :, : n - whole * width] = b[:, whole * width :]
     return out

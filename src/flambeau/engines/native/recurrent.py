@@ -101,14 +101,20 @@ def _times(rows: int, columns: int, a: tuple[int, int, int], b: np.ndarray, c: t
 def lstm(
     x: np.ndarray, h0: np.ndarray, c0: np.ndarray, w_ih: np.ndarray, w_hh: np.ndarray, bias: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Output (steps, batch, hidden), final state, final cell and tape."""
+    """Output (steps, batch, hidden), final state, final cell and tape.
+
+    The output's memory is in the order of the input's: batch first, if that is what the program works with.
+    """
     steps, batch, width = x.shape
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
     tape = np.empty((steps + 1, batch, _PARTS * size), dtype)
-    y = np.empty((steps, batch, size), dtype)
+    if x.strides[1] > x.strides[0]:
+        y = np.empty((batch, steps, size), dtype).swapaxes(0, 1)
+    else:
+        y = np.empty((steps, batch, size), dtype)
     tape[0, :, 4 * size : 5 * size], tape[0, :, 6 * size :] = c0, h0
     gates = tape[:-1].reshape(steps * batch, -1)[:, : 4 * size]
-    _product(x.reshape(-1, width), w_ih.T, gates, bias)
+    _product(np.ascontiguousarray(x).reshape(-1, width), w_ih.T, gates, bias)
     weights = packed(w_hh.T)
     row, turn = _PARTS * size * item, batch * _PARTS * size * item
     loops = []
@@ -117,7 +123,7 @@ def lstm(
         part = {name: (first + at * size * item, row, turn) for at, name in enumerate(_NAMES)}
         part["new cell"] = (first + turn + 4 * size * item, row, turn)
         part["new state"] = (first + turn + 6 * size * item, row, turn)
-        part["out"] = (address(y) + start * size * item, size * item, batch * size * item)
+        part["out"] = (address(y) + start * y.strides[1], y.strides[1], y.strides[0])
         state = first + 6 * size * item, row, turn
         loops.append([
             _times(rows, 4 * size, state, weights, part["i"], True),
@@ -136,7 +142,8 @@ def lstm_backward(
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
     dh, dc = (np.zeros((batch, size), dtype) if g is None else np.array(g) for g in (gh, gc))
     gates = np.empty((steps, batch, 4 * size), dtype)
-    gy = None if gy is None else np.ascontiguousarray(gy)
+    if gy is not None and (gy.strides[2] != item or min(gy.strides) <= 0):
+        gy = np.ascontiguousarray(gy)
     weights = packed(w_hh)
     row, turn, own = _PARTS * size * item, batch * _PARTS * size * item, size * item
     loops = []
@@ -149,7 +156,8 @@ def lstm_backward(
         part["state.grad"] = (address(dh) + start * own, own, 0)
         part["cell.grad"] = (address(dc) + start * own, own, 0)
         if gy is not None:
-            part["out.grad"] = (address(gy) + (steps - 1) * batch * own + start * own, own, -batch * own)
+            turn_g, row_g, _ = gy.strides
+            part["out.grad"] = (address(gy) + (steps - 1) * turn_g + start * row_g, row_g, -turn_g)
         loops.append([
             _pass(_BACKWARD[gy is not None], dtype, rows, size, part),
             _times(rows, size, part["i.grad"], weights, part["state.grad"], False),
@@ -158,8 +166,8 @@ def lstm_backward(
     flat = gates.reshape(-1, 4 * size)
     before = tape[:-1].reshape(steps * batch, -1)[:, 6 * size :]
     gx = _product(flat, w_ih).reshape(x.shape)
-    g_ih = _product(flat.T, x.reshape(-1, width))
-    return gx, dh, dc, g_ih, _product(flat.T, before), np.add.reduce(flat, 0)
+    g_ih = _product(flat.T, np.ascontiguousarray(x).reshape(-1, width))
+    return gx, dh, dc, g_ih, _product(flat.T, before), np.ones(len(flat), dtype).dot(flat)
 
 
 def _product(a: np.ndarray, b: np.ndarray, out: Any = None, bias: Any = None) -> np.ndarray:

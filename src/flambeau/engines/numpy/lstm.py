@@ -69,7 +69,7 @@ def lstm_layer(x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, lengths=N
     size, out_size, dtype = w_hh.shape[0] // 4, w_hh.shape[1], x.dtype
     bias = None if b_ih is None else b_ih + b_hh
     if kind == dtype and w_hr is None and lengths is None and x.size and native.fits(h0, c0, w_hh, bias):
-        return native.lstm(np.ascontiguousarray(x), h0, c0, w_ih, w_hh, bias)
+        return native.lstm(x, h0, c0, w_ih, w_hh, bias)
     joint = width <= _JOINT
     # states are kept doubled, which saves halving the output gate: the recurrent weights make up for it
     doubled = w_hr is None
@@ -147,7 +147,7 @@ def lstm_layer_backward(gy, gh, gc, x, h0, w_ih, w_hh, b_ih, w_hr, y, tape, leng
     kind = x.dtype
     gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y = widened(gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y)
     if native.is_tape(tape, x.shape[1], w_hh.shape[1]):
-        *gs, gb = native.lstm_backward(gy, gh, gc, np.ascontiguousarray(x), w_ih, w_hh, tape)
+        *gs, gb = native.lstm_backward(gy, gh, gc, x, w_ih, w_hh, tape)
         return *gs, None if b_ih is None else gb, None
     back = _Back(gy, gh, gc, x, h0, w_ih, w_hh, w_hr, y, tape, lengths)
     run_beside(back.loop, back.help, tape.size > _BESIDE)
