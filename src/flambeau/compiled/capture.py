@@ -170,6 +170,17 @@ class Capture:
             self.note("call", function, bare, named, made, [])
         return _traced(result)
 
+    def again(self, function: Callable, args: tuple, writes: tuple = ()) -> Any:
+        """A function of ours that looks at values: done again as a whole at every replay."""
+        if current.off:
+            return function(*plain(args))
+        if not writes:
+            return self.whole(function, args, {}, len(self.entries))
+        with self.paused():
+            function(*plain(args))
+        self.note("call", function, plain(args), {}, [], list(plain(writes)))
+        return None
+
     def op(self, op: Any, arrays: list[Any]) -> Any:
         """The body of an op; what it does besides calling kernels is noted too, or else the op as one call."""
 

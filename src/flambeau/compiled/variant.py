@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.engine import run_backward
+from flambeau.autograd.function import BackwardFunction
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.ops.dispatch import wrap
 
-from .arguments import Arguments, Entrance, flatten, rebuild
+from .arguments import Arguments, flatten, rebuild
 from .capture import Capture, Entry, arrays_in, plain
 from .fusion import fuse
 from .memory import Memory
@@ -173,7 +174,7 @@ class Variant:
         """Whether no earlier replay waits for its backward, which needs what this one would overwrite."""
         for ref in self.pending:
             node = ref()
-            if node is not None and not node.freed:
+            if node is not None and not _used_up(node):
                 return False
         return True
 
@@ -241,7 +242,13 @@ class CompiledBackward(Node):
 
 def _keeps(node: Any) -> bool:
     """Whether a node holds on to values for its backward."""
-    return not isinstance(node, (NS["Pick"], Entrance)) and bool(getattr(node, "kept", True))
+    kept = getattr(node, "kept", None)
+    return isinstance(node, (BackwardFunction, CompiledBackward)) if kept is None else bool(kept)
+
+
+def _used_up(node: Any) -> bool:
+    """Whether a backward has freed what a node kept."""
+    return node.freed or getattr(node, "saved", ()) is None
 
 
 def _is_freed(node: Any) -> bool:
@@ -249,7 +256,7 @@ def _is_freed(node: Any) -> bool:
     stack, seen, found = [node], {id(node)}, False
     while stack:
         node = stack.pop()
-        if node.freed:
+        if _used_up(node):
             found = True
         elif _keeps(node):
             return False

@@ -20,6 +20,7 @@ from flambeau.errors import describe
 from flambeau.ops.actbase import floating, ordered, write_into
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
+from flambeau.ops.dispatch import one_call
 from flambeau.ops.piecewise import hardshrink as hardshrink
 from flambeau.ops.piecewise import hardsigmoid as hardsigmoid
 from flambeau.ops.piecewise import hardswish as hardswish
@@ -226,16 +227,19 @@ def rrelu(
         raise RuntimeError(f"rrelu(): the lower bound must not exceed the upper one, got lower={lower}, upper={upper}")
     if input._level is not None or (NS["WRITES"] is not None and not training):
         return _rrelu_at_level(input, lower, upper, training, inplace)
-    positive = a > 0
-    if training:
-        noise = np.ones(a.shape, np.float64)
-        count = int(np.count_nonzero(a <= 0))
-        if count:
-            noise[a <= 0] = lower + (upper - lower) * draws.doubles(default_generator, count)
-    else:
-        noise = np.where(positive, 1.0, (lower + upper) / 2)
+    noise = _slopes(a, lower, upper) if training else np.where(a > 0, 1.0, (lower + upper) / 2)
     held = NS["BESIDE"](input, noise.astype(a.dtype))
     return write_into(rrelu_with_noise, input, held) if inplace else rrelu_with_noise(input, held)
+
+
+@one_call
+def _slopes(a: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """1 where `a` is positive, a number drawn from `[lower, upper)` elsewhere: as many draws as there are of these."""
+    noise = np.ones(a.shape, np.float64)
+    count = int(np.count_nonzero(a <= 0))
+    if count:
+        noise[a <= 0] = lower + (upper - lower) * draws.doubles(default_generator, count)
+    return noise
 
 
 def _rrelu_at_level(input: Any, lower: float, upper: float, training: bool, inplace: bool) -> Any:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flambeau.engines.arrays import visible
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.conv import ints
 from flambeau.ops.core import op
+from flambeau.ops.dispatch import checks_values
 from flambeau.ops.pool import check_pool_dtype
 from flambeau.ops.random_ops import rand
 from flambeau.ops.shape import squeeze, unsqueeze
@@ -372,10 +372,17 @@ def _max_unpool(
     places = 1
     for n in size:
         places *= n
-    at = indices._a
-    if min(size) < 1 or (at.size and indices._level is None and visible(at) and (at.min() < 0 or at.max() >= places)):
+    if min(size) < 1:
         raise RuntimeError(f"{name}(): found an index outside of the output, whose spatial size is {list(size)}")
+    _check_places(name, indices, places, size)
     return size
+
+
+@checks_values
+def _check_places(name: str, indices: Any, places: int, size: tuple[int, ...]) -> None:
+    at = indices._a
+    if at.size and indices._level is None and (at.min() < 0 or at.max() >= places):
+        raise RuntimeError(f"{name}(): found an index outside of the output, whose spatial size is {list(size)}")
 
 
 def max_unpool1d(

@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
+from flambeau.ops.dispatch import checks_values, one_call
 from flambeau.ops.lossbase import floating, reduction_of
 
 
@@ -133,32 +134,59 @@ def _lengths(name: str, value: Any, batch: int) -> np.ndarray:
     a = value._a if isinstance(value, NS["Tensor"]) else np.asarray(value)
     if a.dtype.kind not in "iu":
         raise RuntimeError(f"ctc_loss(): {name} must be integers, got {describe(value)}")
-    if type(a) is not np.ndarray:
+    if getattr(value, "_level", None) is not None:
         raise RuntimeError(f"ctc_loss(): {name} can't differ from example to example under vmap")
     a = a.reshape(-1).astype(np.int64)
     if a.size != batch:
         raise RuntimeError(f"ctc_loss(): expected {name} with one value for each of {batch} sequences, got {a.size}")
+    _check_not_negative(name, a)
+    return a
+
+
+@checks_values
+def _check_not_negative(name: str, a: np.ndarray) -> None:
     if a.size and a.min() < 0:
         raise RuntimeError(f"ctc_loss(): {name} must not be negative, got {a.min()}")
-    return a
+
+
+@checks_values
+def _check_steps(given: np.ndarray, steps: int) -> None:
+    if given.size and given.max() > steps:
+        raise RuntimeError(
+            f"ctc_loss(): input_lengths must be at most {steps}, the number of frames, got {given.max()}"
+        )
+
+
+@checks_values
+def _check_targets(targets: np.ndarray, lengths: np.ndarray, batch: int) -> None:
+    longest = lengths.max() if lengths.size else 0
+    if targets.ndim == 1 and targets.size != lengths.sum():
+        raise RuntimeError(
+            f"ctc_loss(): expected {lengths.sum()} targets, the sum of target_lengths, got {targets.size}"
+        )
+    if targets.ndim != 1 and (targets.shape[0] != batch or targets.shape[1] < longest):
+        raise RuntimeError(
+            f"ctc_loss(): expected targets of size [{batch}, at least {longest}], got {list(targets.shape)}"
+        )
 
 
 def _padded(targets: np.ndarray, lengths: np.ndarray, batch: int) -> np.ndarray:
     """Targets as rows of (N, S), also when they come one after another in one dimension."""
-    longest = int(lengths.max()) if lengths.size else 0
-    if targets.ndim == 1:
-        if targets.size != lengths.sum():
-            raise RuntimeError(
-                f"ctc_loss(): expected {lengths.sum()} targets, the sum of target_lengths, got {targets.size}"
-            )
-        rows = np.zeros((batch, longest), np.int64)
-        rows[np.arange(longest) < lengths[:, None]] = targets
-        return rows
-    if targets.shape[0] != batch or targets.shape[1] < longest:
-        raise RuntimeError(
-            f"ctc_loss(): expected targets of size [{batch}, at least {longest}], got {list(targets.shape)}"
-        )
-    return targets[:, :longest].astype(np.int64)
+    _check_targets(targets, lengths, batch)
+    if NS["CAPTURE"] is not None:  # other targets may be longer
+        longest = targets.shape[-1]
+    else:
+        longest = int(lengths.max()) if lengths.size else 0
+    return _rows(targets, lengths, batch, longest)
+
+
+@one_call
+def _rows(targets: np.ndarray, lengths: np.ndarray, batch: int, longest: int) -> np.ndarray:
+    if targets.ndim != 1:
+        return targets[:, :longest].astype(np.int64)
+    rows = np.zeros((batch, longest), np.int64)
+    rows[np.arange(longest) < lengths[:, None]] = targets
+    return rows
 
 
 def ctc_loss(
@@ -187,10 +215,7 @@ def ctc_loss(
     if not 0 <= blank < classes:
         raise RuntimeError(f"ctc_loss(): blank must be a class from 0 to {classes - 1}, got {blank}")
     given, wanted = _lengths("input_lengths", input_lengths, batch), _lengths("target_lengths", target_lengths, batch)
-    if given.size and given.max() > steps:
-        raise RuntimeError(
-            f"ctc_loss(): input_lengths must be at most {steps}, the number of frames, got {given.max()}"
-        )
+    _check_steps(given, steps)
     flat = targets._a.reshape(1, -1) if single and targets.ndim == 1 else targets._a
     wrap = NS["WRAP"]
     losses = ctc_loss_op(

@@ -180,6 +180,34 @@ def checks_values(function: Callable) -> Callable:
     return wrapper
 
 
+def one_call(function: Callable) -> Callable:
+    """For functions on arrays that look at values: a compiled step makes the whole call again at every replay.
+
+    The shapes of its results must not depend on values.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        capture = NS["CAPTURE"]
+        return function(*args) if capture is None else capture.again(function, args)
+
+    return wrapper
+
+
+def one_write(function: Callable) -> Callable:
+    """The same for a function that returns nothing and writes into the array that is its first argument."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> None:
+        capture = NS["CAPTURE"]
+        if capture is None:
+            function(*args)
+        else:
+            capture.again(function, args, args[:1])
+
+    return wrapper
+
+
 def _infer(op: Op, args: tuple) -> Any:
     """An op in inference mode: nothing is recorded, so the straight path will do; its results are marked."""
     result = _straight(op)(*args)

@@ -13,7 +13,7 @@ from flambeau.autograd.views import bump
 from flambeau.engines.arrays import host, visible
 from flambeau.errors import describe
 from flambeau.ops.core import op
-from flambeau.ops.dispatch import checks_values, wrap
+from flambeau.ops.dispatch import checks_values, one_call, one_write, wrap
 from flambeau.ops.index import gather
 from flambeau.ops.placing import beside
 
@@ -88,16 +88,18 @@ def _padding(name: str, padding_idx: int | None, rows: int) -> int:
 
 def _renorm(weight: Any, indices: Any, max_norm: float, norm_type: float) -> None:
     """Shrinks, in place and unrecorded, the picked rows whose norm is above `max_norm`."""
-    table = weight._a
-    rows = np.unique(indices._a)
-    if rows.size == 0:
-        return
+    if indices._a.size:
+        _shrink(weight._a, indices._a, max_norm, norm_type)
+        bump(weight)
+
+
+@one_write
+def _shrink(table: np.ndarray, indices: np.ndarray, max_norm: float, norm_type: float) -> None:
+    rows = np.unique(indices)
     norms = np.linalg.norm(table[rows].astype(np.float64), ord=norm_type, axis=1)
     large = norms > max_norm
-    if large.any():
-        factors = (max_norm / (norms[large] + 1e-7)).astype(table.dtype)
-        table[rows[large]] *= factors[:, None]
-        bump(weight)
+    factors = (max_norm / (norms[large] + 1e-7)).astype(table.dtype)
+    table[rows[large]] *= factors[:, None]
 
 
 def embedding(
@@ -159,17 +161,22 @@ def _bag_shape(input: Any, offsets: Any, per_sample_weights: Any, include_last_o
     if offsets.dim() != 1:
         raise ValueError(f"embedding_bag(): expected offsets of 1 dimension, got {describe(offsets)}")
     starts = offsets._a
-    if starts.size and starts[0] != 0:
-        raise RuntimeError(f"embedding_bag(): the first bag must start at 0, offsets[0] is {starts[0]}")
-    if starts.size and starts[-1] > input.numel():
-        raise RuntimeError(
-            f"embedding_bag(): offsets must not exceed the input's length {input.numel()}, the last is {starts[-1]}"
-        )
+    _check_offsets(starts, input.numel())
     if include_last_offset:
         if starts.size < 1:
             raise RuntimeError("embedding_bag(): include_last_offset needs at least one offset")
         starts = starts[:-1]
     return np.searchsorted(starts, np.arange(input.numel()), side="right") - 1, starts.size
+
+
+@checks_values
+def _check_offsets(starts: np.ndarray, length: int) -> None:
+    if starts.size and starts[0] != 0:
+        raise RuntimeError(f"embedding_bag(): the first bag must start at 0, offsets[0] is {starts[0]}")
+    if starts.size and starts[-1] > length:
+        raise RuntimeError(
+            f"embedding_bag(): offsets must not exceed the input's length {length}, the last is {starts[-1]}"
+        )
 
 
 def embedding_bag(
@@ -223,13 +230,18 @@ def embedding_bag(
 
 def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:
     """The maximum of each bag; its gradient goes to the first row that has it."""
-    values = host(rows._a)
+    if not len(bag):
+        return rows.new_zeros(bags, rows.shape[1])
+    best, filled = _best_rows(host(rows._a), bag, bags)
+    picked = gather(rows, 0, beside(rows, best))
+    return picked * beside(rows, filled[:, None])
+
+
+@one_call
+def _best_rows(values: np.ndarray, bag: np.ndarray, bags: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each bag and column the row that has the maximum; and 1 for each bag that has rows, 0 for an empty one."""
     best = np.zeros((bags, values.shape[1]), np.int64)
     for i in np.unique(bag):
         members = np.flatnonzero(bag == i)
         best[i] = members[np.argmax(values[members], axis=0)]
-    filled = np.bincount(bag, minlength=bags) > 0
-    if not len(bag):
-        return rows.new_zeros(bags, values.shape[1])
-    picked = gather(rows, 0, beside(rows, best))
-    return picked if filled.all() else picked * beside(rows, filled[:, None].astype(values.dtype))
+    return best, (np.bincount(bag, minlength=bags) > 0).astype(values.dtype)

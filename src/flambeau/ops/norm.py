@@ -322,16 +322,19 @@ def _check_batch_norm(
             )
 
 
-def _track(running: Any, batch: Any, momentum: float, unbiased: float = 1.0) -> None:
-    """Moves a running statistic towards that of the batch, times `unbiased`."""
+def _track(running: Any, batch: Any, momentum: Any, unbiased: float = 1.0) -> None:
+    """Moves a running statistic towards that of the batch, times `unbiased`; a momentum may be an array."""
     if NS["WRITES"] is not None:  # a program is recorded: it sees operations only
         with no_grad():
             running.mul_(1 - momentum)
             running.add_(batch.detach() * unbiased * momentum)
         return
     a, batch = running._a, batch._a * unbiased if unbiased != 1.0 else batch._a
-    np.multiply(a, 1 - momentum, out=a, casting="unsafe")
-    np.add(a, momentum * batch, out=a, casting="unsafe")
+    old, new = 1 - momentum, momentum
+    if isinstance(momentum, np.ndarray):
+        old, new = old.astype(a.dtype), new.astype(a.dtype)
+    np.multiply(a, old, out=a, casting="unsafe")
+    np.add(a, new * batch, out=a, casting="unsafe")
     bump(running)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flambeau.autograd.runtime import NS
 from flambeau.nn import functional as F
 from flambeau.nn import init
 from flambeau.nn._core import empty, long, ones, tensor, zeros
@@ -118,7 +119,9 @@ class _BatchNorm(_NormBase):
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # plain average of all batches
-                factor = 1.0 / float(self.num_batches_tracked)
+                # a compiled step counts on: there the factor stays an array
+                count = self.num_batches_tracked
+                factor = (1.0 / count.double())._a if NS["CAPTURE"] is not None else 1.0 / float(count)
         return factor
 
     def forward(self, input):
