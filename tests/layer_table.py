@@ -213,6 +213,7 @@ layer(
     "CrossEntropyLoss", weight=lambda t: t.arange(1.0, 6), ignore_index=2, label_smoothing=0.1, title="weighted",
     on=lambda t, d: (d.real(6, 5, 3), d.ints(5, 6, 3)),
 )  # fmt: skip
+layer("CrossEntropyLoss", label_smoothing=0.1, on=lambda t, d: (d.real(6, 5), d.ints(5, 6)), title="smoothed")
 layer("CrossEntropyLoss", on=lambda t, d: (d.real(6, 5), d.unit(6, 5).softmax(1)), title="soft")
 layer("NLLLoss", on=lambda t, d: (d.real(6, 5), d.ints(5, 6)))
 layer("NLLLoss2d", on=lambda t, d: (d.real(2, 5, 3, 3), d.ints(5, 2, 3, 3)))

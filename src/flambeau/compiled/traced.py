@@ -121,7 +121,8 @@ class Traced(np.ndarray):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if current.capture is None or current.off:
             return function(*plain(args), **plain(kwargs))
-        if function in _SHAPES_BY_VALUE or (function is np.where and len(args) == 1):
+        counted = function is np.repeat and any(a.__class__ is Traced for a in (*args[1:], *kwargs.values()))
+        if function in _SHAPES_BY_VALUE or counted or (function is np.where and len(args) == 1):
             raise refuse(
                 f"have shapes that depend on values ({function.__name__})",
                 MASKS,
@@ -193,7 +194,7 @@ class Traced(np.ndarray):
 
 hooks.traced = Traced
 
-_SHAPES_BY_VALUE = {np.nonzero, np.argwhere, np.flatnonzero, np.unique, np.extract, np.compress}
+_SHAPES_BY_VALUE = {np.nonzero, np.argwhere, np.flatnonzero, np.unique, np.extract, np.compress, np.bincount}
 
 for _name in (
     "astype", "copy", "take", "sum", "mean", "prod", "max", "min", "any", "all", "argmax", "argmin", "argsort",

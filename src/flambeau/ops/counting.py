@@ -10,7 +10,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.errors import describe, need_tensor
 from flambeau.ops import results
 from flambeau.ops.dims import reduce_dims
-from flambeau.ops.dispatch import by_example, deliver
+from flambeau.ops.dispatch import by_example, deliver, one_call
 
 __all__ = ["bincount", "hash_tensor", "histc", "histogram", "histogramdd"]
 
@@ -42,7 +42,11 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
         raise NotImplementedError(f"histc is not implemented for {a.dtype}; convert it to a floating-point type")
     if bins <= 0:
         raise RuntimeError(f"histc(): bins must be positive, got {bins}")
-    low, high = float(min), float(max)
+    return deliver("histc", out, NS["WRAP"](_histogram(a, bins, float(min), float(max))))
+
+
+@one_call
+def _histogram(a: Any, bins: int, low: float, high: float) -> Any:
     if low == high and a.size:
         low, high = float(a.min()), float(a.max())
     if low == high:
@@ -51,8 +55,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
         raise RuntimeError(f"histc(): the range from {low} to {high} is not finite")
     if low > high:
         raise RuntimeError(f"histc(): max must not be below min, got min={low}, max={high}")
-    result = NS["WRAP"](NS["KERNELS_OF"](a).histogram(a, bins, low, high))
-    return deliver("histc", out, result)
+    return NS["KERNELS_OF"](a).histogram(a, bins, low, high)
 
 
 def histogram(

@@ -223,9 +223,14 @@ def embedding_bag(
         return _bag_max(rows, bag, bags)
     total = embedding_dense_backward(rows, beside(rows, bag), bags, -1, False)
     if mode == "mean":
-        counts = np.maximum(np.bincount(bag, minlength=bags), 1).astype(rows._a.dtype)
+        counts = np.maximum(_counts(bag, bags), 1).astype(rows._a.dtype)
         total = total / beside(rows, counts[:, None])
     return total
+
+
+@one_call
+def _counts(bag: np.ndarray, bags: int) -> np.ndarray:
+    return np.bincount(bag, minlength=bags)
 
 
 def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:

@@ -13,7 +13,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.errors import LinAlgError
 from flambeau.ops import algebra, arithmetic, compare, joining, linalg, matrices, random_ops, reduce, results, shape
 from flambeau.ops.core import op
-from flambeau.ops.dispatch import deliver
+from flambeau.ops.dispatch import checks_values, deliver
 from flambeau.ops.products import matmul
 
 __all__ = ["geqrf", "lu", "orgqr", "ormqr", "pca_lowrank", "svd_lowrank"]
@@ -145,14 +145,19 @@ def ldl_factor_ex(A: Any, *, hermitian: bool = False, check_errors: bool = False
     return deliver("ldl_factor_ex", out, results.linalg_ldl_factor_ex((LD, pivots, info)))
 
 
+@checks_values
+def _check_regular(info: np.ndarray) -> None:
+    if info.any():
+        raise LinAlgError("linalg.ldl_factor: D is singular")
+
+
 def ldl_factor(A: Any, *, hermitian: bool = False, out: Any = None) -> Any:
     """L D L^T (L^H if `hermitian`) of symmetric matrices, packed, and the row exchanges (Bunch and Kaufman 1977).
 
     Reads the lower triangles. Without a derivative, as in PyTorch.
     """
     LD, pivots, info = ldl_factor_op(A, hermitian)
-    if info._a.any():
-        raise LinAlgError("linalg.ldl_factor: D is singular")
+    _check_regular(info._a)
     return deliver("ldl_factor", out, results.linalg_ldl_factor((LD, pivots)))
 
 

@@ -214,7 +214,7 @@ def _smoothed(scores: Any, target: Any, weight: Any, ignore_index: int, reductio
     if reduction == "mean":
         if weight is None:
             count: Any = (target != ignore_index).sum()
-            count = count if ignored._level is not None else int(count._a)
+            count = count if ignored._level is not None or NS["CAPTURE"] is not None else int(count._a)
         else:
             safe = target.masked_fill(ignored, 0)
             count = (weight[safe].masked_fill(ignored, 0.0)).sum()

@@ -16,7 +16,7 @@ from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
 from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
-from flambeau.ops.dispatch import by_example, checks_values, deliver
+from flambeau.ops.dispatch import by_example, checks_values, deliver, one_call
 from flambeau.ops.index import check_gather, gather, parse_index
 
 __all__ = [
@@ -383,10 +383,15 @@ def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_off
 @by_example
 def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = None) -> Any:
     """The indices of the first `size` elements that are not zero, a row each, filled up with `fill_value`."""
-    found = NS["KERNELS_OF"](input._a).nonzero(input._a)[:size]
-    result = np.full((size, input._a.ndim), fill_value, np.int64)
+    return deliver("nonzero_static", out, NS["WRAP"](_first_nonzero(input._a, size, fill_value)))
+
+
+@one_call
+def _first_nonzero(a: Any, size: int, fill_value: int) -> Any:
+    found = NS["KERNELS_OF"](a).nonzero(a)[:size]
+    result = np.full((size, a.ndim), fill_value, np.int64)
     result[: len(found)] = found
-    return deliver("nonzero_static", out, NS["WRAP"](result))
+    return result
 
 
 def _index(indices: Any, array: Any) -> Any:

@@ -10,6 +10,7 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.ops import fourier, pad, shape
 from flambeau.ops.arithmetic import div, mul
+from flambeau.ops.dispatch import checks_values
 from flambeau.ops.joining import unfold
 
 __all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window", "istft", "kaiser_window", "stft"]
@@ -147,6 +148,14 @@ def stft(
     return spectrum if return_complex or whole and return_complex is None else NS["OPS"].view_as_real(spectrum)
 
 
+@checks_values
+def _check_overlap(weight: np.ndarray) -> None:
+    if not np.all(np.abs(weight) > 1e-11):
+        raise RuntimeError(
+            "istft: the squares of the windows add up to 0 somewhere: use more overlap or another window"
+        )
+
+
 def istft(
     input: Any,
     n_fft: int,
@@ -186,10 +195,8 @@ def istft(
     start = n_fft // 2 if center else 0
     stop = start + length if length is not None else total - (n_fft // 2 if center else 0)
     kept = shape.slice(weight, 0, start, min(stop, total))
-    if kept._level is None and not np.all(np.abs(kept._a) > 1e-11):
-        raise RuntimeError(
-            "istft: the squares of the windows add up to 0 somewhere: use more overlap or another window"
-        )
+    if kept._level is None:
+        _check_overlap(kept._a)
     result = div(shape.slice(signal, 1, start, min(stop, total)), kept)
     if stop > total:
         result = NS["OPS"].slice_put(result, (batch, stop - start), 1, 0, total - start)

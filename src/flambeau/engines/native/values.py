@@ -210,12 +210,18 @@ class Values:
     def expm1(self, x: Any) -> Value:
         """exp(x) - 1 without loss near zero."""
         low, high = (-40.0, 710.0) if self.double else (-18.0, 89.0)
+        given = x
         x = self.minimum(high, self.maximum(low, x))
         n, _, p = self._halves(x)
         # 2^n may overflow where the result does not: the last doubling comes after the sum
         scale = self._power_of_two(self.sub(n, 1.0))
         half = self.fma(scale, p, self.sub(scale, 0.5))
-        return self.add(half, half)
+        return self._tiny_as_it_is(given, self.add(half, half))
+
+    def _tiny_as_it_is(self, x: Any, result: Value) -> Value:
+        """A function that is the identity at zero, where adding and halving would lose a zero's sign and the smallest
+        numbers."""
+        return self.select(self.compare("lt", self.abs(x), 2.0**-54 if self.double else 2.0**-25), x, result)
 
     def tanh(self, x: Any) -> Value:
         size = self.minimum(20.0 if self.double else 9.1, self.abs(x))
@@ -259,7 +265,8 @@ class Values:
         u = self.add(1.0, x)
         result = self.add(self.log(u), self.div(self.sub(x, self.sub(u, 1.0)), u))
         result = self.select(self.compare("eq", u, math.inf), u, result)
-        return self.select(self.compare("eq", u, 0.0), -math.inf, result)
+        result = self.select(self.compare("eq", u, 0.0), -math.inf, result)
+        return self._tiny_as_it_is(x, result)
 
     def erf(self, x: Any) -> Value:
         """erf, for float32."""

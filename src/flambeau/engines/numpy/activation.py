@@ -73,16 +73,16 @@ def _bits_ok(a: Array) -> bool:
 
 
 def relu(a: Array) -> Array:
-    """`max(a, 0)`; NaN stays."""
+    """`max(a, 0)`; NaN stays, and so does -0, which is why the operands come in this order."""
     if a.size <= 32768:
-        return np.maximum(a, 0)
+        return np.maximum(0, a)
     out = _like(a)
     run_chain(_relu, (a, out))
     return out
 
 
 def _relu(a: Array, out: Array) -> None:
-    np.maximum(a, 0, out=out)
+    np.maximum(0, a, out=out)
 
 
 def relu_backward(g: Array, out: Array) -> Array:
@@ -115,11 +115,11 @@ def threshold_backward(g: Array, a: Array, threshold: float) -> Array:
 def hardtanh(a: Array, min_val: float, max_val: float) -> Array:
     """`a` clipped to `[min_val, max_val]`; NaN stays."""
     if a.size <= 32768:
-        return np.minimum(np.maximum(a, min_val), max_val)
+        return np.minimum(np.maximum(min_val, a), max_val)
     out = _like(a)
 
     def chain(a: Array, out: Array) -> None:
-        np.maximum(a, min_val, out=out)
+        np.maximum(min_val, a, out=out)
         np.minimum(out, max_val, out=out)
 
     run_chain(chain, (a, out))
@@ -176,13 +176,13 @@ def elu(a: Array, alpha: float, scale: float, input_scale: float) -> Array:
     out = _like(a)
 
     def chain(a: Array, out: Array, t: Array) -> None:
-        np.minimum(a, 0, out=t)
+        np.minimum(0, a, out=t)
         if input_scale != 1:
             np.multiply(t, input_scale, out=t)
         np.expm1(t, out=t)
         if alpha * scale != 1:
             np.multiply(t, alpha * scale, out=t)
-        np.maximum(a, 0, out=out)
+        np.maximum(0, a, out=out)
         if scale != 1:
             np.multiply(out, scale, out=out)
         np.add(out, t, out=out)

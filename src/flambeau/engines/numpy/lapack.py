@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..native.hooks import needs_sight
+
 
 def _routine(name: str, a: Any) -> Callable:
     return importlib.import_module("scipy.linalg.lapack").get_lapack_funcs((name,), (a,))[0]
@@ -15,6 +17,7 @@ def _routine(name: str, a: Any) -> Callable:
 
 def geqrf(a: Any) -> tuple[Any, Any]:
     """R above the vectors of the reflections, and their factors."""
+    needs_sight()
     m, n = a.shape[-2:]
     packed, tau = np.array(a), np.zeros((*a.shape[:-2], min(m, n)), a.dtype)
     if a.size:
@@ -26,6 +29,7 @@ def geqrf(a: Any) -> tuple[Any, Any]:
 
 def ldl_factor(a: Any, hermitian: bool) -> tuple[Any, Any, Any]:
     """L and D packed into lower triangles, the exchanges (from 1, negative for blocks of two), and `info`."""
+    needs_sight()
     packed = np.array(a)
     pivots = np.zeros(a.shape[:-1], np.int32)
     info = np.zeros(a.shape[:-2], np.int32)
@@ -38,6 +42,7 @@ def ldl_factor(a: Any, hermitian: bool) -> tuple[Any, Any, Any]:
 
 def ldl_solve(packed: Any, pivots: Any, b: Any, hermitian: bool) -> Any:
     """The solution of `a x = b` by substitution, block by block."""
+    needs_sight()
     batch = np.broadcast_shapes(packed.shape[:-2], b.shape[:-2])
     x = np.array(np.broadcast_to(b, (*batch, *b.shape[-2:])))
     packed = np.broadcast_to(packed, (*batch, *packed.shape[-2:]))
