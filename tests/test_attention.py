@@ -238,3 +238,34 @@ def test_native_attention_is_the_formula(dtype, sizes, width, causal, masked, sc
     expected = slope @ keys, slope.swapaxes(2, 3) @ q, p.swapaxes(2, 3) @ g
     for mine, right in zip(grads, expected, strict=True):
         np.testing.assert_allclose(mine, right, **close)
+
+
+@pytest.mark.parametrize("cut", ["split", "chunk", "narrow", "turned"])
+def test_gradients_of_one_projection_need_no_joining(cut):
+    """Queries, keys and values of one product: their gradients are made side by side, and are the same as apart."""
+    torch.manual_seed(3)
+    batch, length, heads, width = 3, 20, 4, 32
+    x = torch.randn(batch, length, 3 * width, requires_grad=True)
+
+    def parts():
+        if cut == "split":
+            return x.split(width, dim=2)
+        if cut == "chunk":
+            return x.chunk(3, dim=2)
+        if cut == "narrow":
+            return tuple(x.narrow(2, i * width, width) for i in range(3))
+        return x.split(width, dim=2)[::-1]
+
+    def step():
+        q, k, v = (t.view(batch, length, heads, -1).transpose(1, 2) for t in parts())
+        (F.scaled_dot_product_attention(q, k, v, is_causal=True).square().sum() + (k * 2).sum()).backward()
+
+    def plain():
+        q, k, v = (t.contiguous().view(batch, length, heads, -1).transpose(1, 2) for t in parts())
+        (F.scaled_dot_product_attention(q, k, v, is_causal=True).square().sum() + (k * 2).sum()).backward()
+
+    plain()
+    expected = x.grad
+    x.grad = None
+    step()
+    torch.testing.assert_close(x.grad, expected)

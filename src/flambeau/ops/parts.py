@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.autograd.graph import Node, Pick
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import make_view
+from flambeau.engines.numpy.layout import side_by_side
 from flambeau.ops.dispatch import wrap
 
 
@@ -32,6 +33,8 @@ class SplitBackward0(Node):
 
     def run(self, g: list[Any]) -> tuple[Any, ...]:
         whole = all(part is not None for part in g) and sum(b - a for a, b in self.cuts) == self.shape[self.dim]
+        if whole and not self.drop and (together := side_by_side(g, self.dim)) is not None:
+            return (together,)
         result = (np.empty if whole else np.zeros)(self.shape, self.dtype)
         lead = (slice(None),) * self.dim
         for (start, stop), part in zip(self.cuts, g, strict=True):

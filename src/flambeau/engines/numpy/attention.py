@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..native import attention as native
+from ..native.calls import address
 from .blas import single_blas
 from .parallel import get_num_threads, run_tasks, scratch
 
@@ -96,6 +97,17 @@ def _future(rows: int, dtype: Any) -> np.ndarray:
 def _like_torch(batch: int, heads: int, rows: int, features: int, dtype: Any) -> np.ndarray:
     """Memory in which heads lie side by side: joining them later moves nothing."""
     return np.empty((batch, rows, heads, features), dtype).swapaxes(1, 2)
+
+
+def _of_one_projection(q: np.ndarray, keys: np.ndarray, values: np.ndarray) -> bool:
+    """Whether queries, keys and values lie side by side, as one product for all three leaves them."""
+    batch, heads, rows, features = q.shape
+    if not (q.shape == keys.shape == values.shape and q.strides == keys.strides == values.strides):
+        return False
+    width = heads * features * q.itemsize
+    if q.strides != (rows * 3 * width, features * q.itemsize, 3 * width, q.itemsize):
+        return False
+    return address(keys) - address(q) == address(values) - address(keys) == width
 
 
 def _transposed(key: str, a: np.ndarray, extra: int = 0) -> np.ndarray:
@@ -210,9 +222,13 @@ def attention_backward(g, query, key, value, out, stats, mask=None, causal=False
     columns, dtype, size = keys.shape[2], q.dtype, values.shape[3]
     bias = _bias(mask, (*query.shape[:-1], columns), dtype)
     factor = np.array(scale, dtype)
-    gq = _like_torch(batch, heads, rows, features, dtype)
-    gk = _like_torch(batch, heads, columns, features, dtype)
-    gv = _like_torch(batch, heads, columns, size, dtype)
+    if _of_one_projection(q, keys, values):
+        whole = np.empty((batch, rows, 3, heads, features), dtype)  # where `split` will put them together
+        gq, gk, gv = (whole[:, :, i].swapaxes(1, 2) for i in range(3))
+    else:
+        gq = _like_torch(batch, heads, rows, features, dtype)
+        gk = _like_torch(batch, heads, columns, features, dtype)
+        gv = _like_torch(batch, heads, columns, size, dtype)
     if stats.ndim == 3:
         go = go if go.strides[3] == go.itemsize else np.ascontiguousarray(go)
         native.attend_backward(go, q, keys, values, o, stats, bias, causal, float(scale), (gq, gk, gv))

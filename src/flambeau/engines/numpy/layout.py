@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..native.calls import address
+
+_SMALL = 1024  # elements that are copied as quickly as looked at
+
 
 def reshape(a: Any, shape: tuple[int, ...]) -> Any:
     """`a` in another shape: a view where the strides allow it."""
@@ -186,3 +190,25 @@ def windows_put(g: Any, shape: tuple[int, ...], dim: int, size: int, step: int) 
     for i in range(size):
         places[..., i] += g[..., i]
     return result
+
+
+def side_by_side(parts: Any, dim: int) -> Any:
+    """The array of which these are consecutive parts along `dim`, where their memory shows that; else None."""
+    first = parts[0]
+    base = first.base
+    if base is None or len(parts) < 2 or first.size < _SMALL or not isinstance(first, np.ndarray):
+        return None
+    step, end, rest = first.strides[dim], address(first), (*first.shape[:dim], *first.shape[dim + 1 :])
+    for part in parts:
+        if (
+            part.base is not base
+            or part.strides != first.strides
+            or (*part.shape[:dim], *part.shape[dim + 1 :]) != rest
+            or part.dtype != first.dtype
+            or address(part) != end
+        ):
+            return None
+        end += part.shape[dim] * step
+    length = sum(part.shape[dim] for part in parts)
+    shape = (*first.shape[:dim], length, *first.shape[dim + 1 :])
+    return np.lib.stride_tricks.as_strided(first, shape, first.strides, subok=True)
