@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from flambeau.autograd.runtime import NS
@@ -121,10 +122,26 @@ class Watched:
         for optimizer in self.optimizers:
             self.parameters += [p for group in optimizer.param_groups for p in group["params"]]
         self.parameters = list({id(p): p for p in self.parameters}.values())
+        self._group()
+
+    def _group(self) -> None:
+        """Sorts the places by the dictionary that they are in, which is then asked once."""
+        names: dict[int, tuple[Any, list[str]]] = {}
+        for d, name in self.places:
+            names.setdefault(id(d), (d, []))[1].append(name)
+        self.places = [(d, name) for d, found in names.values() for name in found]
+        self._plain = [(d, itemgetter(*found, found[0])) for d, found in names.values() if d.__class__ is dict]
+        self._other = [(d, name) for d, found in names.values() if d.__class__ is not dict for name in found]
 
     def values(self) -> tuple[Any, ...]:
-        """The values now."""
-        return tuple([d.get(n) for d, n in self.places]) + tuple([p.requires_grad for p in self.parameters])
+        """The values now, by dictionary, and whether parameters require gradients."""
+        try:
+            found = [get(d) for d, get in self._plain]
+        except KeyError:  # an attribute was deleted
+            found = [tuple([d.get(n) for d, n in self.places])]
+        found += [(d.get(n),) for d, n in self._other]
+        found.append(tuple([p._node is not None for p in self.parameters]))
+        return tuple(found)
 
     def tensors(self) -> list[Any]:
         """The parameters, and the buffers of the modules."""
@@ -133,7 +150,16 @@ class Watched:
 
     def changed(self, before: tuple[Any, ...], now: tuple[Any, ...]) -> str:
         """In words, what differs."""
-        for (_, name), old, new in zip(self.places, before, now, strict=False):
-            if old != new or type(old) is not type(new):
-                return f"{name}: {old!r} became {new!r}"
+        names = [get(_Same()) for _, get in self._plain] + [(name,) for _, name in self._other]
+        for known, olds, news in zip(names, before, now, strict=False):
+            for name, old, new in zip(known, olds, news, strict=False):
+                if old != new or type(old) is not type(new):
+                    return f"{name}: {old!r} became {new!r}"
         return "requires_grad of a parameter changed"
+
+
+class _Same(dict):
+    """A dictionary in which each key is its own value."""
+
+    def __missing__(self, key: str) -> str:
+        return key

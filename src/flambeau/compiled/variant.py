@@ -62,7 +62,7 @@ class Variant:
         arguments = self.arguments
         self.outputs = [t for t in self.outputs if id(t) not in arguments.places]
         going = [arguments.own[i] for i in arguments.recorded] + self.outputs
-        self.roots = [t for t in going if thread.grad and isinstance(t._node, Node) and not _is_freed(t._node)]
+        self.roots = [t for t in going if thread.grad and isinstance(t._node, Node) and not is_freed(t._node)]
         self.order = {id(t): at for at, t in enumerate(self.roots)}
         self.made = {id(t) for t in self.outputs}
 
@@ -122,7 +122,7 @@ class Variant:
 
     def _capture_backward(self) -> None:
         """Captures what leads from gradients of the results to those of leaves; the step's own graph stays."""
-        self.leaves = _leaves([t._node for t in self.roots])
+        self.leaves = leaves_of([t._node for t in self.roots])
         self.seeds = [np.empty(t._a.shape, t._a.dtype) for t in self.roots]
         seeds = [wrap(s) for s in self.seeds]
         for s in seeds:
@@ -251,7 +251,7 @@ def _used_up(node: Any) -> bool:
     return node.freed or getattr(node, "saved", ()) is None
 
 
-def _is_freed(node: Any) -> bool:
+def is_freed(node: Any) -> bool:
     """Whether the graph at this node was used up by a backward within the step."""
     stack, seen, found = [node], {id(node)}, False
     while stack:
@@ -267,7 +267,7 @@ def _is_freed(node: Any) -> bool:
     return found
 
 
-def _leaves(nodes: list[Any]) -> list[Any]:
+def leaves_of(nodes: list[Any]) -> list[Any]:
     """The leaves of a graph, in the order in which they are met."""
     found: dict[int, Any] = {}
     seen = {id(n) for n in nodes}

@@ -80,15 +80,18 @@ class WholeCapture:
         self.feeds.append(again)
         return self.trace.lift(fed)
 
-    def argument(self, at: int, tensor: Any) -> XArray:
-        """An array that stands for an argument, with its strides as far as they are those of dense memory."""
+    def argument(self, at: int, tensor: Any, gradient: bool = False) -> XArray:
+        """An array that stands for an argument (or its gradient), with its strides as far as memory is dense."""
         array = self.before.get(id(tensor), tensor._a)
-        if array.__class__ is XArray:
-            symbol = self.feed("argument", array, lambda given: given[at]._a.value)
-            label = array.device
+        label = array.device if array.__class__ is XArray else CPU
+        again: Callable[[list[Any]], Any]
+        if array.__class__ is not XArray:
+            again = (lambda given: given[at]._grad._a) if gradient else (lambda given: given[at]._a)
+        elif gradient:
+            again = lambda given: given[at]._grad._a.value  # noqa: E731
         else:
-            symbol = self.feed("argument", array, lambda given: given[at]._a)
-            label = CPU
+            again = lambda given: given[at]._a.value  # noqa: E731
+        symbol = self.feed("argument", array, again)
         order = dense_order(array)
         if order is None:
             return fresh(symbol, label)

@@ -36,6 +36,7 @@ class WholeCompiled(Compiled):
         self.trusted: dict[Any, list[WholeVariant]] = {}
         self.candidates: dict[Any, WholeVariant] = {}
         self.tries: dict[Any, int] = {}
+        self.recent: Any = (None, None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.refused or NS["CAPTURE"] is not None or not (NS["PLAIN"] or thread.inference):
@@ -48,8 +49,12 @@ class WholeCompiled(Compiled):
                 return result
         leaves: list[Any] = []
         key = self._key(args, kwargs, leaves)
+        known, variant = self.recent  # comparing is quicker than looking up
+        if known == key and variant.holds() and variant.ready():
+            return variant.run(leaves)
         for variant in self.trusted.get(key, ()):
             if variant.holds() and variant.ready():
+                self.recent = key, variant
                 return variant.run(leaves)
         if self.last is not None and key != self.last and key not in self.tries:
             self.reasons.append(self._what_changed(key))
@@ -60,6 +65,7 @@ class WholeCompiled(Compiled):
         """Traces the step and runs its program; the second trace that does the same makes it trusted."""
         if len(self.tries) >= _KINDS:
             self.trusted.clear()
+            self.recent = (None, None)
             self.candidates.clear()
             self.tries.clear()
         try:

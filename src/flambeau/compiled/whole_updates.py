@@ -128,7 +128,7 @@ class _Cluster:
         self.dtype = self.first.dtype
         self.symbol: Any = None
         self.members: list[Any] = []
-        self.counters: list[tuple[str, np.ndarray]] = []
+        self.counts: list[tuple[Any, np.ndarray]] = []  # the first one's counts, and the memory of all
 
 
 class Steps:
@@ -213,44 +213,45 @@ class Steps:
         """Puts the counts of each cluster's parameters side by side, so that one write advances all."""
         for cluster in self.list:
             lead = self.state.get(cluster.members[0]) or {}
-            cluster.counters = []
-            for name, value in lead.items():
-                if not isinstance(value, NS["Tensor"]) or value._a.__class__ is not np.ndarray or value._a.ndim:
-                    continue
-                tensors = [self.state[p][name] for p in cluster.members]
-                if len(tensors) > 1:
-                    cluster.counters.append((name, _together(tensors)))
+            names = [n for n, v in lead.items() if _is_count(v)]
+            cluster.counts = [(lead[n], _together([self.state[p][n] for p in cluster.members])) for n in names]
 
-    def numbers(self) -> None:
-        """Advances the counts and computes the numbers of the next call; `Changed` if they are for another program."""
+    def advance(self) -> bool:
+        """Advances the counts and computes the numbers of the next call; False, and all as before, if these are for
+        another program.
+        """
         optimizer = self.optimizer
         if optimizer.state is not self.state or optimizer.param_groups is not self.groups:
-            raise Changed
-        before, steps._open.batch = steps._open.batch, self._taking  # type: ignore[assignment]
+            return False
+        taking, before = self._taking, steps._open.batch
+        self.marks = [value._a.item() for c in self.list for value, _ in c.counts]
+        steps._open.batch = taking  # type: ignore[assignment]
         try:
-            hypers: dict[int, Any] = {}
+            group = hyper = None
             for cluster in self.list:
-                group, lead = cluster.group, cluster.members[0]
-                hyper = hypers.get(id(group))
-                if hyper is None:
-                    hyper = hypers[id(group)] = optimizer.prepare(group)
-                state = self.state.get(lead)
-                self._taking.cluster = cluster
-                optimizer.update(group, lead, lead, state, hyper)
-                for name, together in cluster.counters:
-                    together.fill(state[name]._a)
+                if any(value._a.base is not together for value, together in cluster.counts):
+                    self.settle()
+                if cluster.group is not group:
+                    group = cluster.group
+                    hyper = optimizer.prepare(group)
+                lead = cluster.members[0]
+                taking.cluster = cluster
+                optimizer.update(group, lead, lead, self.state.get(lead), hyper)
+                for value, together in cluster.counts:
+                    together.fill(value._a)
+        except Changed:
+            self.take_back()
+            return False
         finally:
             steps._open.batch = before
+        return True
 
-    def marks(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The counts as they are, to be put back if a call does not come about."""
-        found = []
+    def take_back(self) -> None:
+        """Undoes what `advance` has counted."""
+        values = iter(self.marks)
         for cluster in self.list:
-            lead = self.state.get(cluster.members[0]) or {}
-            for value in lead.values():
-                if isinstance(value, NS["Tensor"]) and value._a.__class__ is np.ndarray and not value._a.ndim:
-                    found.append((value._a, value._a.copy()))
-        return found
+            for _, together in cluster.counts:
+                together.fill(next(values))
 
     def _fed(self, cluster: _Cluster) -> Any:
         return cluster.first
@@ -273,6 +274,11 @@ class Steps:
             """Nothing is left to do."""
 
     _taking = _Taking()
+
+
+def _is_count(value: Any) -> bool:
+    """Whether an entry of an optimizer's state is one number of the host's."""
+    return isinstance(value, NS["Tensor"]) and value._a.__class__ is np.ndarray and not value._a.ndim
 
 
 def _together(tensors: list[Any]) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.autograd.views import bump, written
 from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import Store, XArray, fresh
@@ -19,9 +20,9 @@ from flambeau.engines.xla.runtime import jnp
 from flambeau.engines.xla.whole import HostStore, Nested
 from flambeau.ops.placing import bare
 
-from .variant import _is_freed, _leaves, flatten, rebuild
+from .arguments import Entrance, flatten, form_of, rebuild
+from .variant import is_freed, leaves_of
 from .whole import WholeCapture, dense_order
-from .whole_updates import Changed
 
 __all__ = ["WholeVariant", "alike"]
 
@@ -61,8 +62,7 @@ class WholeVariant:
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict, watched: Any, device: Any) -> None:
         self.given: list[Any] = []
-        flatten((args, kwargs), self.given)
-        self.needs = [t._node is not None for t in self.given]
+        form_of(args, kwargs, self.given)
         self.device = device
         self.watched = watched
         self.back: Any = None
@@ -95,41 +95,56 @@ class WholeVariant:
 
     def _step(self, function: Callable, args: tuple, kwargs: dict, capture: WholeCapture) -> list[Any]:
         """Runs the step on symbols, and returns what the program gives."""
-        own = []
-        for i, t in enumerate(self.given):
-            mine = bare(capture.argument(i, t))
-            if t._node is not None:
-                mine._node = LEAF
-            own.append(mine)
-        symbols = [t._a.store.value for t in own]
-        stand_ins = iter(own)
-        own_args, own_kwargs = rebuild((args, kwargs), lambda t: next(stand_ins))
+        own, leaves = self._stand_ins(capture)
+        symbols, nodes = [t._a.store.value for t in own], [t._node for t in own]
+        by_given = {id(t): mine for t, mine in zip(self.given, own)}
+        own_args, own_kwargs = rebuild((args, kwargs), lambda t: by_given[id(t)])
         result = function(*own_args, **own_kwargs)
         outputs: list[Any] = []
         flatten(result, outputs)
+        self.results = len(outputs)
+        # arguments that were written, also as part of the graph, and gradients that they got
+        self.written = [i for i, t in enumerate(own) if t._a.store.value is not symbols[i]]
+        outputs += [own[i] for i in self.written]
+        self.recorded = [own[i]._node is not nodes[i] for i in self.written]
         self.forms = [_Form(t) for t in outputs]
         values = [f.value(t) for f, t in zip(self.forms, outputs)]
         self.result = _structure(result)
         roots = [
             t for t in outputs
-            if isinstance(t._node, Node) and not _is_freed(t._node) and t._a.dtype.kind in "fcV"
+            if isinstance(t._node, Node) and not is_freed(t._node) and t._a.dtype.kind in "fcV"
         ] if thread.grad else []  # fmt: skip
-        # arguments that were written, and gradients that arguments got
-        self.written = [i for i, t in enumerate(own) if t._a.store.value is not symbols[i]]
-        values += [own[i]._a.value for i in self.written]
-        self.graded = [i for i, t in enumerate(own) if t._grad is not None]
-        values += [own[i]._grad._a.value for i in self.graded]
+        self.graded = [i for i, t in enumerate(leaves) if t._grad is not None or self.given[i]._grad is not None]
+        self.kept = [leaves[i]._grad is not None for i in self.graded]
+        values += [leaves[i]._grad._a.value for i in self.graded if leaves[i]._grad is not None]
         if roots:
             births = len(capture.trace.births)
-            values += self._backward(roots, outputs, own)
+            values += self._backward(roots, outputs, leaves)
             del capture.trace.births[births:]  # symbols of another program
         for t in (*outputs, *own):
             t._node = None
         return values
 
+    def _stand_ins(self, capture: WholeCapture) -> tuple[list[Any], list[Any]]:
+        """Tensors that stand for the arguments, and the leaves that get their gradients."""
+        own, leaves = [], []
+        for i, t in enumerate(self.given):
+            mine = leaf = bare(capture.argument(i, t))
+            if t._node is LEAF:
+                mine._node = LEAF
+                if t._grad is not None:
+                    mine._grad = bare(capture.argument(i, t._grad, gradient=True))
+            elif t._node is not None:  # with a history of its own
+                leaf = bare(mine._a)
+                leaf._node = LEAF
+                mine._node = Entrance(leaf)
+            own.append(mine)
+            leaves.append(leaf)
+        return own, leaves
+
     def _backward(self, roots: list[Any], outputs: list[Any], own: list[Any]) -> list[Any]:
         """Traces what leads from gradients of the results to the leaves; returns what it needs of the forward part."""
-        leaves = _leaves([t._node for t in roots])
+        leaves = leaves_of([t._node for t in roots])
         stands = {id(mine): i for i, mine in enumerate(own)}
         self.leaves = [(stands[id(leaf)], None) if id(leaf) in stands else (-1, leaf) for leaf in leaves]
         for n, t in enumerate(roots):
@@ -207,16 +222,23 @@ class WholeVariant:
         return True
 
     def take_over(self, before: WholeVariant) -> None:
-        """Leaves gradients in the tensors in which an earlier trace has left them: other programs go on from those."""
-        mine, known = self.program.targets, {id(p): g for p, g in before.slots}
+        """Goes on with the executable of an earlier trace that did the same, and with the tensors that it leaves
+        gradients in, which other programs go on from. What else this trace has left behind is what gets values.
+        """
+        slots = {id(p): g for p, g in before.slots}
+        settled = set()
         for i, (p, new) in enumerate(self.slots):
-            old = known.get(id(p))
-            if old is None or new is None or old is new:
-                continue
-            at = self.program.target_of(new._a)
-            if at is not None and before.program.target_of(old._a) == at:
-                mine[at] = before.program.targets[at]
-                self.slots[i] = (p, old)
+            old = slots.get(id(p))
+            if old is not None and new is not None:
+                at = self.program.target_of(new._a)
+                if at is not None and before.program.target_of(old._a) == at:
+                    settled.add(at)
+                    self.slots[i] = (p, old)
+        for at in range(self.program.fixed, len(self.program.targets)):
+            if at not in settled:
+                before.program.targets[at] = self.program.targets[at]
+        self.program = before.program
+        self.back = before.back
 
     # --- calls ----------------------------------------------------------------------------------------------------
 
@@ -225,19 +247,11 @@ class WholeVariant:
         if self.fresh:  # the trace has counted already
             self.fresh = False
             return True
-        if not self.steps:
-            return True
-        marks = [mark for step in self.steps for mark in step.marks()]
-        try:
-            for step in self.steps:
-                step.numbers()
-        except Changed:
-            for a, value in marks:
-                a[()] = value
-            for step in self.steps:
-                for _, together in step_counters(step):
-                    together.fill(together[0])
-            return False
+        for i, step in enumerate(self.steps):
+            if not step.advance():
+                for done in self.steps[:i]:
+                    done.take_back()
+                return False
         return True
 
     def run(self, given: list[Any]) -> Any:
@@ -259,21 +273,37 @@ class WholeVariant:
         """The results of a call that also writes its arguments, gives them gradients, or goes on to a backward."""
         n = len(self.forms)
         tensors = [f.tensor(v) for f, v in zip(self.forms, results)]
-        for i, value in zip(self.written, results[n:]):
-            given[i]._a[...] = value if given[i]._a.__class__ in FOREIGN else np.asarray(value)
-        n += len(self.written)
-        for i, value in zip(self.graded, results[n:]):
-            old, t = given[i]._grad, given[i]
-            new = bare(fresh(value, t._a.device) if t._a.__class__ in FOREIGN else np.array(value))
-            t._grad = new if old is None else NS["OPS"].add(old, new)
-        n += len(self.graded)
+        gradients = iter(results[n:])
+        for i, kept in zip(self.graded, self.kept):
+            self._give_gradient(given[i], next(gradients) if kept else None)
         if self.back is not None:
             leaves = [leaf if at < 0 else given[at] for at, leaf in self.leaves]
-            node = CompiledBackward(self, leaves, results[n:])
+            node = CompiledBackward(self, leaves, list(gradients))
             for form, t in zip(self.forms, tensors):
                 if form.root >= 0:
                     t._node = NS["Pick"](node, form.root) if len(self.seeds) > 1 else node
+        for i, t, recorded in zip(self.written, tensors[self.results :], self.recorded):
+            mine = given[i]
+            mine._a[...] = t._a
+            if recorded and t._node is not None:
+                written(mine, t._node)
+            else:
+                bump(mine)
         return self.result(iter(tensors))
+
+    def _give_gradient(self, t: Any, value: Any) -> None:
+        """Leaves a gradient with an argument."""
+        if value is None:
+            t._grad = None
+            return
+        array = fresh(value, t._a.device) if t._a.__class__ in FOREIGN else np.array(value)
+        if isinstance(t._node, Node):  # its own history takes the gradient on
+            run_backward([edge_of(t)], [array], False, False, None, True)
+        elif t._grad is not None:
+            t._grad._a[...] = array
+            bump(t._grad)
+        else:
+            t._grad = bare(array)
 
     def backward(self, residuals: list[Any], grads: list[Any], devices: list[Any]) -> tuple[Any, ...]:
         """Gradients of the leaves from those of the results."""
@@ -292,11 +322,6 @@ class WholeVariant:
                 value = next(values)
                 found.append(np.array(value) if device is CPU else fresh(value, device))
         return tuple(found)
-
-
-def step_counters(step: Any) -> list[tuple[str, np.ndarray]]:
-    """The counts that a step's parameters share."""
-    return [pair for cluster in step.list for pair in cluster.counters]
 
 
 class _Marks:

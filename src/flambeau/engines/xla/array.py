@@ -8,6 +8,7 @@ itself slices and transposes.
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 from typing import Any
@@ -222,11 +223,7 @@ class XArray(Methods, NDArrayOperatorsMixin):
     def strides(self) -> tuple[int, ...]:
         if self._shadow is not None:
             return self._shadow.strides
-        steps, step = [], self.dtype.itemsize
-        for n in reversed(self.shape):
-            steps.append(step)
-            step *= max(n, 1)
-        return tuple(reversed(steps))
+        return _dense_strides(self.shape, self.dtype.itemsize)
 
     @property
     def flags(self) -> _Flags:
@@ -332,6 +329,12 @@ class XArray(Methods, NDArrayOperatorsMixin):
         size = self.dtype.itemsize
         places = np.ndarray(shape, self.store.dtype, self.shadow, offset * size, tuple(s * size for s in steps))
         return self.seen_as(places)
+
+
+@functools.lru_cache(maxsize=4096)
+def _dense_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """The strides of memory in C order."""
+    return tuple(n * itemsize for n in _c_steps(shape))
 
 
 def _address(array: np.ndarray) -> int:

@@ -38,6 +38,7 @@ class Program:
         self.outputs = traced.outputs
         #: memory that gets a new value, in the order of the results after the outputs
         self.targets: list[Store] = [*traced.written, *traced.born]
+        self.fixed = len(traced.written)
         self._order = order
         self.jaxpr = traced.jaxpr
         changed = {id(s) for s in traced.written}

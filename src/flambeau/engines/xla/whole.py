@@ -87,7 +87,7 @@ class Trace:
         self.thread = threading.get_ident()
         self.slots: list[Any] = []
         self.symbols: list[Any] = []
-        self.known: dict[Store, Any] = {}  # the value before, of memory that is no input (yet) also None
+        self.known: dict[Store, Any] = {}  # memory from before the step, and its value then
         self.births: list[Any] = []
         self.drawing = False  # random numbers are being drawn for it
 
@@ -98,8 +98,10 @@ class Trace:
         value = store.value
         if threading.get_ident() != self.thread:
             return value
-        if store in self.known:
-            return jnp.asarray(value) if value.__class__ is np.ndarray else value
+        if value.__class__ is np.ndarray:  # a constant that the step has made
+            return jnp.asarray(value)
+        if store in self.known or isinstance(value, Tracer):
+            return value
         self.known[store] = value
         store.value = self.lift(store)
         store.version += 1
@@ -107,13 +109,13 @@ class Trace:
 
     def before_write(self, store: Store) -> None:
         """A memory is about to be replaced without having been read."""
-        if store not in self.known and threading.get_ident() == self.thread:
+        mine = isinstance(store.value, (Tracer, np.ndarray))  # made by the step
+        if not mine and store not in self.known and threading.get_ident() == self.thread:
             self.known[store] = store.value
 
     def born(self, store: Store) -> None:
         """A memory that the step makes."""
         if threading.get_ident() == self.thread:
-            self.known[store] = None
             self.births.append(weakref.ref(store))
 
     def constant(self, array: np.ndarray, device: Any) -> XArray:
@@ -145,8 +147,7 @@ class Trace:
             known = self.known
             born = survivors(self.births)
             lifted = {id(s): symbol for s, symbol in zip(self.slots, self.symbols)}
-            before = [s for s in known if known[s] is not None or s.__class__ is HostStore]
-            written = [s for s in before if s.value is not None and s.value is not lifted.get(id(s), known[s])]
+            written = [s for s in known if s.value is not None and s.value is not lifted.get(id(s), known[s])]
             found.update(outputs=len(outputs), written=written, born=born)
             return (*outputs, *(s.value for s in written), *(s.value for s in born))
 
@@ -169,9 +170,8 @@ class Trace:
     def restore(self) -> None:
         """Puts the values back that memory had before."""
         for store, value in self.known.items():
-            if value is not None or store.__class__ is HostStore:
-                store.value = value
-                store.version += 1
+            store.value = value
+            store.version += 1
         self.symbols.clear()
         self.known.clear()
 
