@@ -1,7 +1,7 @@
-"""The capture of a step: its calls in order, on real memory.
+"""The capture of a step: its calls in order, and the memory they work on.
 
-Each entry is a function with its operands, what it made and what it wrote. Operands are ordinary arrays; where two
-share memory they are tied together by it, so views and writes in place need no rules of their own.
+Each entry is a function with its operands, what it made and what it wrote. Operands are places in memory; where two
+share it they are tied together by it, so views and writes in place need no rules of their own.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import gc
 import sys
 import types
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from flambeau.autograd.runtime import NS, watch
-from flambeau.autograd.views import owner
 from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN, move
 from flambeau.engines.kernels import CPU_KERNELS, Kernels
@@ -24,28 +24,36 @@ from flambeau.engines.native import hooks
 from flambeau.engines.numpy import draws, parallel
 from flambeau.ops.dispatch import wrap
 
-from .traced import MASKS, CaptureError, HostRead, Traced, current, plain, refuse
+from .memory import Block, Memory, Place, tables_of
+from .traced import MASKS, HostRead, Traced, current, plain, refuse
 
 __all__ = ["Capture", "Entry", "arrays_in"]
 
 
 class Entry:
-    """One call: `kind` is 'call', 'ufunc', 'chain', 'native', 'check' or 'optimizer'.
+    """One call: `kind` is 'call', 'ufunc', 'chain', 'native', 'check' or 'optimizer'. Arrays in it are places.
 
-    `foreign`: operands that neither an earlier call has made nor a tensor holds, as they were: constants, or a sign
-    that something was computed unseen.
+    `touched`: the blocks it works on. `foreign`: operands that neither an earlier call has made nor a tensor holds, as
+    they were: constants, or a sign that something was computed unseen.
     """
 
     __slots__ = ("args", "foreign", "function", "fused", "kind", "kwargs", "made", "touched", "wrote")
 
     def __init__(
-        self, kind: str, function: Any, args: Any, kwargs: Any, made: list[np.ndarray], wrote: list[np.ndarray]
+        self, kind: str, function: Any, args: Any, kwargs: Any, made: Sequence[Place] = (), wrote: Sequence[Place] = ()
     ) -> None:
         self.kind, self.function, self.args, self.kwargs = kind, function, args, kwargs
         self.made, self.wrote = made, wrote
-        self.touched: list[np.ndarray] = []
+        self.touched: set[Block] = set()
         self.foreign: list[tuple[int, int]] = []
         self.fused = 0
+
+    @property
+    def name(self) -> str:
+        """What it calls, in a word."""
+        return getattr(self.function, "__name__", None) or (
+            "native" if self.function is None else type(self.function).__name__
+        )
 
 
 def arrays_in(x: Any) -> Iterator[np.ndarray]:
@@ -93,14 +101,9 @@ class Capture:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.kept: list[Any] = []
-        self.states: list[tuple[Any, np.ndarray]] = []
-        self.blank: list[np.ndarray] = []
-        self.views: dict[int, Any] = {}
-        self.known: set[int] = set()
-        self.given: set[int] = set()
-        self.mine: set[int] = set()
-        self.seen = 0
+        self.memory = Memory()
+        self.states: list[tuple[weakref.ref, int]] = []
+        self.moved: list[Any] = []
 
     # --- noting -----------------------------------------------------------------------------------------------
 
@@ -118,27 +121,43 @@ class Capture:
         values = [np.asarray(r) if isinstance(r, np.generic) else r for r in made]
         fresh = [v for v in values if isinstance(v, np.ndarray)]
         if not all(self._is_view(v, bare, named) for v in fresh):
-            self.note("ufunc" if elementwise else "call", function, bare, named, fresh, [])
+            self.note("ufunc" if elementwise else "call", function, bare, named, fresh)
         wrapped = [v.view(Traced) if isinstance(v, np.ndarray) else v for v in values]
         if isinstance(result, tuple):
             return tuple(wrapped)
         return wrapped if isinstance(result, list) else wrapped[0]
 
-    def note(self, kind: str, function: Any, args: Any, kwargs: Any, made: list, wrote: list) -> Entry:
-        entry = Entry(kind, function, args, kwargs, made, wrote)
-        if kind != "native":
-            for a in (*arrays_in(args), *arrays_in(kwargs)):
-                memory = owner(a)
-                if id(memory) not in self.known and not any(a is w for w in wrote):
-                    entry.foreign.append((id(memory), hash(a.tobytes())))
-                    self.kept.append(memory)
-        self.known.update(id(owner(a)) for a in (*made, *wrote))
+    def note(
+        self, kind: str, function: Any, args: Any, kwargs: Any, made: Sequence = (), wrote: Sequence = ()
+    ) -> Entry:
+        """Adds an entry, after the call: places for its arrays, and the blocks that it touches."""
+        memory = self.memory
+        entry = Entry(kind, function, memory.place(args), memory.place(kwargs))
+        for a in made:
+            memory.make(a)
+        entry.made, entry.wrote = memory.place(list(made)), memory.place(list(wrote))
+        written = {p.block for p in (*entry.made, *entry.wrote) if p.size}
+        for a in (*arrays_in(args), *arrays_in(kwargs)):
+            block = memory.meet(a)
+            if block is None:
+                continue
+            entry.touched.add(block)
+            if block.blank and block not in written:
+                unseen = f"{entry.name} reads memory that something has written where the capture can't see it"
+                memory.trouble = memory.trouble or unseen
+            if not block.known and (block not in written or kind == "chain"):
+                entry.foreign.append((id(block.array), hash(a.tobytes())))
+        for block in written:
+            block.known, block.blank = True, False
+        entry.touched |= written
         self.entries.append(entry)
         return entry
 
     def _is_view(self, result: np.ndarray, args: Any, kwargs: Any) -> bool:
-        memory = owner(result)
-        return any(owner(a) is memory for a in arrays_in((args, kwargs))) or _lies_in(result, args, kwargs)
+        if not result.size:
+            return False
+        blocks = {self.memory.meet(a) for a in arrays_in((args, kwargs))}
+        return self.memory.at(np.lib.array_utils.byte_bounds(result)[0]) in blocks - {None}
 
     def kernel(self, kernel: Callable, args: tuple, kwargs: dict) -> Any:
         """A kernel: seen through if all it does can be noted, else one call."""
@@ -166,8 +185,8 @@ class Capture:
             current.off -= 1
         result = _as_arrays(result)
         made = list(arrays_in(result))
-        if not made or not all(_lies_in(r, bare, named) for r in made):
-            self.note("call", function, bare, named, made, [])
+        if not made or not all(self._is_view(r, bare, named) for r in made):
+            self.note("call", function, bare, named, made)
         return _traced(result)
 
     def again(self, function: Callable, args: tuple, writes: tuple = ()) -> Any:
@@ -195,11 +214,16 @@ class Capture:
 
     def check(self, function: Callable, args: tuple) -> None:
         """A check of values, repeated at every replay."""
-        bare = tuple(wrap(plain(x._a)) if isinstance(x, NS["Tensor"]) else plain(x) for x in args)
+        tensors = [isinstance(x, NS["Tensor"]) for x in args]
+        bare = tuple(plain(x._a) if t else plain(x) for x, t in zip(args, tensors, strict=True))
+
+        def checked(*values: Any) -> None:
+            function(*(wrap(v) if t else v for v, t in zip(values, tensors, strict=True)))
+
+        checked.__name__ = function.__name__
         with self.paused():
-            function(*bare)
-        entry = self.note("check", function, bare, {}, [], [])
-        entry.touched = [getattr(x, "_a", x) for x in bare if isinstance(x, (NS["Tensor"], np.ndarray))]
+            checked(*bare)
+        self.note("check", checked, bare, {})
 
     def looking(self) -> bool:
         """Whether calls are noted one by one just now."""
@@ -216,18 +240,41 @@ class Capture:
 
     def meet(self, a: np.ndarray) -> None:
         """An array whose address someone asks for: native calls may use it."""
-        self.kept.append(a)
-
-    def native(self, *call: Any) -> None:
-        """A native call, as `hooks` reports it; the arrays it works on are found by their addresses."""
         if not current.off:
-            self.note("native", None, call, {}, [], [])
+            self.memory.meet(a)
+
+    def native(self, what: str, *call: Any) -> None:
+        """A native call, as `hooks` reports it; the memory it works on is found by the addresses in its tables."""
+        if current.off:
+            return
+        lift = self.memory.lift
+        args: tuple[Any, ...]
+        if what == "run":
+            place, table, end, piece = call
+            args = (what, place, lift(table), end, piece)
+        elif what == "records":
+            records, shared = call
+            args = (what, [(place, lift(table), *rows) for place, table, *rows in records], shared)
+        else:
+            turns, loops, shared = call
+            lifted = [
+                [(place, lift(table, growth, turns), start, stop, growth) for place, table, start, stop, growth in loop]
+                for loop in loops
+            ]
+            args = (what, turns, lifted, shared)
+        entry = Entry("native", None, args, {})
+        for table in tables_of(args):
+            entry.touched |= self.memory.blocks_of(table)
+        for block in entry.touched:
+            block.blank = False
+        self.entries.append(entry)
 
     def chain(self, chain: Callable, arrays: tuple, temps: int) -> bool:
         """A chain of ufuncs that is about to run natively: noted as what it computes. False: not noted."""
         if current.off:
             return False
-        self.note("chain", chain, plain(arrays), {"temps": temps}, [], list(plain(arrays)))
+        bare = plain(arrays)
+        self.note("chain", chain, bare, {"temps": temps}, wrote=bare)
         return True
 
     def placed(self, array: Any, where: Any) -> Any:
@@ -238,22 +285,16 @@ class Capture:
         """Whether a gradient that was made here can be a leaf's own: it is the only one that it is given to."""
         if g.__class__ is not Traced or g.strides != array.strides or g.dtype != array.dtype:
             return False
-        memory = id(owner(g))
-        if memory in self.given or memory not in self.owned():
+        block = self.memory.meet(plain(g))
+        if block is None or block.given or not block.made:
             return False
-        self.given.add(memory)
+        block.given = True
         return True
-
-    def owned(self) -> set[int]:
-        """The memory of what the entries made."""
-        for entry in self.entries[self.seen :]:
-            self.mine.update(id(owner(a)) for a in (*entry.made, *entry.wrote))
-        self.seen = len(self.entries)
-        return self.mine
 
     def adopt(self, tensor: Any) -> None:
         """Counts a tensor's memory among what was there before."""
-        self.known.add(id(owner(tensor._a)))
+        if (block := self.memory.meet(plain(tensor._a))) is not None:
+            block.known = True
         if tensor._a.__class__ is np.ndarray:
             tensor._a = tensor._a.view(Traced)
 
@@ -261,16 +302,15 @@ class Capture:
         """An optimizer's step: done for real, noted as a whole."""
         with self.paused():
             update()
-        touched = []
         groups = []
+        touched = []
         for group in optimizer.param_groups:
-            used = [(p, p._grad, optimizer.state.get(p) or {}) for p in group["params"] if p._grad is not None]
-            groups.append((group, used))
+            used = [(p, p._grad._a, optimizer.state.get(p) or {}) for p in group["params"] if p._grad is not None]
+            groups.append((group, [(p, self.memory.place(plain(grad)), state) for p, grad, state in used]))
             for p, grad, state in used:
-                touched += [p._a, grad._a]
-                touched += [v._a for v in state.values() if isinstance(v, NS["Tensor"])]
-        entry = self.note("optimizer", optimizer, (), {"groups": groups}, [], [])
-        entry.touched = [plain(a) if a.__class__ is Traced else a for a in touched]
+                touched += [p._a, grad, *(v._a for v in state.values() if isinstance(v, NS["Tensor"]))]
+        entry = self.note("optimizer", optimizer, (), {}, wrote=plain(touched))
+        entry.kwargs = {"groups": groups}
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -290,10 +330,11 @@ class Capture:
             a = t.__dict__.get("_a") if hasattr(t, "__dict__") else None
             a = getattr(t, "_a", None) if a is None else a
             if a.__class__ is np.ndarray:
-                self.states.append((t, a))
-                self.known.add(id(owner(a)))
+                if (block := self.memory.meet(a)) is not None:
+                    block.known = True
                 t._a = a.view(Traced)
-                self.views[id(t)] = t._a
+                t._a.real_array = a
+                self.states.append((weakref.ref(t), id(t._a)))
         self.kernels = NS["K"]
         NS["K"] = _CaptureKernels(self)
         self._swap_numpy()
@@ -315,9 +356,14 @@ class Capture:
         for module, name, value in self.swapped:
             setattr(module, name, value)
         NS["K"] = self.kernels
-        for t, a in self.states:
-            if t._a is self.views[id(t)]:
-                t._a = a
+        for ref, view in self.states:
+            t = ref()
+            if t is None:
+                continue
+            if id(t._a) == view and t._a.real_array is not None:
+                t._a = t._a.real_array
+            else:
+                self.moved.append(t)
         tensor = NS["Tensor"]
         for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
             if getattr(t, "_a", None).__class__ is Traced:
@@ -333,13 +379,10 @@ class Capture:
                 result = function(*plain(args), **plain(kwargs))
                 if current.capture is None or current.off or result.__class__ is not np.ndarray:
                     return result
-                self.kept.append(result)
-                self.mine.add(id(result))
-                self.known.add(id(result))
                 if function is np.empty:
-                    self.blank.append(result)
+                    self.memory.make(result, blank=True)
                 else:
-                    self.note("call", function, plain(args), plain(kwargs), [result], [])
+                    self.note("call", function, plain(args), plain(kwargs), [result])
                 return result.view(Traced)
 
             return make
@@ -385,16 +428,6 @@ class Capture:
 _SHAPED_BY_VALUE = {"masked_select_op", "nonzero", "unique", "unique_runs"}
 
 
-def _lies_in(result: np.ndarray, args: Any, kwargs: Any) -> bool:
-    """Whether a result shows memory of an operand, however it was made."""
-    low, high = np.lib.array_utils.byte_bounds(result)
-    for a in arrays_in((args, kwargs)):
-        first, last = np.lib.array_utils.byte_bounds(owner(a))
-        if a.size and first <= low and high <= last:
-            return True
-    return False
-
-
 def _as_arrays(x: Any) -> Any:
     """NumPy's single numbers as arrays without dimensions."""
     if isinstance(x, np.generic):
@@ -410,6 +443,3 @@ def _traced(x: Any) -> Any:
     if isinstance(x, tuple):
         return tuple(_traced(v) for v in x)
     return [_traced(v) for v in x] if isinstance(x, list) else x
-
-
-__all__ += ["CaptureError", "owner"]

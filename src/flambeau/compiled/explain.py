@@ -25,14 +25,25 @@ def table_of(compiled: Any) -> str:
 
 def _plan(number: int, variant: Any) -> list[str]:
     plans = [("step", variant.plan)] + ([("backward", variant.back)] if variant.back is not None else [])
-    entries = variant.entries
-    lines = [f"plan {number}: {len(entries)} captured calls became {sum(len(p.steps) for _, p in plans)} steps"]
+    lines = [f"plan {number}: {variant.entries} captured calls became {sum(len(p.steps) for _, p in plans)} steps"]
     for title, plan in plans:
         lines.append(f"  {title}")
         lines.append(f"    {'kernel':<32} {'calls':>6}")
         lines += [f"    {name:<32} {count:>6}" for name, count in Counter(plan.names).most_common()]
         if plan.fused:
             lines.append(f"    {plan.fused} elementwise calls were fused into {plan.groups} kernels")
-    sizes = variant.memory.sizes()
-    lines.append(f"  memory: {len(sizes)} buffers, {sum(sizes) / 2**20:.1f} MiB")
-    return lines
+    return lines + _memory(variant.arena)
+
+
+def _memory(arena: Any) -> list[str]:
+    """What was planned: the blocks that share memory, and those that stay where they are."""
+
+    def mib(count: int) -> str:
+        return f"{count / 2**20:.1f} MiB"
+
+    reused = max(0, arena.bytes - arena.size)
+    return [
+        f"  memory: peak {mib(arena.size + arena.resident)}",
+        f"    planned: {arena.planned} buffers of {mib(arena.bytes)} in {mib(arena.size)}, {mib(reused)} reused",
+        f"    in place: {arena.outside} buffers of {mib(arena.resident)} (arguments, results, parameters, state)",
+    ]

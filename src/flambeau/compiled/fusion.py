@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.engines.native.calls import WIDE, address, function_of, pack_of, weight_of
+from flambeau.engines.native.calls import WIDE, function_of, pack_of, weight_of
 from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import UFUNCS, Symbol, Unsupported
 from flambeau.engines.native.values import Value
 
 from .capture import Entry
-from .memory import Memory
+from .memory import Block, Memory, Place
 from .sums import column_sums
 
 __all__ = ["fuse"]
@@ -43,19 +43,19 @@ class _Group:
         self.bytes = self.size * dtype.itemsize
         self.split: tuple[int, int] | None = None
         self.k = RowKernel("fused", dtype.itemsize == 8)
-        self.written: dict[int, tuple[np.ndarray, Value]] = {}  # by address
-        self.blocks: dict[int, set[int]] = {}
+        self.written: dict[int, tuple[Place, Value]] = {}  # by address
+        self.blocks: dict[Block, set[int]] = {}
         self.operands: dict[str, tuple[int, str]] = {}
         self.entries: list[int] = []
 
     # --- taking calls in --------------------------------------------------------------------------------------
 
-    def take(self, at: int, entry: Entry, memory: Memory) -> bool:
+    def take(self, at: int, entry: Entry) -> bool:
         """Takes a call in; False, and nothing done, where it does not fit."""
         if len(self.k.order) > _LIMIT:
             return False
         split = self.split
-        inputs = self._inputs(entry, memory)
+        inputs = self._inputs(entry)
         if inputs is None:
             self.split = split
             return False
@@ -70,53 +70,53 @@ class _Group:
             self.split = split
             return False
         for a, value in written:
-            self.written[address(a)] = a, value
-            self.blocks.setdefault(memory.of(a), set()).add(address(a))
+            self.written[a.address] = a, value
+            self.blocks.setdefault(a.block, set()).add(a.address)
         self.entries.append(at)
         return True
 
-    def _inputs(self, entry: Entry, memory: Memory) -> list[tuple[Any, str]] | None:
+    def _inputs(self, entry: Entry) -> list[tuple[Any, str]] | None:
         """The operands and how each lies in the group's shape, if the call is elementwise on it."""
         if entry.kind == "chain":
-            if all(self._whole(a) and self._sound(a, memory) for a in entry.args):
+            if all(self._whole(a) and self._sound(a) for a in entry.args):
                 return [(a, "whole") for a in entry.args]
             return None
         if entry.function.__name__ not in _NUMERIC or set(entry.kwargs) - {"out"}:
             return None
         out = entry.made[0] if entry.made else entry.wrote[0]
-        if not self._whole(out) or not self._sound(out, memory):
+        if not self._whole(out) or not self._sound(out):
             return None
         inputs: list[tuple[Any, str]] = []
         for x in entry.args[: entry.function.nin]:
-            if not isinstance(x, np.ndarray):
+            if not isinstance(x, Place):
                 if not isinstance(x, (int, float)) or isinstance(x, bool):
                     return None
                 inputs.append((x, "constant"))
                 continue
-            found = self._kind(x, out.shape) if x.dtype == self.dtype and self._sound(x, memory) else None
+            found = self._kind(x, out.shape) if x.dtype == self.dtype and self._sound(x) else None
             if found is None or (found[1] is not None and self.split not in (None, found[1])):
                 return None
             self.split = found[1] or self.split
             inputs.append((x, found[0]))
         return inputs
 
-    def _whole(self, a: np.ndarray) -> bool:
-        return a.size == self.size and a.dtype == self.dtype and a.flags.c_contiguous
+    def _whole(self, a: Place) -> bool:
+        return a.size == self.size and a.dtype == self.dtype and a.contiguous
 
-    def _sound(self, a: np.ndarray, memory: Memory) -> bool:
+    def _sound(self, a: Place) -> bool:
         """Whether an array shows exactly what one call of the group has written, or nothing that one has."""
-        for place in self.blocks.get(memory.of(a), ()):
-            if place == address(a) and self._whole(a):
+        for place in self.blocks.get(a.block, ()):
+            if place == a.address and self._whole(a):
                 continue
-            low, high = np.lib.array_utils.byte_bounds(a)
+            low, high = a.bounds
             if place < high and low < place + self.bytes:
                 return False
         return True
 
-    def _kind(self, a: np.ndarray, shape: tuple[int, ...]) -> tuple[str, tuple[int, int] | None] | None:
+    def _kind(self, a: Place, shape: tuple[int, ...]) -> tuple[str, tuple[int, int] | None] | None:
         """How an operand lies in the result's shape, and into which rows it splits it."""
         if a.size == self.size:
-            return ("whole", None) if a.flags.c_contiguous else None
+            return ("whole", None) if a.contiguous else None
         if a.size == 1:
             return "number", None
         ndim = len(shape)
@@ -126,33 +126,33 @@ class _Group:
             lead += 1
         while full[tail - 1] == 1:
             tail -= 1
-        if full[lead:] == shape[lead:] and a.flags.c_contiguous:
+        if full[lead:] == shape[lead:] and a.contiguous:
             return "row", (self.size // a.size, a.size)
-        if full[:tail] == shape[:tail] and a.flags.c_contiguous:
+        if full[:tail] == shape[:tail] and a.contiguous:
             return "column", (a.size, self.size // a.size)
         return None
 
     def _value(self, x: Any, kind: str) -> Value:
         if kind == "constant":
             return self.k.const(float(x))
-        if kind == "whole" and address(x) in self.written:
-            return self.written[address(x)][1]
-        name = f"{kind}{address(x)}"
-        self.operands[name] = address(x), kind
+        if kind == "whole" and x.address in self.written:
+            return self.written[x.address][1]
+        name = f"{kind}{x.address}"
+        self.operands[name] = x.address, kind
         return self.k.load(name) if kind in ("whole", "row") else self.k.load_row(name)
 
-    def _chain(self, entry: Entry, inputs: list[tuple[Any, str]]) -> list[tuple[np.ndarray, Value]]:
+    def _chain(self, entry: Entry, inputs: list[tuple[Any, str]]) -> list[tuple[Place, Value]]:
         symbols = [Symbol(self.k, self._value(a, kind)) for a, kind in inputs]
         entry.function(*symbols, *(Symbol(self.k) for _ in range(entry.kwargs["temps"])))
         return [(a, s.value) for a, s in zip(entry.args, symbols, strict=True) if s.written]  # type: ignore[misc]
 
     # --- the kernel -------------------------------------------------------------------------------------------
 
-    def calls(self, live: set[int], memory: Memory) -> list[tuple[int, bytes, int, int]]:
+    def calls(self, live: set[Block]) -> list[tuple[int, bytes, int, int]]:
         """The native calls: function, table, rows, rows that a thread takes together."""
         k = self.k
         for place, (a, value) in self.written.items():
-            if memory.of(a) in live:
+            if a.block in live:
                 self.operands[f"whole{place}"] = place, "whole"
                 k.store(f"whole{place}", value)
         if not k.sinks:
@@ -199,11 +199,18 @@ def _compiled(k: RowKernel) -> tuple[int, Callable, list[str], float]:
     return *found, list(k.operands), weight_of(k)
 
 
-def fuse(entries: Sequence[Entry], memory: Memory, live: set[int]) -> list[Entry]:
+def native(call: tuple[int, bytes, int, int], memory: Memory) -> Entry:
+    """The entry of a native call whose table has addresses of blocks."""
+    entry = Entry("native", None, ("run", *call), {})
+    entry.touched = memory.blocks_of(call[1])
+    return entry
+
+
+def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Entry]:
     """The entries with elementwise ones joined; `live`: the blocks that are read after the last entry."""
-    last: dict[int, int] = {}
-    for i, touched in enumerate(memory.touched):
-        for block in touched:
+    last: dict[Block, int] = {}
+    for i, entry in enumerate(entries):
+        for block in entry.touched:
             last[block] = i
     result: list[Entry] = []
     group: _Group | None = None
@@ -214,8 +221,8 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[int]) -> list[Entry
             return
         end = group.entries[-1]
         after = {b for b, i in last.items() if i > end} | live
-        for call in group.calls(after, memory):
-            joined = Entry("native", None, ("run", *call), {}, [], [])
+        for call in group.calls(after):
+            joined = native(call, memory)
             joined.fused = len(group.entries)
             result.append(joined)
         group = None
@@ -224,14 +231,14 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[int]) -> list[Entry
         shaped = _shape_of(entry)
         if shaped is None:
             flush()
-            result += column_sums(entry) or [entry]
+            result += [native(call, memory) for call in column_sums(entry)] or [entry]
             continue
         if group is not None and (group.size, group.dtype) == (int(np.prod(shaped[0], dtype=np.int64)), shaped[1]):
-            if group.take(i, entry, memory):
+            if group.take(i, entry):
                 continue
         flush()
         group = _Group(*shaped)
-        if not group.take(i, entry, memory):
+        if not group.take(i, entry):
             group = None
             result.append(entry)
     flush()

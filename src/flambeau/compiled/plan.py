@@ -1,6 +1,6 @@
 """A plan: the captured calls, ready to be replayed without the program.
 
-A call of NumPy's is kept with its operands and the place of its result. Native calls that follow each other are joined
+A call of NumPy's is kept with its operands and where its result belongs. Native calls that follow each other are joined
 into one. Chains and ufuncs on arrays of one shape become native kernels of their own (`fusion`).
 """
 
@@ -17,7 +17,9 @@ from flambeau.engines.native.calls import address
 from flambeau.engines.native.records import Loops, Record, prepared, run_records
 from flambeau.engines.native.symbols import native_chain
 from flambeau.engines.numpy.chain import run_chain
+from flambeau.ops.dispatch import wrap
 
+from .arena import Arena
 from .capture import Entry
 from .updates import Updates
 
@@ -29,7 +31,8 @@ Step = Callable[[], Any]
 class Plan:
     """The steps of a replay, in order."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], arena: Arena) -> None:
+        self.arena = arena
         self.steps: list[Step] = []
         self.names: list[str] = []
         self.fused = sum(entry.fused for entry in entries)
@@ -37,7 +40,7 @@ class Plan:
         pending: list[tuple[Any, ...]] = []
         for entry in entries:
             if entry.kind == "native" and entry.args[0] == "run":
-                pending.append(entry.args[1:])
+                pending.append(arena.native(entry.args)[1:])
                 continue
             self._flush(pending)
             self._add(entry)
@@ -72,10 +75,14 @@ class Plan:
             self._put(f"native x{len(records)}", prepared(records))
 
     def _add(self, entry: Entry) -> None:
-        kind, function, args, kwargs = entry.kind, entry.function, entry.args, entry.kwargs
+        kind, function = entry.kind, entry.function
         name = getattr(function, "__name__", str(function))
+        if kind == "optimizer":
+            self._put("optimizer", self._updates(entry))
+            return
+        args, kwargs, made = (self.arena.lower(x) for x in (entry.args, entry.kwargs, entry.made))
         if kind == "native":
-            what, *rest = args
+            what, *rest = self.arena.native(entry.args)
             if what == "records":
                 self._put("native records", lambda: run_records(*rest))
             else:
@@ -84,15 +91,21 @@ class Plan:
                 self._put("native loops", lambda: ready.repeat((), shared))
         elif kind == "chain":
             self._put(name, _chain(function, args, kwargs["temps"]))
-        elif kind == "optimizer":
-            self._put("optimizer", Updates(function, kwargs["groups"]).run)
-        elif not entry.made:
+        elif not made:
             self._put(name, lambda: function(*args, **kwargs))
-        elif len(entry.made) == 1 and (kind == "ufunc" or _takes_out(function, args, kwargs)):
-            out = entry.made[0]
+        elif len(made) == 1 and (kind == "ufunc" or _takes_out(function, args, kwargs)):
+            out = made[0]
             self._put(name, lambda: function(*args, out=out, **kwargs))
         else:
-            self._put(name, _copied(function, args, kwargs, entry.made))
+            self._put(name, _copied(function, args, kwargs, made))
+
+    def _updates(self, entry: Entry) -> Step:
+        """An optimizer's step, on gradients where they lie."""
+        groups = [
+            (group, [(p, wrap(self.arena.array(grad)), state) for p, grad, state in used])
+            for group, used in entry.kwargs["groups"]
+        ]
+        return Updates(entry.function, groups).run
 
 
 def _chain(chain: Callable, arrays: tuple, temps: int) -> Step:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from flambeau.autograd.runtime import NS
+from flambeau.autograd.runtime import LEAF, NS
 from flambeau.nn.modules.module import Module
 from flambeau.optim.optimizer import Optimizer
 
@@ -22,10 +22,11 @@ __all__ = ["Watched", "reachable"]
 _SIMPLE = (bool, int, float, str, type(None))
 
 
-def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[tuple[dict, str]]]:
-    """The modules and optimizers that a function can see, and the plain values: where they are and their names."""
+def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[Any], list[tuple[dict, str]]]:
+    """What a function can see: modules, optimizers, leaves that want a gradient, and where plain values are."""
     modules: dict[int, Module] = {}
     optimizers: dict[int, Optimizer] = {}
+    leaves: dict[int, Any] = {}
     places: list[tuple[dict, str]] = []
     seen: set[int] = set()
 
@@ -38,6 +39,9 @@ def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[t
                 modules[id(m)] = m
         elif isinstance(x, Optimizer):
             optimizers[id(x)] = x
+        elif isinstance(x, NS["Tensor"]):
+            if x._node is LEAF:
+                leaves[id(x)] = x
         elif isinstance(x, types.MethodType):
             visit(x.__self__, depth + 1)
             visit(x.__func__, depth + 1)
@@ -52,7 +56,7 @@ def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[t
                 visit(v, depth + 1)
         elif hasattr(x, "__wrapped__"):
             visit(x.__wrapped__, depth + 1)
-        elif not isinstance(x, (type, types.ModuleType, NS["Tensor"])) and not _is_library(type(x).__module__):
+        elif not isinstance(x, (type, types.ModuleType)) and not _is_library(type(x).__module__):
             for name, v in list(getattr(x, "__dict__", {}).items()):
                 if isinstance(v, _SIMPLE):
                     places.append((vars(x), name))
@@ -79,7 +83,7 @@ def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[t
             visit(value, depth + 1)
 
     visit(function, 0)
-    return list(modules.values()), list(optimizers.values()), places
+    return list(modules.values()), list(optimizers.values()), list(leaves.values()), places
 
 
 def _is_library(module: str | None) -> bool:
@@ -113,7 +117,7 @@ class Watched:
     """The Python values and tensors behind a step, as they were, to be compared with what they are."""
 
     def __init__(self, function: Callable) -> None:
-        self.modules, self.optimizers, places = reachable(function)
+        self.modules, self.optimizers, leaves, places = reachable(function)
         self.places: list[tuple[Any, str]] = list(places)
         for module in self.modules:
             own = vars(module)
@@ -121,6 +125,7 @@ class Watched:
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
         for optimizer in self.optimizers:
             self.parameters += [p for group in optimizer.param_groups for p in group["params"]]
+        self.parameters += leaves
         self.parameters = list({id(p): p for p in self.parameters}.values())
         self._group()
 

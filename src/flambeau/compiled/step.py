@@ -18,7 +18,7 @@ from flambeau.errors import CaptureError
 from .arguments import form_of
 from .explain import table_of
 from .state import Watched
-from .variant import Variant, differ
+from .variant import Digest, Variant, differ
 
 __all__ = ["Compiled"]
 
@@ -34,7 +34,7 @@ class Compiled:
         self.fallback = fallback
         self.watched: Watched | None = None
         self.plans: dict[Any, list[Variant]] = {}
-        self.before: dict[Any, Variant | None] = {}
+        self.before: dict[Any, Digest | None] = {}
         self.refused = ""
         self.last: Any = None
         self.reasons: list[str] = []
@@ -94,11 +94,12 @@ class Compiled:
             shape = list(variant.moved[0]._a.shape)
             error = CaptureError(f"a compiled step can't give a tensor ({shape}) other memory; write into it (copy_)")
             return self._refuse(error, lambda: variant.handed_out())
-        before = self.before[key]
+        before, digest = self.before[key], variant.digest()
         if before is None:
-            self.before[key] = variant
+            self.before[key] = digest
+            variant.forget()
             return variant.handed_out()
-        wrong = differ(before, variant)
+        wrong = differ(before, digest)
         if wrong:
             error = CaptureError(f"the step to compile does not do the same each time: {wrong}")
             return self._refuse(error, lambda: variant.handed_out())
@@ -107,7 +108,7 @@ class Compiled:
         except CaptureError as error:
             return self._refuse(error, lambda: variant.handed_out())
         self.plans.setdefault(key, []).append(variant)
-        self.before[key] = variant
+        self.before[key] = digest
         return variant.handed_out()
 
     def _refuse(self, error: CaptureError, eager: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.engines.native.calls import Kernel, address
+from flambeau.engines.native.calls import Kernel
 
 from .capture import Entry
 
@@ -29,8 +29,8 @@ def _add(k: Any) -> None:
 _COPY, _ADD = Kernel(_copy, "first_row"), Kernel(_add, "add_row")
 
 
-def column_sums(entry: Entry) -> list[Entry]:
-    """Native entries for a sum over all axis but the last ones of contiguous arrays; empty for any other entry."""
+def column_sums(entry: Entry) -> list[tuple[int, bytes, int, int]]:
+    """Native calls for a sum over all axis but the last ones of contiguous arrays; empty for any other entry."""
     function = entry.function
     if entry.kind != "call" or getattr(function, "__self__", None) is not np.add or function.__name__ != "reduce":
         return []
@@ -39,7 +39,7 @@ def column_sums(entry: Entry) -> list[Entry]:
     rest = [x for x in entry.args[2:] if x is not None and x is not out]
     if rest or set(entry.kwargs) - {"axis", "out"} or not isinstance(axis, int) or out is None:
         return []
-    if a.dtype not in _FLOATS or out.dtype != a.dtype or a.ndim not in (2, 3) or not out.flags.c_contiguous:
+    if a.dtype not in _FLOATS or out.dtype != a.dtype or a.ndim not in (2, 3) or not out.contiguous:
         return []
     if axis != a.ndim - 2 or not a.size or a.strides[-1] != a.itemsize:
         return []
@@ -47,17 +47,17 @@ def column_sums(entry: Entry) -> list[Entry]:
     if n < 4:  # NumPy adds these in another order
         return []
     down, over = a.strides[-2], a.strides[0] if a.ndim == 3 else 0
-    first = {"row": (address(a), over, 0), "out": (address(out), n * a.itemsize, 0)}
-    entries = [_call(_COPY, a.dtype, outer, n, first, 0)]
+    first = {"row": (a.address, over, 0), "out": (out.address, n * a.itemsize, 0)}
+    calls = [_call(_COPY, a.dtype, outer, n, first, 0)]
     if rows > 1:
-        at = {"row": (address(a) + down, down, over), "out": (address(out), 0, n * a.itemsize)}
-        entries.append(_call(_ADD, a.dtype, outer * (rows - 1), n, at, rows - 1))
-    return entries
+        at = {"row": (a.address + down, down, over), "out": (out.address, 0, n * a.itemsize)}
+        calls.append(_call(_ADD, a.dtype, outer * (rows - 1), n, at, rows - 1))
+    return calls
 
 
 def _call(
     kernel: Kernel, dtype: Any, rows: int, n: int, operands: dict[str, tuple[int, int, int]], inner: int
-) -> Entry:
+) -> tuple[int, bytes, int, int]:
     made = kernel.of(dtype)
     words = [word for name in made.operands for word in operands[name]]
-    return Entry("native", None, ("run", made.place, made.pack(n, inner or rows, *words), rows, rows), {}, [], [])
+    return made.place, made.pack(n, inner or rows, *words), rows, rows

@@ -109,6 +109,9 @@ def _writing(name: str) -> Callable:
 class Traced(np.ndarray):
     """A view of an array that reports to the capture under way."""
 
+    #: The array that a tensor had before the capture, which it gets back.
+    real_array: Any = None
+
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         out = kwargs.get("out")

@@ -116,7 +116,7 @@ class _Prepared(Batch):
 class Updates:
     """The step of one optimizer, on the parameters and gradients that it had in the capture."""
 
-    def __init__(self, optimizer: Any, grads: list[tuple[Any, list[tuple[Any, Any]]]]) -> None:
+    def __init__(self, optimizer: Any, grads: list[tuple[Any, list[tuple[Any, Any, Any]]]]) -> None:
         self.optimizer, self.grads = optimizer, grads
         self.batch: _Prepared | None = None
         self.plain = False
@@ -147,7 +147,7 @@ class Updates:
         try:
             for group, pairs in self.grads:
                 hyper = optimizer.prepare(group)
-                for p, grad, state in pairs:  # type: ignore[misc]
+                for p, grad, state in pairs:
                     optimizer.update(group, p, grad, state, hyper)
         finally:
             open_.batch = before

@@ -13,15 +13,17 @@ from flambeau.autograd.engine import run_backward
 from flambeau.autograd.function import BackwardFunction
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.errors import CaptureError
 from flambeau.ops.dispatch import wrap
 
+from .arena import Arena
 from .arguments import Arguments, flatten, rebuild
-from .capture import Capture, Entry, arrays_in, plain
+from .capture import Capture, plain
 from .fusion import fuse
-from .memory import Memory
+from .memory import Block, Place, places_in
 from .plan import Plan
 
-__all__ = ["Variant", "differ"]
+__all__ = ["Digest", "Variant", "differ"]
 
 
 class Variant:
@@ -29,14 +31,14 @@ class Variant:
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict, parameters: list[Any]) -> None:
         self.arguments = Arguments(args, kwargs)
-        before = [(p, p._grad) for p in parameters]
         capture = Capture()
         capture.start()
+        before = [_before(p, capture) for p in parameters]
         try:
             self.result = function(*self.arguments.args, **self.arguments.kwargs)
             made: list[Any] = []
             flatten(self.result, made)
-            before_it = {id(t) for t, _ in capture.states}
+            before_it = {id(t) for ref, _ in capture.states if (t := ref()) is not None}
             #: results that the step has made; others were there before, and are given back as they are
             self.outputs = [t for t in made if id(t) not in before_it or isinstance(t._node, Node)]
             self.arguments.close()
@@ -47,10 +49,11 @@ class Variant:
                 self._capture_backward()
         finally:
             capture.stop()
-        self.entries: list[Entry] = capture.entries
-        self.states, self.kept, self.blank = capture.states, capture.kept, capture.blank
-        self.moved = [t for t, a in self.states if t._a is not a]
-        self.slots = [(p, old, p._grad) for p, old in before]
+        self.capture: Capture | None = capture
+        self.moved = capture.moved
+        self.slots: list[tuple[Any, ...]] = [(*old, p._grad) for old, p in zip(before, parameters, strict=True)]
+        self.arena: Arena | None = None
+        self.entries = len(capture.entries)
         self.plan: Plan | None = None
         self.back: Plan | None = None
         self.turn = 0
@@ -134,34 +137,53 @@ class Variant:
 
     # --- the plan ---------------------------------------------------------------------------------------------
 
+    def digest(self) -> Digest:
+        """What the capture did."""
+        assert self.capture is not None
+        return Digest(self.capture)
+
+    def forget(self) -> None:
+        """Lets the capture go: another one has to make the plan."""
+        assert self.capture is not None
+        self.capture.memory.close()
+        self.capture = None
+
     def prepare(self) -> None:
         """Makes the plan."""
-        tensor = NS["Tensor"]
-        live = [t._a for t in gc.get_objects() if isinstance(t, tensor) and t._a.__class__ is np.ndarray]
-        live += [t._a for t in self.outputs] + self.arguments.arrays
-        others = [a for a in self.kept if isinstance(a, np.ndarray)]
+        capture, self.capture = self.capture, None
+        assert capture is not None
+        memory, entries, cut = capture.memory, capture.entries, self.forward
+        if memory.trouble:
+            raise CaptureError(memory.trouble)
+        states = [(t, t._a, memory.meet(t._a)) for ref, _ in capture.states if (t := ref()) is not None]
+        live = self._shown(capture)
+        stay = memory.close()
+        for entry in entries:
+            entry.touched = {block.root for block in entry.touched}
+        if not self.leaves:
+            live = stay
+        later: set[Block] = set().union(*(e.touched for e in entries[cut:]))
+        first = fuse(entries[:cut], memory, live | later)
+        rest = fuse(entries[cut:], memory, live)
+        self.arena = Arena(memory, first + rest, stay)
+        self.plan = Plan(first, self.arena)
         if self.leaves:
-            live += [*self.seeds, *(g for g in self.grads if g is not None)]
-        self.memory = Memory(self.entries, live + others)
-        self.memory.check(self.entries, self.blank)
-        known = {self.memory.of(a) for a in live}
-        cut = self.forward
-        later = set().union(*self.memory.touched[cut:]) if cut < len(self.entries) else set()
-        first = fuse(self.entries[:cut], self.memory.part(0, cut), known | later)
-        self.plan = Plan(first)
-        if self.leaves:
-            self.back = Plan(fuse(self.entries[cut:], self.memory.part(cut, len(self.entries)), known))
-        used = set().union(*self.memory.touched) if self.entries else set()
+            self.back = Plan(rest, self.arena)
+        used: set[Block] = set().union(*(e.touched for e in entries))
         mine = {id(a) for a in self.arguments.arrays}
-        self.used = [
-            (t, a) for t, a in self.states if id(a) not in mine and t._a is a and self.memory.number_of(a) in used
-        ]
-        # gradients that the step replaces, or writes in place
-        self.slots = [
-            (p, old, new)
-            for p, old, new in self.slots
-            if old is not new or (new is not None and self.memory.number_of(new._a) in used)
-        ]
+        self.used = [(t, a) for t, a, block in states if id(a) not in mine and block is not None and block.root in used]
+        slots = [_slot(p, old, place, new, used, self.arena) for p, old, place, new in self.slots]
+        self.slots = [slot for slot in slots if slot is not None]
+        self.arena.memory = None
+
+    def _shown(self, capture: Capture) -> set[Block]:
+        """The blocks that some tensor shows after the step, or that the plan needs at its end."""
+        tensor = NS["Tensor"]
+        arrays = [t._a for t in gc.get_objects() if isinstance(t, tensor) and t._a.__class__ is np.ndarray]
+        arrays += [t._a for t in self.outputs] + self.arguments.arrays
+        if self.leaves:
+            arrays += [*self.seeds, *(g for g in self.grads if g is not None)]
+        return {block.root for a in arrays if (block := capture.memory.meet(a)) is not None}
 
     def holds(self) -> bool:
         """Whether the tensors that the plan works on still show the memory that they did."""
@@ -182,8 +204,8 @@ class Variant:
         """One step on these arguments."""
         self.arguments.load(given)
         for p, old, _ in self.slots:
-            if old is not None and p._grad is not old:
-                np.copyto(old._a, p._grad._a)
+            if old is not None and p._grad._a is not old:
+                np.copyto(old, p._grad._a)
         self.plan.run()  # type: ignore[union-attr]
         for p, _, new in self.slots:
             p._grad = new
@@ -284,24 +306,54 @@ def leaves_of(nodes: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-def differ(one: Variant, two: Variant) -> str:
+def _before(p: Any, capture: Capture) -> tuple[Any, Any, Place | None]:
+    """A parameter, its gradient (weakly) and where that lies, before the step."""
+    if p._grad is None:
+        return p, None, None
+    a = plain(p._grad._a)
+    if not isinstance(a, np.ndarray):  # another device's
+        return p, None, None
+    return p, weakref.ref(p._grad), Place(a, capture.memory.meet(a))
+
+
+def _slot(
+    p: Any, old: Any, place: Place | None, new: Any, used: set[Block], arena: Arena
+) -> tuple[Any, Any, Any] | None:
+    """A gradient that the step replaces, or writes in place: the parameter, what it reads as the old one, the new one.
+
+    None for one that it leaves alone.
+    """
+    if place is None:
+        return None if new is None else (p, None, new)
+    read = bool(place.size) and place.block in used
+    if old() is new:
+        return (p, new._a, new) if read else None
+    return p, arena.array(place) if read else None, new
+
+
+class Digest:
+    """What a capture did, to be compared with another."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.entries = [
+            (e.kind, e.name, [(p.shape, p.dtype) for p in places_in((e.args, e.kwargs))], e.foreign)
+            for e in capture.entries
+        ]
+        foreign = {at for e in capture.entries for at, _ in e.foreign}
+        self.kept = [b.array for b in capture.memory.blocks if id(b.array) in foreign]  # so that they keep their names
+
+
+def differ(one: Digest, two: Digest) -> str:
     """What two captures of one step do not have in common: empty, if they do the same."""
     if len(one.entries) != len(two.entries):
         return f"it made {len(one.entries)} calls the first time, {len(two.entries)} the second"
-    for a, b in zip(one.entries, two.entries, strict=True):
-        if (a.kind, name_of(a)) != (b.kind, name_of(b)):
-            return f"it called {name_of(a)} the first time, {name_of(b)} the second"
-        for x, y in zip(arrays_in((a.args, a.kwargs)), arrays_in((b.args, b.kwargs)), strict=False):
-            if x.shape != y.shape or x.dtype != y.dtype:
-                return f"{name_of(a)} worked on {x.dtype}{list(x.shape)}, then on {y.dtype}{list(y.shape)}"
-        for (at, value), (again, other) in zip(a.foreign, b.foreign, strict=False):
+    for (kind, name, places, foreign), (kind2, name2, places2, foreign2) in zip(one.entries, two.entries, strict=True):
+        if (kind, name) != (kind2, name2):
+            return f"it called {name} the first time, {name2} the second"
+        for (shape, dtype), (shape2, dtype2) in zip(places, places2, strict=False):
+            if shape != shape2 or dtype != dtype2:
+                return f"{name} worked on {dtype}{list(shape)}, then on {dtype2}{list(shape2)}"
+        for (at, value), (again, other) in zip(foreign, foreign2, strict=False):
             if at != again and value != other:
-                return f"{name_of(a)} takes a value that was computed where the capture can't see it"
+                return f"{name} takes a value that was computed where the capture can't see it"
     return ""
-
-
-def name_of(entry: Entry) -> str:
-    """What an entry calls, in a word."""
-    return getattr(entry.function, "__name__", None) or (
-        "native" if entry.function is None else type(entry.function).__name__
-    )

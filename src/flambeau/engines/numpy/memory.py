@@ -28,4 +28,13 @@ def keep_freed_pages() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT) and mallopt(_TRIM_THRESHOLD, _KEPT_AT_MOST))
 
 
+def release_freed_pages() -> None:
+    """Gives memory that is free now back to the system: what comes next needs other sizes."""
+    if sys.platform.startswith("linux"):
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):
+            pass  # another C library, which has ways of its own
+
+
 keep_freed_pages()
