@@ -14,6 +14,19 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_opti
 _count = itertools.count(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--part", help="i/n: the i-th of n parts of these tests, for several machines or processes")
+
+
+def pytest_collection_modifyitems(config, items):
+    part = config.getoption("--part")
+    if part:
+        i, n = (int(v) for v in part.split("/"))
+        mine = [item for k, item in enumerate(items) if k % n == i - 1]
+        config.hook.pytest_deselected(items=[item for k, item in enumerate(items) if k % n != i - 1])
+        items[:] = mine
+
+
 @pytest.fixture(autouse=True)
 def few_programs():
     """Forgets compiled programs now and then, which hold memory."""

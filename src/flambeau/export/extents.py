@@ -95,17 +95,17 @@ class Real:
         return self.form.format(f"({self.extent})")
 
 
-def fitted_real(numbers: Sequence[float], points: Sequence[dict[str, int]]) -> Real | None:
+def fitted_real(numbers: Sequence[float], points: Sequence[dict[str, int]], tolerance: float = 1e-12) -> Real | None:
     """The number as one of the forms of an extent, to within rounding; None if it is none."""
     for form, (make, find) in FORMS.items():
         try:
-            values = [Fraction(find(v)).limit_denominator(1 << 20) for v in numbers]
+            values = [Fraction(find(v)).limit_denominator(1 << (20 if tolerance < 1e-9 else 8)) for v in numbers]
         except (ZeroDivisionError, OverflowError, ValueError):
             continue
         extent = fitted(values, points)  # type: ignore[arg-type]
         if isinstance(extent, Extent):
             made = [make(extent.real(p)) for p in points]
-            if all(abs(a - b) <= 1e-12 * abs(b) for a, b in zip(made, numbers, strict=True)):
+            if all(abs(a - b) <= tolerance * abs(b) for a, b in zip(made, numbers, strict=True)):
                 return Real(extent, form)
     return None
 

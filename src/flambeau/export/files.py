@@ -130,6 +130,7 @@ def packed(program: Program) -> tuple[str, dict[str, Any]]:
         "arguments": _tree(program.arguments),
         "returned": _tree(program.returned),
         "fixed": [[i, encoded(v)] for i, v in program.fixed.items()],
+        "example": program.example,
         "aliases": [[a, b] for a, b in program.aliases.items()],
         "dims": [[[d, name] for d, name in dims.items()] for dims in program.dims],
     })  # fmt: skip
@@ -154,6 +155,7 @@ def unpacked(text: str, tensors: dict[str, Any]) -> Program:
         program.arguments, program.returned = _spec(found["arguments"]), _spec(found["returned"])
         program.fixed = {int(i): decoded(v) for i, v in found["fixed"]}
         program.aliases = {int(a): int(b) for a, b in found["aliases"]}
+        program.example = {str(name): int(n) for name, n in found["example"].items()}
         program.dims = [{int(d): str(name) for d, name in dims} for dims in found["dims"]]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the file's program is damaged, or of another version: {error!r}") from error

@@ -15,6 +15,7 @@ import numpy as np
 
 from flambeau.errors import describe
 from flambeau.export.extents import Extent, Real
+from flambeau.ops import shape
 from flambeau.ops.core import REGISTRY
 from flambeau.ops.declare import Op
 from flambeau.ops.pool import window_count
@@ -88,13 +89,13 @@ class Made(NamedTuple):
 
     def array(self, sizes: dict[str, int]) -> np.ndarray:
         """The constant for these sizes."""
-        shape = tuple(at(n, sizes) for n in self.shape)
+        lengths = tuple(at(n, sizes) for n in self.shape)
         if self.kind == "full":
-            return np.full(shape, self.numbers[0], self.dtype)
+            return np.full(lengths, self.numbers[0], self.dtype)
         if self.kind == "arange":
             start, step = (at(n, sizes) for n in self.numbers)
-            return (start + step * np.arange(shape[0])).astype(self.dtype)
-        return np.eye(*shape, dtype=self.dtype)
+            return (start + step * np.arange(lengths[0])).astype(self.dtype)
+        return np.eye(*lengths, dtype=self.dtype)
 
 
 def at(value: Any, sizes: dict[str, int]) -> Any:
@@ -144,6 +145,7 @@ class Program:
         arguments, returned: the structures (`TreeSpec`s) of (args, kwargs) and of what is returned.
         fixed: leaves of the arguments that are no tensors, by position.
         aliases: for each value that shows another's memory, that other one.
+        example: the sizes by name that it was recorded with.
         dims: for each input its dimensions that may vary: the name of the size, by dimension.
     """
 
@@ -158,6 +160,7 @@ class Program:
         self.returned: Any = None
         self.fixed: dict[int, Any] = {}
         self.aliases: dict[int, int] = {}
+        self.example: dict[str, int] = {}
         self.dims: list[dict[int, str]] = []
         self._plan: Any = None
 
@@ -257,6 +260,8 @@ def _function_of(name: str) -> Callable[[tuple], Any]:
     if name in WHOLE:
         whole = WHOLE[name]
         return lambda args: tensors_in(whole(*args[0], **dict(args[1])))
+    if name == "view_op":
+        return _viewed
     op = REGISTRY[name]
     function: Any = op.function  # type: ignore[attr-defined]
     if is_pooling(op):
@@ -266,6 +271,14 @@ def _function_of(name: str) -> Callable[[tuple], Any]:
     count = len(op.parameters) - len(op.keywords)
     keywords = op.keywords
     return lambda args: function(*args[:count], **dict(zip(keywords, args[count:], strict=True)))
+
+
+def _viewed(args: tuple) -> Any:
+    """A view in another shape; where memory lies otherwise than when the program was recorded, a copy."""
+    try:
+        return shape.view_op(*args)
+    except RuntimeError:
+        return shape.reshape(*args)
 
 
 def is_pooling(op: Op) -> bool:

@@ -28,6 +28,8 @@ from flambeau.tensor.tensor import Tensor
 _HERE = str(Path(__file__).parents[1])
 _PLAIN_CLASSES = (Tensor, Parameter)
 _recording = 0
+#: One view under names that hang on sizes: a slice of everything is an alias.
+_SAME_VIEW = dict.fromkeys(("index_alias", "index_select_at", "index_unsqueeze"), "index_slice")
 
 
 def is_recording() -> bool:
@@ -113,7 +115,7 @@ class Recorder:
         result = dispatch.general(op, args)
         results = result if result.__class__ is tuple else (result,)
         numbers = tuple(self.new_value(t) for t in results)
-        self.program.calls.append(Call(op.name, encoded, numbers, _where()))
+        self.program.calls.append(Call(_SAME_VIEW.get(op.name, op.name), encoded, numbers, _where()))
         for number, t in zip(numbers, results, strict=True):
             source = next((v for v in args if is_tensor(v)), None)
             if source is not None and (t._base is not None or t._a is source._a):

@@ -43,9 +43,12 @@ def points_for(
         low = max(low, 2)
         below = [n for n in range(base[name] - 1, low - 1, -1) if n <= high]
         above = [n for n in range(max(base[name], low - 1) + 1, max(base[name], low) + 2 * count) if n <= high]
-        few = (above if upwards and len(above) >= 3 else below if len(below) >= 3 else above + below)[: 2 * count]
+        few = above if upwards and len(above) >= 3 else below if len(below) >= 3 else above + below
+        inner = [n for n in few if n < high]  # the largest size is special, too: a slice of all is none
+        few = (inner if len(inner) >= 3 else few)[: 2 * count]
         choices[name] = few[i:] + few[:i] or [base[name]]
-    points = [dict(base)] if all(n > 1 for n in base.values()) else []
+    usual = all(1 < n < limits.get(name, (0, math.inf))[1] for name, n in base.items())
+    points = [dict(base)] if usual else []
     for j in range(8 * count):
         point = {n: choices[n][(j * (i + 1) + (j // 3) * i) % len(choices[n])] for i, n in enumerate(names)}
         if point not in points:
@@ -213,7 +216,7 @@ def _constant(number: int, programs: Sequence[Program], points: Sequence[dict[st
         if len({a.ndim for a in arrays}) == 1
         else (Unknown(()),)
     )
-    made = None if any(isinstance(n, Unknown) for n in shape) else _made(arrays, shape, points)
+    made = None if any(isinstance(n, Unknown) for n in shape) else made_of(arrays, shape, points)
     if made is None:
         raise Different(
             f"a constant{place} follows the sizes of the inputs in a way that is not known: neither one number "
@@ -230,7 +233,8 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
 
 
-def _made(arrays: list[np.ndarray], shape: tuple, points: Sequence[dict[str, int]]) -> Made | None:
+def made_of(arrays: list[np.ndarray], shape: tuple, points: Sequence[dict[str, int]]) -> Made | None:
+    """Arrays of several sizes as a constant that is made in any; None if they are none that is known."""
     dtype = arrays[0].dtype
     flats = [a.reshape(-1) for a in arrays]
     value = next((f[0] for f in flats if f.size), dtype.type(0))
@@ -278,9 +282,11 @@ def general_program(
         result.values = first.values
         return result
     points, programs = _recordings(function, args, kwargs, dims, base, limits or {}, owner)
-    if all(n > 1 for n in base.values()):
+    if points[0] == base:
         same_calls(programs[0], first)
-    return merged(programs, points, dims)
+    result = merged(programs, points, dims)
+    result.example = base
+    return result
 
 
 def _recordings(

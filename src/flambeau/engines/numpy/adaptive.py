@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import like
 from .pool import avg_pool, avg_pool_input, max_pool_indices, max_pool_taps
 
 __all__ = [
@@ -98,7 +99,7 @@ def _window_max(x: np.ndarray, windows: list[np.ndarray]) -> tuple[np.ndarray, n
             position = position * x.shape[i + 1] + at.reshape(shape)
         value = flat[rows, position]
         if best is None:
-            best, where = value, np.broadcast_to(position, value.shape).copy()
+            best, where = value, like(value, np.broadcast_to(position, value.shape).copy())
             continue
         better = value > best
         if value.dtype.kind not in "iub":

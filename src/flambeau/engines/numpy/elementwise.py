@@ -188,7 +188,8 @@ def sgn(a: Any) -> Any:
     modulus = np.abs(a)
     divisor = np.where(modulus == 0, np.ones((), modulus.dtype), modulus)
     result = np.empty_like(a)
-    result.real, result.imag = a.real / divisor, a.imag / divisor  # a complex division would overflow for tiny numbers
+    result.real[...] = a.real / divisor  # a complex division would overflow for tiny numbers
+    result.imag[...] = a.imag / divisor
     return result
 
 

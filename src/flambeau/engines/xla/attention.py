@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from flambeau.engines.xla.products import matmul
 from flambeau.engines.xla.runtime import jnp
 
@@ -16,7 +14,7 @@ def _weights(q: Any, key: Any, mask: Any, causal: bool, scale: float) -> Any:
     """The probabilities; rows that may see nothing are zero."""
     scores = matmul(q, jnp.swapaxes(key, -1, -2)) * scale
     if causal:
-        mask = np.tri(*scores.shape[-2:], dtype=bool)
+        mask = jnp.tri(*scores.shape[-2:], dtype=bool)
     if mask is not None:
         scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask.astype(scores.dtype)
     largest = jnp.max(scores, -1, keepdims=True, initial=-jnp.inf)

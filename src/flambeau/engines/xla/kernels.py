@@ -22,13 +22,14 @@ from flambeau.engines.xla.updates import run_update
 #: Modules of this engine whose public functions, on JAX's values, are kernels.
 _OWN = (
     "products", "activation", "softmax", "norm", "loss", "conv", "recurrent", "attention", "embedding", "special",
+    "triangles",
 )  # fmt: skip
 #: Modules of this engine whose public functions, on its arrays, are kernels.
 _ON_ARRAYS = ("layout", "sorting", "pooling")
 #: Modules of NumPy's engine that serve this one as they are, and kernels in others.
 _SHARED = (
     "elementwise", "reduce", "layout", "index", "scatter", "special", "sorting", "linalg", "fourier", "image", "pool",
-    "adaptive",
+    "adaptive", "lapack",
 )  # fmt: skip
 _SINGLE = {"ctc_alpha": "loss", "ctc_backward": "loss"}
 
@@ -63,13 +64,21 @@ def common(name: str) -> Callable | None:
     for module in _SHARED:
         kernel = _in(shared.instance(module), name)
         if kernel is not None and callable(kernel):
-            return functools.partial(_by_host, name, module, kernel) if module in _HOSTED else kernel
+            return functools.partial(_by_host, name, module, kernel) if _is_hosted(name, module) else kernel
     return None
 
 
 #: Modules whose kernels are LAPACK's and scipy's: they run on the host, with their errors, where that is the same
 #: memory; `linalg` on accelerators and in compiled steps is XLA's own.
-_HOSTED = ("special", "linalg")
+_HOSTED = ("special", "linalg", "lapack")
+
+
+#: What stands among them and is a formula.
+_PLAIN = frozenset(("entr", "heaviside", "logit", "sinc", "spherical_bessel_j0"))
+
+
+def _is_hosted(name: str, module: str) -> bool:
+    return module in _HOSTED and name not in _PLAIN
 
 
 def _by_host(name: str, module: str, kernel: Callable, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau.engines.xla.shared import instance
 
-__all__ = ["max_pool_taps"]
+__all__ = ["max_pool_indices", "max_pool_taps"]
 
 
 def max_pool_taps(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, out_size: Any) -> tuple[Any, Any]:
@@ -38,3 +38,13 @@ def max_pool_taps(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any,
     if not hasattr(which, "store"):
         which = best.moved_here(np.ascontiguousarray(which))
     return best.reshape(shape), which.reshape(shape)
+
+
+def max_pool_indices(taps: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """The position of each maximum in its flattened input plane of spatial `size`."""
+    pool = instance("pool")
+    nd = len(kernel)
+    win = pool._Windows(size, taps.shape[taps.ndim - nd :], kernel, stride, padding, dilation)
+    offsets, base = pool._positions(win)
+    found = taps.moved_here(np.ascontiguousarray(offsets))[pool._planes(taps, nd)]
+    return np.add(found, base).reshape(taps.shape)

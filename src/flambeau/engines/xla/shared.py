@@ -125,6 +125,7 @@ _HELPERS = {
 
 
 _REPLACED = ("layout",)
+_NEIGHBOUR = "flambeau.engines.numpy.pool"  # the one whose kernels another module calls
 
 
 def instance(name: str) -> ModuleType:
@@ -141,6 +142,10 @@ def instance(name: str) -> ModuleType:
         for helper, mine in _HELPERS.items():
             if hasattr(found, helper):
                 setattr(found, helper, mine)
+        for key, value in list(vars(found).items()):
+            if getattr(value, "__module__", None) == _NEIGHBOUR and full != _NEIGHBOUR + "@xla":
+                mine = importlib.import_module("flambeau.engines.xla.pooling")
+                setattr(found, key, getattr(mine, key, None) or getattr(instance("pool"), key))
         if name in _REPLACED:  # what a module here does its own way its neighbours there use too
             mine = importlib.import_module(f"flambeau.engines.xla.{name}")
             found.__dict__.update({kernel: getattr(mine, kernel) for kernel in mine.__all__})
