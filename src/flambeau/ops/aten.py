@@ -50,12 +50,21 @@ class Packet:
             raise AttributeError(kind)
         return overload(self._name)
 
+    def __repr__(self) -> str:
+        return f"aten.{self._name}"
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return overload(self._name)(*args, **kwargs)
+
+
+@functools.cache
+def packet(name: str) -> Packet:
+    """The overloads of that name: one object, however often it is asked for."""
+    return Packet(name)
 
 
 def __getattr__(name: str) -> Packet:
     known = name in REGISTRY or name + "_op" in REGISTRY or hasattr(NS.get("Tensor"), name)
     if name.startswith("__") or not known:
         raise AttributeError(f"torch.ops.aten has no operation '{name}'")
-    return Packet(name)
+    return packet(name)
