@@ -5,7 +5,10 @@
 #   make lint         ruff and mypy
 #   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
 #                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
-#   make bench        the same programs under PyTorch and under flambeau; writes docs/benchmarks.md
+#   make bench        the same programs under PyTorch and under flambeau; writes docs/benchmarks.md. JAX, and flambeau's
+#                     steps compiled by XLA, join where .venv-xla has jax and optax (make peers). ARGS=--scale writes
+#                     docs/scaling.md, ARGS=--growth docs/growth.md
+#   make peers        JAX and optax into .venv-xla, for the bench
 #   make reliability  damaged and hostile files, killed writers, full disks, threads; writes docs/reliability.md
 #   make docs         the API reference, into build/docs
 #   make clean        removes everything the other targets made
@@ -13,7 +16,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-xla lint conformance bench reliability docs clean
+.PHONY: help demo test test-xla lint conformance bench peers reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -55,7 +58,7 @@ $(VENV)/.ready-docs: pyproject.toml src/flambeau/version.py | $(VENV)/pyvenv.cfg
 	$(call install,$(VENV),.[docs])
 
 $(ORACLE)/.ready: pyproject.toml src/flambeau/version.py | $(ORACLE)/pyvenv.cfg
-	$(call install,$(ORACLE),.[test$(comma)conformance])
+	$(call install,$(ORACLE),.[test$(comma)conformance$(comma)bench])
 
 $(XLA)/.ready: pyproject.toml src/flambeau/version.py | $(XLA)/pyvenv.cfg
 	$(call install,$(XLA),.[test$(comma)xla$(comma)onnx])
@@ -80,6 +83,9 @@ conformance: $(ORACLE)/.ready
 
 bench: $(ORACLE)/.ready
 	$(ORACLE)/bin/python -m bench $(ARGS)
+
+peers: $(XLA)/.ready
+	$(XLA)/bin/python -m pip install $(PIP_FLAGS) -e '.[peers]'
 
 reliability: $(VENV)/.ready-test
 	$(VENV)/bin/python -m reliability $(ARGS)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = ("torch", "flambeau")
 #: The four that race: each library as it is, and with the step compiled.
 RUNNERS = ("torch", "torch-compiled", "flambeau", "flambeau-compiled")
+#: What may race with them: JAX with optax, and flambeau's step compiled by XLA, in an environment that has JAX.
+PEERS = ("flambeau-xla", "jax")
 #: How long one side may take to get going: a compiler may need minutes for a large graph.
 PATIENCE = 150.0
 
@@ -26,12 +29,29 @@ def environment() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": os.pathsep.join(p for p in paths if p)}
 
 
+def python_of(side: str) -> str:
+    """The interpreter for a side: that of ``.venv-xla``, if there is one, for those that need JAX."""
+    own = ROOT / ".venv-xla" / "bin" / "python"
+    return str(own) if side in PEERS and own.exists() else sys.executable
+
+
+@functools.cache
+def peers() -> tuple[str, ...]:
+    """Those of ``PEERS`` whose packages are installed."""
+    needs = {"flambeau-xla": "import jax", "jax": "import jax, optax"}
+
+    def there(side: str) -> bool:
+        return subprocess.run([python_of(side), "-c", needs[side]], capture_output=True).returncode == 0
+
+    return tuple(side for side in PEERS if there(side))
+
+
 class Runner:
     """A worker process for one side of one workload."""
 
     def __init__(self, side: str, workload: str):
         self.side = side
-        command = [sys.executable, "-W", "ignore", "-m", "bench.worker", side, workload]
+        command = [python_of(side), "-W", "ignore", "-m", "bench.worker", side, workload]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
         )
@@ -73,20 +93,27 @@ class Result:
     workload: str
     times: dict[str, list[float]]
     peaks: dict[str, int]
+    work: dict[str, int] = field(default_factory=dict)
 
     def seconds(self, side: str) -> float | None:
         """The median over the rounds."""
         return statistics.median(self.times[side]) if side in self.times else None
 
+    def fastest(self, side: str) -> str:
+        """The faster one of a library's two."""
+        own = [s for s in RUNNERS if s.startswith(side) and s in self.times]
+        return min(own, key=lambda s: statistics.median(self.times[s]))
+
+    def against(self, one: str, other: str) -> list[float]:
+        """Round by round, how many times the speed of `one` the other has."""
+        return [a / b for a, b in zip(self.times[one], self.times[other])]
+
     def ratios(self, best: bool) -> list[float]:
         """Round by round, how many times PyTorch's speed: eager against eager, or the best of each."""
         if not best:
-            return [t / f for t, f in zip(self.times["torch"], self.times["flambeau"])]
-        fastest = {
-            side: min((s for s in self.times if s.startswith(side)), key=lambda s: statistics.median(self.times[s]))
-            for side in SIDES
-        }
-        return [t / f for t, f in zip(self.times[fastest["torch"]], self.times[fastest["flambeau"]])]
+            return self.against("torch", "flambeau")
+        fastest = {side: self.fastest(side) for side in SIDES}
+        return self.against(fastest["torch"], fastest["flambeau"])
 
 
 def spread(ratios: list[float]) -> tuple[float, float]:
@@ -99,26 +126,30 @@ def spread(ratios: list[float]) -> tuple[float, float]:
 
 def _ready(side: str, workload: str, turn: float) -> tuple[Runner, int] | None:
     """A side that is warmed up, and how many steps make a turn; None for a compiled one that can't be had."""
-    runner = Runner(side, workload)
-    alarm = threading.Timer(PATIENCE, runner.process.kill)
-    alarm.start()
+    runner = None
     try:
-        runner.seconds(5)
-        guess = runner.seconds(2) / 2
-        runner.seconds(max(1, min(200, int(turn / guess))))
-        guess = runner.seconds(3) / 3
+        runner = Runner(side, workload)
+        alarm = threading.Timer(PATIENCE, runner.process.kill)
+        alarm.start()
+        runner.seconds(4)
+        guess = runner.seconds(1)
+        if guess < turn:
+            guess = runner.seconds(max(2, min(200, int(turn / guess)))) / max(2, min(200, int(turn / guess)))
     except RuntimeError:
-        if not side.endswith("-compiled"):
+        if side in SIDES:
             raise
         return None
     finally:
-        alarm.cancel()
+        if runner is not None:
+            alarm.cancel()
     return runner, max(1, int(turn / guess))
 
 
-def race(workload: str, rounds: int = 15, turn: float = 0.25, compiled: bool = True) -> Result:
+def race(workload: str, rounds: int = 9, turn: float = 0.25, compiled: bool = True, others: bool = True) -> Result:
     """Let all sides train ``workload`` in ``rounds`` interleaved rounds of about ``turn`` seconds each."""
-    sides = RUNNERS if compiled else SIDES
+    sides = (RUNNERS if compiled else SIDES) + (peers() if others else ())
+    with Runner("flambeau", workload) as runner:
+        work = runner.ask("count")
     ready = {side: found for side in sides if (found := _ready(side, workload, turn)) is not None}
     try:
         times: dict[str, list[float]] = {side: [] for side in ready}
@@ -126,7 +157,8 @@ def race(workload: str, rounds: int = 15, turn: float = 0.25, compiled: bool = T
             for side in ready if number % 2 else reversed(ready):
                 runner, count = ready[side]
                 times[side].append(runner.seconds(count) / count)
-        return Result(workload, times, {side: runner.ask("memory")["peak"] for side, (runner, _) in ready.items()})
+        peaks = {side: runner.ask("memory")["peak"] for side, (runner, _) in ready.items()}
+        return Result(workload, times, peaks, work)
     finally:
         for runner, _ in ready.values():
             runner.close()

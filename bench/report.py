@@ -7,7 +7,8 @@ import statistics
 from pathlib import Path
 
 from bench.footprint import Size
-from bench.race import ROOT, RUNNERS, Result, spread
+from bench.limits import COPIED
+from bench.race import PEERS, ROOT, RUNNERS, Result, spread
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -70,9 +71,71 @@ def memory_rows(results: list[Result]) -> list[list[str]]:
     ]
 
 
+def limit_rows(results: list[Result], limits: dict) -> list[list[str]]:
+    """A row per workload: what a step computes and moves, and the share of the machine's limits that each side reaches
+    with that, products first, memory behind it."""
+    rows = []
+    for r in results:
+        shares = []
+        for side in RUNNERS:
+            s = r.seconds(side)
+            if s is None:
+                shares.append("-")
+                continue
+            parts = [r.work[what] / s / limits[what] for what in ("flops", "bytes")]
+            shares.append(" / ".join(map(_share, parts)))
+        rows.append([TITLES[r.workload], _scaled(r.work["flops"]), _scaled(r.work["bytes"]), *shares])
+    return rows
+
+
+def _share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.1 else f"{part:.1%}" if part >= 0.001 else "<0.1%" if part else "0"
+
+
+def _scaled(count: float) -> str:
+    """A number with the prefix that suits it."""
+    for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {prefix}"
+    return f"{count:.3g}"
+
+
+def op_costs(results: list[Result]) -> str:
+    """What a recorded operation of the chain costs on each side, forward and backward, in words."""
+    chain = next((r for r in results if r.workload == "chain"), None)
+    if chain is None:
+        return ""
+    costs = [
+        f"{name} {s / chain.work['ops'] * 1e6:.2f} µs"
+        for name, side in zip(SIDES_HEAD, RUNNERS)
+        if (s := chain.seconds(side)) is not None
+    ]
+    return f"A recorded operation of the chain, forward and backward: {', '.join(costs)}."
+
+
+def peer_rows(results: list[Result]) -> list[list[str]]:
+    """A row per workload that raced with peers: their times, and how many times their speed flambeau reaches."""
+    rows = []
+    for r in results:
+        if not any(side in r.times for side in PEERS):
+            continue
+        times = [duration(s) if (s := r.seconds(side)) is not None else "-" for side in PEERS]
+        ours = r.fastest("flambeau")
+        jax = _ratio(r.against("jax", ours)) if "jax" in r.times else "-"
+        on_xla = _ratio(r.against("torch", "flambeau-xla")) if "flambeau-xla" in r.times else "-"
+        both = "jax" in r.times and "flambeau-xla" in r.times
+        same = _ratio(r.against("jax", "flambeau-xla")) if both else "-"
+        rows.append([TITLES[r.workload], duration(r.seconds(ours) or 0.0), *times, jax, on_xla, same])
+    return rows
+
+
 SIDES_HEAD = ["PyTorch", "torch.compile", "flambeau", "flambeau.compile"]
 SPEED_HEAD = ["workload", *SIDES_HEAD, "eager", "aim", "best", "aim"]
 MEMORY_HEAD = ["workload", *SIDES_HEAD]
+LIMIT_HEAD = ["workload", "FLOP", "bytes", *SIDES_HEAD]
+PEER_HEAD = [
+    "workload", "flambeau, best", "flambeau on XLA", "JAX", "best over JAX", "on XLA over PyTorch", "on XLA over JAX",
+]  # fmt: skip
 COST_HEAD = ["", "PyTorch", "flambeau", "share"]
 
 
@@ -95,7 +158,7 @@ def _named(results: list[Result], rows: list[list[str]]) -> list[list[str]]:
     return [[r.workload, *row[1:]] for r, row in zip(results, rows)]
 
 
-def show(results: list[Result], costs: list[list[str]], machine: dict[str, str]) -> None:
+def show(results: list[Result], costs: list[list[str]], machine: dict[str, str], limits: dict) -> None:
     """Print everything to the terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -105,6 +168,8 @@ def show(results: list[Result], costs: list[list[str]], machine: dict[str, str])
     for title, head, rows in (
         ("One training step: how many times PyTorch's speed", SPEED_HEAD, _named(results, speed_rows(results))),
         ("Peak memory", MEMORY_HEAD, _named(results, memory_rows(results))),
+        ("Share of the machine's limits: products / memory", LIMIT_HEAD, _named(results, limit_rows(results, limits))),
+        ("With JAX, and on XLA's CPU", PEER_HEAD, peer_rows(results)),
         ("Before the first step", COST_HEAD, costs),
     ):
         if rows:
@@ -114,17 +179,31 @@ def show(results: list[Result], costs: list[list[str]], machine: dict[str, str])
             for r in rows:
                 table.add_row(*r)
             console.print(table)
+    console.print(op_costs(results))
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown(head: list[str], rows: list[list[str]]) -> str:
     rule = ["---"] + ["--:"] * (len(head) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
 
 
+_PEERS = """
+## With JAX, and on XLA's CPU
+
+The same models in plain JAX with optax (`bench/jaxed/`), the whole step under `jax.jit` with donated state; and
+flambeau's step under `torch.compile(backend="xla")`, with its tensors on XLA's CPU. They raced in the same rounds.
+
+{table}
+"""
+
+
 def write(
-    results: list[Result], costs: list[list[str]], sizes: dict[str, Size], machine: dict[str, str], path: Path = PAGE
-) -> None:
+    results: list[Result], costs: list[list[str]], sizes: dict[str, Size], machine: dict[str, str], limits: dict,
+    path: Path = PAGE,
+) -> None:  # fmt: skip
     """Write the page."""
+    peers = peer_rows(results)
+    against = _PEERS.format(table=markdown(PEER_HEAD, peers)) if peers else ""
     text = f"""# Benchmarks
 
 Written by `make bench` on {datetime.date.today().isoformat()}; every run replaces this page.
@@ -139,15 +218,30 @@ turns, {len(results[0].times["torch"])} rounds each, after warming up. All use a
 says how many times PyTorch's speed flambeau reaches: the median of the rounds' ratios, and the middle half of them.
 `eager` compares the libraries as they are, `best` the faster of each one's two.
 
-{_markdown(SPEED_HEAD, speed_rows(results))}
+{markdown(SPEED_HEAD, speed_rows(results))}
 
 Peak is the largest resident memory of the process, compilers in other processes not counted.
 
-{_markdown(MEMORY_HEAD, memory_rows(results))}
+{markdown(MEMORY_HEAD, memory_rows(results))}
 
+## Share of the machine's limits
+
+The limits, measured in this run: {limits["flops"] / 1e9:.0f} GFLOP/s in the best product of large float32 matrices
+({limits["product"]}'s; NumPy's, PyTorch's and flambeau's own were tried), {limits["bytes"] / 1e9:.1f} GB/s read and
+written in the best copy of {COPIED >> 20} MiB. A step's FLOP are those of its products (`flambeau.utils.flop_counter`),
+the whole of a causal attention's scores included; its bytes are what flambeau's eager kernels read and write, each
+operand once per kernel, the optimizer's state included. So the second share is that of a side which makes the same
+passes over memory, and a side that merges passes, or finds its operands in cache, may come above 100%.
+
+{markdown(LIMIT_HEAD, limit_rows(results, limits))}
+
+{op_costs(results)}
+
+How step time grows with the size of a model is in [scaling.md](scaling.md).
+{against}
 ## Before the first step
 
-{_markdown(COST_HEAD, costs)}
+{markdown(COST_HEAD, costs)}
 
 Import: the median over new interpreters, in turns, files already in the system's cache. Installed: the sum of the sizes
 of the files that the package and everything it requires put on disk ({", ".join(sizes["torch"].distributions)} against

@@ -146,6 +146,17 @@ def _simple_backward(out: Any, gy: Any, gh: Any, x: Any, h: Any, w_ih: Any, w_hh
 # --- the mode -----------------------------------------------------------------------------------------------------
 
 
+def counted(kernel: Callable, name: str, seen: Callable[[str, tuple, Any], None]) -> Callable:
+    """The kernel; each call is told to `seen(name, args, result)`."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = kernel(*args, **kwargs)
+        seen(name, args, result)
+        return result
+
+    return call
+
+
 class Counting(Kernels):
     """The CPU's kernels, each call told to `seen(name, args, result)`: of all kernels, or of `names` alone."""
 
@@ -156,14 +167,7 @@ class Counting(Kernels):
         kernel = CPU_KERNELS.find(name)
         if kernel is None or not callable(kernel) or (self.names is not None and name not in self.names):
             return kernel
-        seen = self.seen
-
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            result = kernel(*args, **kwargs)
-            seen(name, args, result)
-            return result
-
-        return counted
+        return counted(kernel, name, self.seen)
 
 
 class FlopCounterMode:
