@@ -140,8 +140,8 @@ One training step (forward, backward, optimizer; float32) of two families, each 
 ({bases}).
 Each time is the least of {ROUNDS} turns in which PyTorch, flambeau and flambeau compiled alternate. A slope is that of
 log time over log size, fitted by least squares to all sizes, and in brackets to the last three. Work grows with the
-square of the width and in proportion to depth and batch; in the sequence's length between proportion and square. A slope
-below that is what a step costs whatever its size, which large models no longer feel.
+square of the width and in proportion to depth and batch; in the sequence's length between proportion and square. A
+slope below that is what a step costs whatever its size, which large models no longer feel.
 
 {picture}
 
