@@ -18,7 +18,7 @@ def run(rounds: int, turn: float) -> None:
         for name in LAYERS:
             counts, times = {}, {side: [] for side in SIDES}
             for side, runner in runners.items():
-                runner.ask(f"build {name}")
+                runner.ask(f"build name={name}")
                 runner.seconds(4)
                 counts[side] = max(1, int(turn / (runner.seconds(3) / 3)))
             for number in range(rounds):

@@ -67,10 +67,10 @@ def measure() -> list[Curve]:
 
 
 def _point(runners: dict[str, Runner], curve: Curve, sizes: dict[str, int]) -> None:
-    order = " ".join(str(sizes[k]) for k in ("width", "depth", "batch", "length"))
+    wanted = " ".join(f"{name}={size}" for name, size in {"family": curve.family, **sizes}.items())
     counts = {}
     for side, runner in runners.items():
-        runner.ask(f"build {curve.family} {order}")
+        runner.ask(f"build {wanted}")
         runner.seconds(4)
         counts[side] = max(1, min(500, int(TURN / (runner.seconds(2) / 2))))
     best = dict.fromkeys(runners, math.inf)

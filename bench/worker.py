@@ -4,8 +4,8 @@
 or ``flambeau``, with ``-compiled`` behind it for the step under ``torch.compile``; ``flambeau-xla`` for flambeau's step
 compiled by XLA, on XLA's CPU; or ``jax``. ``run N`` trains N steps and says how many seconds they took, ``losses N``
 says the losses of the first N steps of a fresh start, ``profile N`` prints where the time goes, ``memory`` says the
-peak resident memory so far and what is resident now, in bytes, ``count`` what a step computes and moves, ``build ...``
-makes the workload anew with other sizes.
+peak resident memory so far and what is resident now, in bytes, ``count`` what a step computes and moves,
+``build NAME=VALUE ...`` makes the workload anew with other sizes.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main(side: str, workload: str) -> None:
 
             answer = work_of(step)
         elif command == "build":
-            step = make(*rest)
+            step = make(**dict(pair.split("=") for pair in rest))
             answer = {}
         else:
             raise SystemExit(f"unknown command: {line!r}")

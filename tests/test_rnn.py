@@ -5,6 +5,7 @@ import pytest
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.engines.numpy import recurrent
 from flambeau.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 KINDS = ["LSTM", "GRU", "RNN"]
@@ -130,3 +131,43 @@ BAD = {
 def test_errors(name):
     with pytest.raises((RuntimeError, ValueError)):
         BAD[name](nn.LSTM(3, 4))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("steps, batch, width, size", [(1, 1, 1, 1), (5, 3, 4, 7), (9, 33, 20, 65)])
+@pytest.mark.parametrize("kind", ["gru", "tanh", "relu"])
+def test_native_loops_are_those_of_numpy(kind, steps, batch, width, size, batch_first, bias, dtype):
+    """Sequences that all have the full length, said explicitly, go NumPy's way."""
+    rng = np.random.default_rng(0)
+
+    def made(*shape):
+        return rng.standard_normal(shape).astype(dtype) * 0.5
+
+    gates = 3 if kind == "gru" else 1
+    x = made(batch, steps, width).swapaxes(0, 1) if batch_first else made(steps, batch, width)
+    weights = made(batch, size), made(gates * size, width), made(gates * size, size)
+    biases = (made(gates * size), made(gates * size)) if bias else (None, None)
+    gy, gh = made(steps, batch, size), made(batch, size)
+    tolerance = dict(rtol=2e-5, atol=2e-5) if dtype == np.float32 else dict(rtol=1e-12, atol=1e-12)
+    found = []
+    for lengths in (None, [steps] * batch):
+        if kind == "gru":
+            y, h, tape = recurrent.gru_layer(x, *weights, *biases, lengths)
+            rest = [
+                recurrent.gru_layer_backward(*g, x, *weights, biases[0], y, tape, lengths)
+                for g in ((gy, gh), (gy, None), (None, gh))
+            ]
+        else:
+            relu = kind == "relu"
+            y, h = recurrent.rnn_layer(x, *weights, *biases, relu, lengths)
+            rest = [
+                recurrent.rnn_layer_backward(*g, x, *weights, biases[0], y, relu, lengths)
+                for g in ((gy, gh), (gy, None), (None, gh))
+            ]
+        found.append([y, h, *(g for grads in rest for g in grads)])
+    for native, plain in zip(*found, strict=True):
+        assert (native is None) == (plain is None)
+        if plain is not None:
+            np.testing.assert_allclose(native, plain, **tolerance)

@@ -21,7 +21,7 @@ from .gemm import Word
 from .products import packed, packed_product_table, product
 from .records import Step, run_loops
 
-__all__ = ["fits", "is_tape", "lstm", "lstm_backward"]
+__all__ = ["any_product", "fits", "is_tape", "lstm", "lstm_backward", "pass_over", "slices", "times"]
 
 _PARTS = 7
 _NAMES = ("i", "f", "g", "o", "cell", "tanh")
@@ -71,14 +71,14 @@ _BACKWARD = {
 }
 
 
-def _slices(batch: int, work: int) -> list[tuple[int, int]]:
+def slices(batch: int, work: int) -> list[tuple[int, int]]:
     """The batch cut for the threads."""
     parts = 1 if work < _WORTH or threads.alone() else max(1, min(threads.count(), batch // 4))
     step = -(-batch // parts)
     return [(start, min(start + step, batch)) for start in range(0, batch, step)]
 
 
-def _pass(kernel: Kernel, dtype: np.dtype, rows: int, size: int, operands: dict[str, tuple[int, int, int]]) -> Step:
+def pass_over(kernel: Kernel, dtype: np.dtype, rows: int, size: int, operands: dict[str, tuple[int, int, int]]) -> Step:
     """A pass over the gates: each operand an address, a row step, and a growth from turn to turn."""
     made = kernel.of(dtype)
     words: list[int] = []
@@ -90,7 +90,7 @@ def _pass(kernel: Kernel, dtype: np.dtype, rows: int, size: int, operands: dict[
     return made.place, made.pack(size, rows, *words), 0, rows, growth
 
 
-def _times(rows: int, columns: int, a: tuple[int, int, int], b: np.ndarray, c: tuple[int, int, int], add: bool) -> Step:
+def times(rows: int, columns: int, a: tuple[int, int, int], b: np.ndarray, c: tuple[int, int, int], add: bool) -> Step:
     """A product with packed `b`; `a` and `c` as address, row step, growth."""
     place, table, tasks = packed_product_table(rows, columns, a[:2], b, c[:2], add)
     growth = [0] * Word.COUNT
@@ -114,11 +114,11 @@ def lstm(
         y = np.empty((steps, batch, size), dtype)
     tape[0, :, 4 * size : 5 * size], tape[0, :, 6 * size :] = c0, h0
     gates = tape[:-1].reshape(steps * batch, -1)[:, : 4 * size]
-    _product(np.ascontiguousarray(x).reshape(-1, width), w_ih.T, gates, bias)
+    any_product(np.ascontiguousarray(x).reshape(-1, width), w_ih.T, gates, bias)
     weights = packed(w_hh.T)
     row, turn = _PARTS * size * item, batch * _PARTS * size * item
     loops = []
-    for start, stop in _slices(batch, steps * batch * w_hh.size):
+    for start, stop in slices(batch, steps * batch * w_hh.size):
         rows, first = stop - start, address(tape) + start * row
         part = {name: (first + at * size * item, row, turn) for at, name in enumerate(_NAMES)}
         part["new cell"] = (first + turn + 4 * size * item, row, turn)
@@ -126,8 +126,8 @@ def lstm(
         part["out"] = (address(y) + start * y.strides[1], y.strides[1], y.strides[0])
         state = first + 6 * size * item, row, turn
         loops.append([
-            _times(rows, 4 * size, state, weights, part["i"], True),
-            _pass(_FORWARD, dtype, rows, size, part),
+            times(rows, 4 * size, state, weights, part["i"], True),
+            pass_over(_FORWARD, dtype, rows, size, part),
         ])  # fmt: skip
     run_loops(steps, loops, len(loops) > 1)
     return y, tape[-1, :, 6 * size :].copy(), tape[-1, :, 4 * size : 5 * size].copy(), tape
@@ -147,7 +147,7 @@ def lstm_backward(
     weights = packed(w_hh)
     row, turn, own = _PARTS * size * item, batch * _PARTS * size * item, size * item
     loops = []
-    for start, stop in _slices(batch, steps * batch * w_hh.size):
+    for start, stop in slices(batch, steps * batch * w_hh.size):
         rows, first = stop - start, address(tape) + (steps - 1) * turn + start * row
         part = {name: (first + at * own, row, -turn) for at, name in enumerate(_NAMES)}
         last = address(gates) + (steps - 1) * batch * 4 * own + start * 4 * own
@@ -159,18 +159,18 @@ def lstm_backward(
             turn_g, row_g, _ = gy.strides
             part["out.grad"] = (address(gy) + (steps - 1) * turn_g + start * row_g, row_g, -turn_g)
         loops.append([
-            _pass(_BACKWARD[gy is not None], dtype, rows, size, part),
-            _times(rows, size, part["i.grad"], weights, part["state.grad"], False),
+            pass_over(_BACKWARD[gy is not None], dtype, rows, size, part),
+            times(rows, size, part["i.grad"], weights, part["state.grad"], False),
         ])  # fmt: skip
     run_loops(steps, loops, len(loops) > 1)
     flat = gates.reshape(-1, 4 * size)
     before = tape[:-1].reshape(steps * batch, -1)[:, 6 * size :]
-    gx = _product(flat, w_ih).reshape(x.shape)
-    g_ih = _product(flat.T, np.ascontiguousarray(x).reshape(-1, width))
-    return gx, dh, dc, g_ih, _product(flat.T, before), np.ones(len(flat), dtype).dot(flat)
+    gx = any_product(flat, w_ih).reshape(x.shape)
+    g_ih = any_product(flat.T, np.ascontiguousarray(x).reshape(-1, width))
+    return gx, dh, dc, g_ih, any_product(flat.T, before), np.ones(len(flat), dtype).dot(flat)
 
 
-def _product(a: np.ndarray, b: np.ndarray, out: Any = None, bias: Any = None) -> np.ndarray:
+def any_product(a: np.ndarray, b: np.ndarray, out: Any = None, bias: Any = None) -> np.ndarray:
     """A product that NumPy does where the native one is not made for the shape."""
     result = product(a, b, out, bias)
     if result is None:

@@ -1,7 +1,8 @@
 """What kernels of recurrent layers share, and those of GRU and plain layers: one layer and direction over a whole
 sequence, forward and back through time.
 
-Feature-major inside, like `lstm.py`; input products are made for all steps at once.
+Feature-major inside, like `lstm.py`; input products are made for all steps at once. Sequences of one length, in single
+or double precision, are the native kernels' (`engines/native/gated.py`) where there are any.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from ..native import gated
+from ..native import recurrent as native
 
 _SMALL = 1_000_000  # multiplications up to which OpenBLAS takes a product for small
 
@@ -128,6 +132,8 @@ def gru_layer(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, lengths=None):
     x, h0, w_ih, w_hh, b_ih, b_hh = widened(x, h0, w_ih, w_hh, b_ih, b_hh)
     steps, batch, _ = x.shape
     size, dtype = w_hh.shape[1], x.dtype
+    if kind == dtype and lengths is None and x.size and native.fits(h0, w_hh, b_ih, b_hh):
+        return gated.gru(x, h0, w_ih, w_hh, b_ih, b_hh)
     bias, own = None, None
     if b_ih is not None:
         bias = b_ih.copy()
@@ -173,6 +179,9 @@ def gru_layer_backward(gy, gh, x, h0, w_ih, w_hh, b_ih, y, tape, lengths=None):
     gy, gh, x, h0, w_ih, w_hh, y = widened(gy, gh, x, h0, w_ih, w_hh, y)
     steps, batch, width = x.shape
     size = w_hh.shape[1]
+    if gated.is_tape(tape, steps, batch, size):
+        results = gated.gru_backward(gy, gh, x, w_ih, w_hh, tape)
+        return results if b_ih is not None else (*results[:4], None, None)
     dy = _by_feature(gy, y.shape, dtype)
     if gh is not None:
         inject(dy, gh, lengths)
@@ -217,7 +226,10 @@ def rnn_layer(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, relu=False, lengths=None)
     kind = x.dtype
     x, h0, w_ih, w_hh, b_ih, b_hh = widened(x, h0, w_ih, w_hh, b_ih, b_hh)
     steps, batch, _ = x.shape
-    products = input_products(x, w_ih, None if b_ih is None else b_ih + b_hh)
+    bias = None if b_ih is None else b_ih + b_hh
+    if _plain_fits(kind, x, h0, w_hh, bias, lengths):
+        return gated.rnn(x, h0, w_ih, w_hh, bias, relu)
+    products = input_products(x, w_ih, bias)
     states = np.empty((steps + 1, w_hh.shape[1], batch), x.dtype)
     states[0] = h0.T
     zero = np.array(0, x.dtype)
@@ -232,12 +244,19 @@ def rnn_layer(x, h0, w_ih, w_hh, b_ih=None, b_hh=None, relu=False, lengths=None)
     return _cast(_outputs(states, lengths), kind, x.dtype)
 
 
+def _plain_fits(kind: Any, x: Any, h0: Any, w_hh: Any, bias: Any, lengths: Any) -> bool:
+    return kind == x.dtype and lengths is None and x.size > 0 and native.fits(h0, w_hh, bias)
+
+
 def rnn_layer_backward(gy, gh, x, h0, w_ih, w_hh, b_ih, y, relu=False, lengths=None):
     """Gradients of `rnn_layer`'s x, h0, w_ih, w_hh and bias (the same for both); `gy` or `gh` may be None."""
     kind = x.dtype
     gy, gh, x, h0, w_ih, w_hh, y = widened(gy, gh, x, h0, w_ih, w_hh, y)
     steps, batch, width = x.shape
     dtype = x.dtype
+    if _plain_fits(kind, x, h0, w_hh, None, lengths):
+        results = gated.rnn_backward(gy, gh, x, h0, w_ih, w_hh, y, relu)
+        return results if b_ih is not None else (*results[:4], None)
     dy = _by_feature(gy, y.shape, dtype)
     if gh is not None:
         inject(dy, gh, lengths)
