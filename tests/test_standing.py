@@ -7,6 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flambeau as torch
+from flambeau.optim import fused
+from flambeau.optim.adam import adam_update
+from flambeau.optim.nadam import nadam_update
+from flambeau.optim.radam import radam_update
+from flambeau.optim.scalars import Script
+from flambeau.optim.sgd import sgd_update
 from flambeau.optim.standing import Standing
 
 OPTIMIZERS = {
@@ -106,3 +112,57 @@ def test_an_optimizer_is_copied_without_it():
     _, optimizer = train("adam", ["none"] * 2)
     twin = copy.deepcopy(optimizer)
     assert twin._standing is None and optimizer._standing is not None
+
+
+FLOATS = st.one_of(st.just(0.0), st.just(1.0), st.floats(1e-6, 0.999))
+RULES = {
+    "adam": (adam_update, 5, st.tuples(*[FLOATS] * 5, st.booleans(), st.booleans(), st.integers(1, 99).map(float))),
+    "radam": (radam_update, 4, st.tuples(*[FLOATS] * 5, st.booleans(), st.booleans(), st.integers(1, 99).map(float))),
+    "sgd": (sgd_update, 3, st.tuples(*[FLOATS] * 4, st.booleans(), st.booleans(), st.booleans())),
+    "nadam": (
+        nadam_update,
+        4,
+        st.tuples(*[FLOATS] * 5, st.booleans(), st.booleans(), st.just(3.0), st.tuples(FLOATS, FLOATS, FLOATS)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_rules_numbers_come_from_its_script(name, data):
+    """What was written down for some hyperparameters holds for others, or says that it does not."""
+    update, arrays, hypers = RULES[name]
+    first, second = data.draw(hypers), data.draw(hypers)
+    given_ = (True,) * arrays
+
+    def run(hyper):
+        try:
+            return fused._names(update, given_, hyper)
+        except ZeroDivisionError:
+            return None
+
+    script = Script(first)
+    try:
+        written = fused._names(update, given_, script.given)
+    except (TypeError, ZeroDivisionError):
+        return
+    function = script.function(written.numbers)
+    assert function(*first) == run(first).numbers
+    try:
+        found = function(*second)
+    except ZeroDivisionError:
+        assert run(second) is None
+        return
+    if found is not None:
+        assert found == run(second).numbers
+        assert run(second).course == written.course
+
+
+def test_a_rule_that_takes_another_way_is_noticed():
+    params = [torch.nn.Parameter(torch.ones(4))]
+    ours = torch.optim.RAdam(params, lr=0.1)  # changes its course after some steps
+    for _ in range(12):
+        params[0].grad = torch.ones(4)
+        ours.step()
+    assert 0 < params[0][0].item() < 1

@@ -7,7 +7,7 @@ rounded once, as in PyTorch's kernels. All parameters then go through it in one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from flambeau.engines.native.records import Record, run_records
 from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import Symbol, Unsupported, maximum
 from flambeau.engines.native.values import Value
+from flambeau.optim.scalars import Number, Script
 
 __all__ = ["ALONE", "Batch"]
 
@@ -147,8 +148,8 @@ def _noting(name: str) -> Callable:
         for i, x in enumerate(rest):
             if x.__class__ is _Name:
                 course.append(x.at)
-            elif x.__class__ is float or x.__class__ is int:
-                if x == 1.0 and i == factor:
+            elif x.__class__ is float or x.__class__ is int or x.__class__ is Number:
+                if i == factor and x == 1.0:
                     course.append(None)
                 else:
                     self.numbers.append(x)
@@ -204,6 +205,34 @@ class _Course:
 
 
 _courses: dict[Any, _Course | None] = {}
+#: For a rule, what it is given and its dtype: functions of its hyperparameters, each with its course.
+_scripts: dict[Any, list[tuple[Callable, _Course]]] = {}
+_WAYS = 6  # through a rule that are kept
+_opaque: set[Any] = set()  # rules that do more with their numbers than arithmetic
+
+
+def _names(update: Callable, given: tuple[bool, ...], hyper: Sequence[Any]) -> _Names | None:
+    """The rule's course and numbers; None for one that is not for native kernels."""
+    names = _Names()
+    try:
+        update(names, *(_Name(-i) if ok else None for i, ok in enumerate(given)), *hyper)
+    except Unsupported:
+        return None
+    return names
+
+
+def _keep(rule: tuple[Callable, tuple[bool, ...], np.dtype], course: _Course, hyper: tuple) -> None:
+    """Makes a function of the rule's numbers, if it does nothing with them but arithmetic and comparisons."""
+    script = Script(hyper)
+    try:
+        names = _names(rule[0], rule[1], script.given)
+    except TypeError:  # a function that wants a float
+        names = None
+    if names is None:
+        _opaque.add(rule)
+    else:
+        function = script.function([names.numbers[i] for i in course.places])
+        _scripts.setdefault(rule, []).append((function, course))
 
 
 class Batch:
@@ -256,23 +285,30 @@ class Batch:
         self, update: Callable, given: tuple[bool, ...], hyper: tuple, dtype: np.dtype
     ) -> tuple[_Course, list[float]] | None:
         """The kernel for what the rule does with these hyperparameters, and its numbers."""
-        names = _Names()
-        try:
-            update(names, *(_Name(-i) if ok else None for i, ok in enumerate(given)), *hyper)
-        except Unsupported:
+        rule = update, given, dtype
+        known = _scripts.get(rule, ())
+        for script, course in known:
+            numbers = script(*hyper)
+            if numbers is not None:
+                return course, numbers
+        names = _names(update, given, hyper)
+        if names is None:
             return None
         key = (update, given, tuple(names.course), dtype)
         if key not in _courses:
             if len(_courses) > 256:
                 _courses.clear()
+                _scripts.clear()
             try:
                 _courses[key] = _Course(update, given, hyper, dtype)
             except Unsupported:
                 _courses[key] = None
-        course = _courses[key]
-        if course is None:
+        found = _courses[key]
+        if found is None:
             return None
-        return course, [names.numbers[i] for i in course.places]
+        if len(known) < _WAYS and rule not in _opaque:
+            _keep(rule, found, hyper)
+        return found, [names.numbers[i] for i in found.places]
 
     def _record(self, course: _Course, arrays: list[np.ndarray], numbers: list[float]) -> None:
         n, size = arrays[0].size, arrays[0].itemsize
