@@ -146,9 +146,10 @@ def _noting(name: str) -> Callable:
         course = self.course
         course.append(name)
         for i, x in enumerate(rest):
-            if x.__class__ is _Name:
+            kind = x.__class__
+            if kind is _Name:
                 course.append(x.at)
-            elif x.__class__ is float or x.__class__ is int or x.__class__ is Number:
+            elif kind is float or kind is int or kind is Number:
                 if i == factor and x == 1.0:
                     course.append(None)
                 else:

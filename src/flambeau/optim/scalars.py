@@ -73,7 +73,7 @@ class Number:
     def __bool__(self) -> bool:
         return self.script.choice(self.text, bool(self.value))
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: Any = None
 
 
 def _arithmetic(sign: str, turned: bool) -> Callable:
