@@ -172,6 +172,21 @@ def _tell_children() -> None:
     os.environ["FLAMBEAU_AS_TORCH"] = "1"
 
 
+def keep_programs() -> None:
+    """Has JAX keep the programs that XLA compiles, from one run to the next, in the user's cache folder.
+
+    JAX reads the environment when it is imported, if ever. FLAMBEAU_XLA_CACHE=0 turns this off; a folder that the user
+    has given to JAX (JAX_COMPILATION_CACHE_DIR) stays.
+    """
+    if os.environ.get("FLAMBEAU_XLA_CACHE") == "0":
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(home):  # there is no home
+        return
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(home, "flambeau", "xla"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
 def _search_first(folder: str) -> None:
     """Put the program's folder where the interpreter has put the runner's, unless it was told to do without."""
     if not sys.flags.safe_path:
@@ -249,6 +264,7 @@ def run_script(path: str, arguments: list[str]) -> int:
     sys.argv = [path, *arguments]
     _search_first(os.path.dirname(os.path.realpath(path)))
     install_as_torch()
+    keep_programs()
     main = _fresh_main(__file__=full, __package__=None, __spec__=None, __loader__=SourceFileLoader("__main__", full))
     try:
         code = compile(source, full, "exec", dont_inherit=True)
@@ -264,6 +280,7 @@ def run_module(name: str, arguments: list[str]) -> int:
     _search_first(os.getcwd())
     sys.argv = ["-m", *arguments]
     install_as_torch()
+    keep_programs()
     try:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:

@@ -20,7 +20,9 @@ from flambeau.autograd.views import owner
 from flambeau.devices import CPU
 from flambeau.engines.arrays import move
 from flambeau.engines.numpy import draws
+from flambeau.engines.xla import drawn
 from flambeau.engines.xla.array import XArray, fresh
+from flambeau.engines.xla.calls import called_back
 from flambeau.engines.xla.runtime import lifting
 from flambeau.engines.xla.whole import Fed, HostStore, Trace, is_symbol
 from flambeau.ops import dispatch
@@ -41,6 +43,7 @@ class WholeCapture:
         self.before: dict[int, np.ndarray] = {}
         self.steps: list[Any] = []
         self.moved: list[Any] = []
+        self.keys: dict[Any, tuple[Any, int]] = {}
 
     # --- what ops ask a capture -----------------------------------------------------------------------------------
 
@@ -57,8 +60,18 @@ class WholeCapture:
         function(*args)
 
     def again(self, function: Callable, args: tuple, writes: tuple = ()) -> Any:
-        """A function that looks at values, of constants: those of symbols are nowhere to be seen."""
-        return function(*args)
+        """A function of ours that looks at values: the program calls it on the host."""
+        if not any(a.__class__ is XArray for a in args):
+            return function(*args)
+        if not writes:
+            return called_back(function, args, {})
+
+        def written(first: Any, *rest: Any) -> Any:
+            function(first, *rest)
+            return first
+
+        writes[0][...] = called_back(written, args, {})
+        return None
 
     def hand_over(self, g: Any, array: Any) -> bool:
         """Whether a gradient can be a leaf's own: values of XLA's never change, so there is nothing to save."""
@@ -105,6 +118,8 @@ class WholeCapture:
 
     def draw(self, function: Callable, args: tuple, kwargs: dict) -> Any:
         """Random numbers: drawn by the generator at each call, in the order of the program."""
+        if self.device.type not in ("cpu", "xla") and function.__name__ in drawn.IN_PROGRAM:
+            return fresh(drawn.IN_PROGRAM[function.__name__](self._key(args[0]), *args[1:], **kwargs), self.device)
         made = function(*args, **kwargs)
         state = {"first": made}
 
@@ -113,6 +128,27 @@ class WholeCapture:
             return function(*args, **kwargs) if first is None else first
 
         return fresh(self.feed("random", made, again), self.device)
+
+    def _draw_by_values(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        """Random numbers whose distribution depends on values of the program."""
+        if function.__name__ == "bernoulli_each":
+            generator, p = args
+            double = p.dtype == np.float64
+            even = self.draw(draws.uniform, (generator, p.size, np.dtype(np.float64 if double else np.float32)), {})
+            return np.less(even, p if double else p.astype(np.float32))
+        return called_back(function, args, kwargs)
+
+    def _key(self, generator: Any) -> Any:
+        """A key for random numbers within the program: of words that the generator gives once per call."""
+        root, count = self.keys.get(generator, (None, 0))
+        if root is None:
+
+            def again(given: list[Any]) -> Any:
+                return generator.few(2).astype(np.uint32)
+
+            root = self.feed("key", again([]), again)
+        self.keys[generator] = root, count + 1
+        return drawn.fold(root, count)
 
     # --- begin and end --------------------------------------------------------------------------------------------
 
@@ -168,10 +204,10 @@ class WholeCapture:
             def drawing(*args: Any, function: Callable = function, **kwargs: Any) -> Any:
                 if lifting.trace is not self.trace or self.trace.drawing:
                     return function(*args, **kwargs)
-                if any(a.__class__ is XArray and is_symbol(a.value) for a in args):
-                    return function(*args, **kwargs)  # what it draws besides is drawn through here
                 self.trace.drawing = True
                 try:
+                    if any(a.__class__ is XArray and is_symbol(a.value) for a in args):
+                        return self._draw_by_values(function, args, kwargs)
                     return self.draw(function, args, kwargs)
                 finally:
                     self.trace.drawing = False

@@ -15,6 +15,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import fresh
+from flambeau.ops.placing import bare
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
 
@@ -27,6 +28,10 @@ _IN_PLACE = frozenset(n for n in vars(Plain) if n.endswith("_") and not n.starts
 
 class Changed(Exception):
     """The rule takes another course than was traced."""
+
+
+class _Told(Exception):
+    """The numbers are told, and nothing else is to be done."""
 
 
 class _Name:
@@ -198,6 +203,20 @@ class Steps:
         update(_Traced(Wide if dtype.itemsize < 4 else Plain, symbols), *arrays, *hyper)
         return True
 
+    def feed(self, group: dict, param: Any, numbers: tuple[float, ...]) -> tuple[Any, ...]:
+        """The numbers of a rule that is made of operations on tensors, as tensors of one number."""
+        names = _Numbers()
+        names.numbers = list(numbers)
+        wide = param._a.dtype.itemsize == 8
+        key = (id(group), type(self.optimizer).change, numbers, wide)
+        cluster = self.clusters.get(key)
+        if cluster is None:
+            cluster = self.clusters[key] = _Cluster(group, type(self.optimizer).change, (), names, wide)
+            cluster.symbol = self.capture.feed("numbers", cluster.first, lambda given: self._fed(cluster))
+        cluster.members.append(param)
+        device = param._a.device
+        return tuple([bare(fresh(cluster.symbol[i], device)) for i in range(len(numbers))])
+
     def run(self) -> None:
         """Nothing is left to do: updates are traced one by one."""
 
@@ -236,7 +255,10 @@ class Steps:
                     hyper = optimizer.prepare(group)
                 lead = cluster.members[0]
                 taking.cluster = cluster
-                optimizer.update(group, lead, lead, self.state.get(lead), hyper)
+                try:
+                    optimizer.update(group, lead, lead, self.state.get(lead), hyper)
+                except _Told:
+                    pass
                 for value, together in cluster.counts:
                     together.fill(value._a)
         except Changed:
@@ -269,6 +291,10 @@ class Steps:
                 raise Changed
             cluster.first = np.array(names.numbers, cluster.dtype)
             return True
+
+        def feed(self, group: dict, param: Any, numbers: tuple[float, ...]) -> Any:
+            self.cluster.first = np.array(numbers, self.cluster.dtype)
+            raise _Told
 
         def run(self) -> None:
             """Nothing is left to do."""

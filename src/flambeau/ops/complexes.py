@@ -12,7 +12,8 @@ from flambeau.ops.core import op
 @op(elementwise=True, holomorphic=False, exact_out=True)
 def complex_op(k, real: Tensor, imag: Tensor):
     """A complex tensor from its parts; not `real + imag * 1j`, which makes NaN of infinite parts."""
-    result = np.empty(np.broadcast_shapes(real.shape, imag.shape), np.result_type(real.dtype, np.complex64))
+    shape = np.broadcast_shapes(real.shape, imag.shape)
+    result = np.empty_like(real, np.result_type(real.dtype, np.complex64), order="C", shape=shape)
     result.real, result.imag = real, imag
     return result
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, no_grad
+from flambeau.engines.arrays import visible
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.placing import beside
 
@@ -80,7 +81,8 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
         if num_classes <= 0:
             raise RuntimeError("one_hot: an empty tensor does not tell the number of classes: give num_classes")
         return beside(tensor, np.zeros((*tensor.shape, num_classes), np.int64))
-    if num_classes > 0 and (tensor._level is not None or NS["WRITES"] is not None):  # a batch does not show its values
+    unseen = tensor._level is not None or NS["WRITES"] is not None or not visible(tensor._a)
+    if num_classes > 0 and unseen:  # a batch does not show its values, nor does a device
         return (tensor.unsqueeze(-1) == wrap(np.arange(num_classes))).long()
     low, high = int(tensor.min()), int(tensor.max())
     if low < 0:

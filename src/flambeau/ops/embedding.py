@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import bump
 from flambeau.engines.arrays import host, visible
 from flambeau.errors import describe
@@ -237,7 +238,7 @@ def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:
     """The maximum of each bag; its gradient goes to the first row that has it."""
     if not len(bag):
         return rows.new_zeros(bags, rows.shape[1])
-    best, filled = _best_rows(host(rows._a), bag, bags)
+    best, filled = _best_rows(host(rows._a) if NS["CAPTURE"] is None else rows._a, bag, bags)
     picked = gather(rows, 0, beside(rows, best))
     return picked * beside(rows, filled[:, None])
 

@@ -308,9 +308,7 @@ def multilabel_margin_loss_op(k, input: Tensor, target: Index, reduction="mean")
     """How far classes that are not targets come within 1 of those that are."""
     floating("multilabel_margin_loss", input)
     listed = np.cumprod(target >= 0, axis=1).astype(bool)
-    is_target = np.zeros(input.shape, bool)
-    rows = np.nonzero(listed)
-    is_target[rows[0], target[rows]] = True
+    is_target = np.any(listed[:, :, None] & (target[:, :, None] == np.arange(input.shape[1])), axis=1)
     pairs = (listed[:, :, None] & ~is_target[:, None, :]).astype(input.dtype)
     labels = np.where(listed, target, 0)
     over = _multilabel_over(k, input, labels)

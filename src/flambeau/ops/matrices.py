@@ -432,7 +432,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
         raise ValueError(
             f"unravel_index: the indices reach from {a.min()} to {a.max()}, outside a tensor of shape {sizes}"
         )
-    return tuple(NS["BESIDE"](indices, c) for c in np.unravel_index(host(a), sizes))
+    return tuple(NS["BESIDE"](indices, c) for c in np.unravel_index(host(a) if visible(a) else a, sizes))
 
 
 @op(any_dtype=True, view=True, holomorphic=False, grad_name="ViewAsRealBackward0")

@@ -35,7 +35,8 @@ class SplitBackward0(Node):
         whole = all(part is not None for part in g) and sum(b - a for a, b in self.cuts) == self.shape[self.dim]
         if whole and not self.drop and (together := side_by_side(g, self.dim)) is not None:
             return (together,)
-        result = (np.empty if whole else np.zeros)(self.shape, self.dtype)
+        make = np.empty_like if whole else np.zeros_like
+        result = make(next(part for part in g if part is not None), self.dtype, order="C", shape=self.shape)
         lead = (slice(None),) * self.dim
         for (start, stop), part in zip(self.cuts, g, strict=True):
             if part is not None:

@@ -462,7 +462,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Any:
         raise RuntimeError(f"masked_scatter(): the mask must be of bools, got {mask.dtype}; convert it with .bool()")
     _numbers("masked_scatter", input._a, source._a)
     full = joining.broadcast_shapes(input._a.shape, mask._a.shape)
-    if mask._level is not None:
+    if mask._level is not None or not visible(mask._a):
         return _masked_scatter_of_batch(joining.broadcast_to(input, full), joining.broadcast_to(mask, full), source)
     return masked_scatter_op(joining.broadcast_to(input, full), source, np.broadcast_to(mask._a, full))
 

@@ -75,25 +75,36 @@ class Adafactor(RuleOptimizer):
         names = ("lr", "beta2_decay", "d", "weight_decay")
         return (*(number(group[name]) for name in names), *group["eps"], group["maximize"])
 
+    def numbers(self, group: dict[str, Any], param: Any, state: dict[str, Any], hyper: Any) -> tuple[float, ...]:
+        lr, beta2_decay, _, weight_decay = hyper[:4]
+        step = advance(state["step"])
+        return min(lr, 1 / step**0.5), step**beta2_decay, 1 - lr * weight_decay
+
     @no_grad()
-    def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
-        lr, beta2_decay, d, weight_decay, eps1, eps2, maximize = hyper
+    def change(
+        self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any, numbers: Any
+    ) -> None:
+        _, _, d, weight_decay, eps1, eps2, maximize = hyper
+        rate, weight, keep = numbers
         if param.is_complex():
             raise RuntimeError("Adafactor takes real parameters, got a complex one")
         if eps1 is None:
             eps1 = finfo(param.dtype).eps
         if maximize:
             grad = -grad
-        step = advance(state["step"])
-        alpha = max(eps2, _rms(param)) * min(lr, 1 / step**0.5)
+        size = _rms(param)
         if weight_decay:
-            param.mul_(1 - lr * weight_decay)
-        update = _second_moment(state, grad, step**beta2_decay, eps1).clamp_(min=eps1 * eps1).rsqrt_().mul_(grad)
-        param.add_(update, alpha=-alpha / max(1.0, _rms(update) / d))
+            param.mul_(keep)
+        update = _second_moment(state, grad, weight, eps1).clamp_(min=eps1 * eps1).rsqrt_().mul_(grad)
+        if isinstance(rate, float):
+            param.add_(update, alpha=-max(eps2, size.item()) * rate / max(1.0, _rms(update).item() / d))
+        else:  # nobody may look at the values
+            scale = size.clamp(min=eps2) * rate / (_rms(update) / d).clamp(min=1.0)
+            param.sub_(update.mul_(scale.to(update.dtype)))
 
 
-def _rms(values: Any) -> float:
-    return values.norm(2).item() / values.numel() ** 0.5
+def _rms(values: Any) -> Any:
+    return values.norm(2).double() / values.numel() ** 0.5
 
 
 def _second_moment(state: dict[str, Any], grad: Any, weight: float, eps: float) -> Any:

@@ -71,16 +71,25 @@ class Muon(RuleOptimizer):
     def prepare(self, group: dict[str, Any]) -> Any:
         return tuple(number(group[name]) for name in ("lr", "weight_decay", "momentum"))
 
-    @no_grad()
-    def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
+    def numbers(self, group: dict[str, Any], param: Any, state: dict[str, Any], hyper: Any) -> tuple[float, ...]:
         lr, weight_decay, momentum = hyper
+        return 1 - lr * weight_decay, -lr * _adjustment(group["adjust_lr_fn"], *param.shape), momentum, 1 - momentum
+
+    @no_grad()
+    def change(
+        self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any, numbers: Any
+    ) -> None:
+        keep, factor, momentum, rest = numbers
         if param.is_complex():
             raise RuntimeError("Muon takes real parameters, got a complex one")
-        kept = state["momentum_buffer"].lerp_(grad, 1 - momentum)
+        kept = state["momentum_buffer"].lerp_(grad, rest)
         step = grad.lerp(kept, momentum) if group["nesterov"] else kept
         step = orthogonalized(step, group["ns_coefficients"], group["ns_steps"], group["eps"])
-        param.mul_(1 - lr * weight_decay)
-        param.add_(step, alpha=-lr * _adjustment(group["adjust_lr_fn"], *param.shape))
+        param.mul_(keep)
+        if isinstance(factor, float):
+            param.add_(step, alpha=factor)
+        else:
+            param.add_(step * factor)
 
 
 def _adjustment(name: str | None, rows: int, columns: int) -> float:

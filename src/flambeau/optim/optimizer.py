@@ -425,7 +425,24 @@ class RuleOptimizer(Optimizer):
         )
 
     def update(self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any) -> None:
-        """Change one parameter and its state."""
+        """Change one parameter and its state.
+
+        A rule made of operations on tensors says `numbers(group, param, state, hyper)`, all numbers of this update that
+        change from step to step, and `change`, which does it: so a compiled step can take the numbers as inputs.
+        """
+        numbers = self.numbers(group, param, state, hyper)
+        feed = getattr(_open.batch, "feed", None)
+        given = numbers if feed is None else feed(group, param, numbers)
+        self.change(group, param, grad, state, hyper, given)
+
+    def numbers(self, group: dict[str, Any], param: Any, state: dict[str, Any], hyper: Any) -> tuple[float, ...]:
+        """The numbers of the next update of a parameter; counts it."""
+        raise NotImplementedError(f"{type(self).__name__} must define update(group, param, grad, state, hyper)")
+
+    def change(
+        self, group: dict[str, Any], param: Any, grad: Any, state: dict[str, Any], hyper: Any, numbers: Any
+    ) -> None:
+        """The update with these numbers: floats, or tensors of one number."""
         raise NotImplementedError(f"{type(self).__name__} must define update(group, param, grad, state, hyper)")
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -105,7 +105,7 @@ def _window_max(x: np.ndarray, windows: list[np.ndarray]) -> tuple[np.ndarray, n
         if value.dtype.kind not in "iub":
             better |= np.isnan(value)
         np.copyto(best, value, where=better)
-        np.copyto(where, position, where=better)
+        where = np.where(better, position, where)
     return best, where
 
 

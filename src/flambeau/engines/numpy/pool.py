@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import like
 from ..native import pooling
 from .parallel import parallel_for, scratch
 
@@ -196,7 +197,7 @@ def max_pool_indices(
     nd = len(kernel)
     win = _Windows(size, taps.shape[taps.ndim - nd :], kernel, stride, padding, dilation)
     offsets, base = _positions(win)
-    result = offsets.take(_planes(taps, nd))
+    result = like(taps, offsets).take(_planes(taps, nd))
     np.add(result, base, out=result)
     return result.reshape(taps.shape)
 
@@ -216,7 +217,7 @@ def max_pool_scatter(
     plane = win.size[0] * win.size[1] * win.size[2]
 
     def block(start: int, stop: int) -> None:
-        at = offsets.take(winners[start:stop])
+        at = like(g, offsets).take(winners[start:stop])
         np.add(at, base + (np.arange(stop - start) * plane).reshape(-1, 1, 1, 1), out=at)
         np.add.at(out[start:stop].reshape(-1), at.reshape(-1), grads[start:stop].reshape(-1))
 

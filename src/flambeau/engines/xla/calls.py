@@ -72,17 +72,17 @@ def flatten(value: Any, leaves: list[Any]) -> Any:
     return (_Leaf, value)
 
 
-def rebuild(signature: Any, values: Any, device: Any) -> Any:
-    """The argument again, its arrays taken from the iterator `values`."""
+def rebuild(signature: Any, values: Any, array: Callable[[Any], Any]) -> Any:
+    """The argument again, its arrays made by `array` of what the iterator `values` gives."""
     if signature is _LEAF:
-        return XArray(next(values), device)
+        return array(next(values))
     cls = signature[0]
     if cls is tuple or cls is list:
-        return cls(rebuild(s, values, device) for s in signature[1:])
+        return cls(rebuild(s, values, array) for s in signature[1:])
     if cls is slice:
-        return slice(*[rebuild(s, values, device) for s in signature[1:]])
+        return slice(*[rebuild(s, values, array) for s in signature[1:]])
     if cls is dict:
-        return {k: rebuild(s, values, device) for k, s in signature[1:]}
+        return {k: rebuild(s, values, array) for k, s in signature[1:]}
     return signature[1]
 
 
@@ -91,8 +91,8 @@ def lowered(result: Any) -> Any:
     cls = result.__class__
     if cls is XArray:
         return result.value
-    if cls is tuple or cls is list:
-        return cls(lowered(r) for r in result)
+    if isinstance(result, (tuple, list)):
+        return (list if cls is list else tuple)(lowered(r) for r in result)
     if isinstance(result, (np.ndarray, np.generic)):
         return jnp.asarray(result)
     if result is None or isinstance(result, (jax.Array, Tracer)):
@@ -103,8 +103,8 @@ def lowered(result: Any) -> Any:
 def lifted(result: Any, device: Any) -> Any:
     """A tree of JAX values as arrays."""
     cls = result.__class__
-    if cls is tuple or cls is list:
-        return cls(lifted(r, device) for r in result)
+    if isinstance(result, (tuple, list)):
+        return (list if cls is list else tuple)(lifted(r, device) for r in result)
     if cls is Fixed:
         return result.value
     if result is None:
@@ -200,7 +200,7 @@ def _traced(function: Callable, signature: Any, device: Any, *values: Any) -> An
     tracing.depth += 1
     tracing.device = device
     try:
-        args, kwargs = rebuild(signature, iter(values), device)
+        args, kwargs = rebuild(signature, iter(values), lambda value: XArray(value, device))
         return lowered(function(*args, **kwargs))
     finally:
         tracing.depth -= 1
@@ -208,11 +208,55 @@ def _traced(function: Callable, signature: Any, device: Any, *values: Any) -> An
 
 
 def on_host(name: str, function: Callable, args: tuple, kwargs: dict | None = None) -> Any:
-    """`function` on NumPy arrays read from the device, its results moved back there."""
+    """`function` on NumPy arrays read from the device, its results moved back there.
+
+    Within a program's own step XLA calls it when the program runs, unless the shape of its results depends on values.
+    """
     noted(name)
+    if tracing.whole and name not in SHAPED_BY_VALUE:
+        return called_back(function, args, kwargs or {})
     device = device_in(args) or device_in((kwargs or {}).values())
     results = function(*_read(args), **(_read(kwargs or {})))
     return moved(results, device)
+
+
+#: Functions of the host whose results have shapes that depend on values.
+SHAPED_BY_VALUE = frozenset(
+    "nonzero unique flatnonzero argwhere delete insert extract compress union1d append bincount masked_select_op "
+    "unique_runs array_repr array_str array2string shares_memory may_share_memory save savez".split()
+)
+
+
+def called_back(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """A function of the host as a part of a program: XLA hands it the values when it comes to it."""
+    leaves: list[Any] = []
+    signature = flatten((args, kwargs), leaves)
+    device = device_in(args) or device_in(kwargs.values()) or tracing.device
+
+    def run(*values: Any) -> Any:
+        again, named = rebuild(signature, iter(values), np.array)
+        return function(*again, **named)
+
+    shown = run(*[_stand_in(v.shape, np.dtype(v.dtype)) for v in leaves])
+    found: list[Any] = []
+    form = flatten(shown, found)
+    shapes = [jax.ShapeDtypeStruct(np.shape(v), np.asarray(v).dtype) for v in found]
+
+    def flat(*values: Any) -> list[Any]:
+        results: list[Any] = []
+        flatten(run(*values), results)
+        return [np.asarray(v, s.dtype).reshape(s.shape) for v, s in zip(results, shapes)]
+
+    values = jax.pure_callback(flat, shapes, *leaves, vmap_method="sequential")
+    return rebuild(form, iter(values), lambda value: XArray(value, device))
+
+
+def _stand_in(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Harmless values: identity matrices, halves, zeros."""
+    array = np.full(shape, 0.5 if dtype.kind not in "iub" else 0, dtype)
+    if array.ndim > 1 and shape[-1] == shape[-2] and dtype.kind in "fc":
+        array[...] = np.eye(shape[-1])
+    return array
 
 
 def _read(value: Any) -> Any:

@@ -29,7 +29,7 @@ _ON_ARRAYS = ("layout", "sorting", "pooling")
 #: Modules of NumPy's engine that serve this one as they are, and kernels in others.
 _SHARED = (
     "elementwise", "reduce", "layout", "index", "scatter", "special", "sorting", "linalg", "fourier", "image", "pool",
-    "adaptive", "lapack",
+    "adaptive", "lapack", "polynomials",
 )  # fmt: skip
 _SINGLE = {"ctc_alpha": "loss", "ctc_backward": "loss"}
 
@@ -70,7 +70,7 @@ def common(name: str) -> Callable | None:
 
 #: Modules whose kernels are LAPACK's and scipy's: they run on the host, with their errors, where that is the same
 #: memory; `linalg` on accelerators and in compiled steps is XLA's own.
-_HOSTED = ("special", "linalg", "lapack")
+_HOSTED = ("special", "linalg", "lapack", "polynomials")
 
 
 #: What stands among them and is a formula.
@@ -82,10 +82,9 @@ def _is_hosted(name: str, module: str) -> bool:
 
 
 def _by_host(name: str, module: str, kernel: Callable, *args: Any, **kwargs: Any) -> Any:
-    if tracing.device.type != "xla" or tracing.whole:
-        if module == "linalg":
-            return kernel(*args, **kwargs)
-    if tracing.depth:
+    if tracing.device.type not in ("xla", "cpu") and module == "linalg":
+        return kernel(*args, **kwargs)
+    if tracing.depth and not tracing.whole:
         raise NeedsHost(name)
     plain = getattr(importlib.import_module(f"flambeau.engines.numpy.{module}"), name)
     return on_host(name, plain, args, kwargs)

@@ -96,11 +96,19 @@ class Views:
     def real(self) -> Any:
         return self.part("real", self.shape, f"f{self.dtype.itemsize // 2}") if self.dtype.kind == "c" else self
 
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real.assign(value)
+
     @property
     def imag(self) -> Any:
         if self.dtype.kind == "c":
             return self.part("imag", self.shape, f"f{self.dtype.itemsize // 2}")
         return np.zeros_like(self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag.assign(value)
 
     def __getitem__(self, index: Any) -> Any:
         index = _plain_index(index)
