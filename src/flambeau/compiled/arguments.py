@@ -6,7 +6,7 @@ backward leaves there, is handed over to the program's tensor after each replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from flambeau.autograd.runtime import LEAF, NS, tick
 from flambeau.autograd.views import bump
 from flambeau.ops.dispatch import wrap
 
-__all__ = ["Arguments", "flatten", "form_of", "rebuild"]
+__all__ = ["Arguments", "flatten", "form_of", "rebuild", "suits_form"]
 
 
 def flatten(x: Any, leaves: list[Any]) -> Any:
@@ -46,6 +46,22 @@ def _form(x: Any, leaves: list[Any], places: dict[int, int] | None) -> Any:
     except TypeError:
         return "object", id(x)
     return type(x), x
+
+
+def suits_form(args: tuple, form: Any) -> bool:
+    """Whether arguments that are tensors, each another one, have this form; False in doubt."""
+    _, ((_, forms), _) = form
+    if len(args) != len(forms) or len(set(map(id, args))) != len(args):
+        return False
+    tensor = NS["Tensor"]
+    for t, known in zip(args, forms, strict=True):
+        if t.__class__ is not tensor:
+            return False
+        a, node = t._a, t._node
+        kind = 0 if node is None else 1 if node is LEAF else 2
+        if ("tensor", a.shape, a.dtype, a.strides, kind, t._grad is None) != known:
+            return False
+    return True
 
 
 def rebuild(x: Any, replace: Callable[[Any], Any]) -> Any:
@@ -115,7 +131,7 @@ class Arguments:
             if old is not None or new is not None
         ]
 
-    def load(self, given: list[Any]) -> None:
+    def load(self, given: Sequence[Any]) -> None:
         """Before a replay: the plan's memory takes the values of these arguments."""
         for mine, t in zip(self.arrays, given, strict=True):
             np.copyto(mine, t._a)
@@ -123,7 +139,7 @@ class Arguments:
             if self.grads[i] is not None:
                 np.copyto(self.grads[i]._a, given[i]._grad._a)
 
-    def settle(self, given: list[Any]) -> None:
+    def settle(self, given: Sequence[Any]) -> None:
         """After the step: what it wrote, and the gradients that it left, go to the program's tensors."""
         for i in self.written:
             np.copyto(given[i]._a, self.arrays[i])

@@ -148,11 +148,11 @@ class _Group:
 
     # --- the kernel -------------------------------------------------------------------------------------------
 
-    def calls(self, live: set[Block]) -> list[tuple[int, bytes, int, int]]:
-        """The native calls: function, table, rows, rows that a thread takes together."""
+    def calls(self, read: Callable[[Block], bool]) -> list[tuple[int, bytes, int, int]]:
+        """The native calls: function, table, rows, rows that a thread takes together; `read`: blocks that are later."""
         k = self.k
         for place, (a, value) in self.written.items():
-            if a.block in live:
+            if read(a.block):
                 self.operands[f"whole{place}"] = place, "whole"
                 k.store(f"whole{place}", value)
         if not k.sinks:
@@ -220,8 +220,7 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Ent
         if group is None:
             return
         end = group.entries[-1]
-        after = {b for b, i in last.items() if i > end} | live
-        for call in group.calls(after):
+        for call in group.calls(lambda block: last[block] > end or block in live):
             joined = native(call, memory)
             joined.fused = len(group.entries)
             result.append(joined)

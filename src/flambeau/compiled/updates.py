@@ -1,110 +1,225 @@
 """An optimizer's step in a plan: learning rates and step counts are read anew, everything else is prepared.
 
-The rule of each parameter still runs, on the numbers alone; they are written into the tables of the native calls.
+Parameters whose updates have the same numbers form a cluster. The rule of its first one runs at each step, on the
+numbers alone; they are written into the tables of the native calls of all, and the others' counts follow the first's.
 """
 
 from __future__ import annotations
 
-import ctypes
 import operator
 import struct
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.autograd.views import bump
 from flambeau.engines.native import threads
 from flambeau.engines.native.records import driver
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import run
-from flambeau.optim.fused import Batch
+from flambeau.optim.fused import ALONE, Batch
 
 __all__ = ["Updates"]
 
+#: A parameter, its gradient and its state.
+Member = tuple[Any, Any, Any]
 
-class _Prepared(Batch):
-    """The batch of a step whose arrays stay where they are: only numbers change from step to step."""
+
+class _Cluster:
+    """Parameters whose updates have the same numbers, and where these stand in the tables."""
+
+    def __init__(self, group: dict, known: _Known, hyper: tuple) -> None:
+        self.group, self.update, self.given, self.course = group, known.update, known.given, known.course
+        self.hyper = hyper
+        self.dtype = known.arrays[0].dtype
+        self.members: list[Member] = []
+        self.arrays: list[tuple] = []
+        self.counts: list[list[np.ndarray]] = []
+        self.values: list[float] = []
+        self.spans: list[tuple[int, int]] = []
+        self.at: Any = None
+
+    def take(self, known: _Known) -> None:
+        """Takes a parameter in."""
+        self.members.append(known.member)
+        self.arrays.append(known.arrays)
+        self.spans.append((known.first, known.end))
+        for i, count in enumerate(known.counts):
+            if len(self.counts) == i:
+                self.counts.append([])
+            self.counts[i].append(count)
+        self.values = known.values
+
+    def even(self) -> bool:
+        """Whether all counts stand where the last step has left them."""
+        for counts, value in zip(self.counts, self.values, strict=True):
+            for count in counts:
+                if count.item() != value:
+                    return False
+        return True
+
+    def follow(self, seen: list[tuple[Callable, tuple, tuple]], numbers: Any) -> bool:
+        """Lets all do what the first one's rule has done; False, and nothing done, where it took another course."""
+        if len(seen) != 1:
+            return False
+        update, arrays, hyper = seen[0]
+        if update is not self.update or any(map(operator.is_not, arrays, self.arrays[0])):
+            return False
+        if hyper != self.hyper:
+            found = _rules._course(update, self.given, hyper, self.dtype)
+            if found is None or found[0] is not self.course:
+                return False
+            numbers[self.at] = found[1]
+            self.hyper = hyper
+        for i, (first, *rest) in enumerate(self.counts):
+            value = self.values[i] = first.item()
+            for count in rest:
+                count[()] = value
+        for p, _, _ in self.members[1:]:
+            bump(p)
+        return True
+
+
+class _Known:
+    """An update as the first step took it down."""
+
+    def __init__(self, who: tuple[dict, Member], update: Callable, arrays: tuple, batch: Batch, first: int) -> None:
+        (group, self.member), self.update, self.arrays = who, update, arrays
+        (_, self.given, self.hyper, _), self.course, self.numbers = batch.last
+        self.first, self.end = first, len(batch.records)
+        used = {id(a) for a in arrays}
+        state = self.member[2]
+        tensors = [v._a for v in state.values() if isinstance(v, NS["Tensor"])]
+        self.counts = [a for a in tensors if not a.ndim and id(a) not in used]
+        self.values = [a.item() for a in self.counts]
+        self.group = group
+        # what else a state counts is each parameter's own
+        alone = any(v is not None and not isinstance(v, NS["Tensor"]) for v in state.values())
+        own = id(self.member[0]) if alone else 0
+        self.key = id(group), own, update, self.given, self.course, tuple(self.numbers), tuple(self.values)
+
+
+class _First(Batch):
+    """The batch of the first step: it does what any does, and takes down what that was."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turn = -1  # which update of the step comes next; -1 while the first step is taken down
-        self.known: list[tuple[Any, ...]] = []
-        self.blob: Any = None
+        self.known: list[_Known] = []
+        self.who: Any = None
         self.usable = True
-        self.other: Batch | None = None
+
+    def add(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
+        first = len(self.records)
+        if not super().add(update, arrays, hyper):
+            self.usable = False
+            return False
+        if first >= len(self.records):  # no elements, or done on copies, or a parameter that is there twice
+            self.usable = False
+        else:
+            self.known.append(_Known(self.who, update, arrays, self, first))
+        return True
+
+
+class _Taking:
+    """The batch of a prepared step: it takes down what a rule wants done."""
+
+    def __init__(self) -> None:
         self.seen: list[tuple[Callable, tuple, tuple]] = []
 
     def add(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
-        if self.turn < 0:
-            first = len(self.records)
-            if not super().add(update, arrays, hyper):
-                self.usable = False
-                return False
-            course = self.last[1]
-            self.known.append((update, arrays, course, self.last[0][1], first, len(self.records)))
-            return True
-        if self.other is not None:
-            return self.other.add(update, arrays, hyper)
-        known, given, course, present, first, end = self.known[self.turn]
-        key = (update, present, hyper)
-        if self.last is None or self.last[0] != key:
-            found = self._course(update, present, hyper, arrays[0].dtype)
-            self.last = (key, *found) if found is not None else (key, None, None)
-        if known is not update or self.last[1] is not course or any(map(operator.is_not, arrays, given)):
-            return self._leave(update, arrays, hyper)
-        self.turn += 1
         self.seen.append((update, arrays, hyper))
-        numbers = self.last[2]
-        if numbers is not self.written.get(first):
-            self.written[first] = numbers
-            form = self.forms[first]
-            for place in self.places[first:end]:
-                form.pack_into(self.blob, place, *numbers)
         return True
 
-    def _leave(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
-        """The rule takes another course than was prepared: this step is done as any other, what was seen included."""
-        self.other = Batch()
-        for known in self.seen:
-            if not self.other.add(*known):
-                run(*known)
-        return self.other.add(update, arrays, hyper)
 
-    def begin(self) -> None:
-        """Before each step."""
-        self.turn, self.other = 0, None
-        self.seen.clear()
+class Updates:
+    """The step of one optimizer, on the parameters and gradients that it had in the capture."""
 
-    def settle(self) -> None:
-        """Puts the tables where they stay."""
-        self.forms: dict[int, struct.Struct] = {}
-        self.written: dict[int, Any] = {}
-        self.places: list[int] = []
-        size = sum(len(r[1]) for r in self.records)
-        self.blob = ctypes.create_string_buffer(size)
-        start, at = ctypes.addressof(self.blob), 0
-        words: list[int] = []
-        for function, table, low, high in self.records:
-            self.blob[at : at + len(table)] = table
-            words += (function, start + at, low, high)
-            at += len(table)
-            self.places.append(at)
-        for _, arrays, course, _, first, end in self.known:
-            count = len(course.made.numbers)
-            real = "d" if arrays[0].itemsize == 8 else "f4x"
-            self.forms[first] = struct.Struct("<" + real * count)
-            for i in range(first, end):
-                self.places[i] -= 8 * count
-        self.packed, self.count = struct.pack(f"<{len(words)}q", *words), len(self.records)
-        self.shared = self.size > 24_000
-        self.turn = 0
+    def __init__(self, optimizer: Any, groups: list[tuple[Any, list[Member]]]) -> None:
+        self.optimizer, self.groups = optimizer, groups
+        self.clusters: list[_Cluster] | None = None
+        self.plain = False
 
     def run(self) -> None:
-        if self.turn < 0:
-            if len(self.owners) != len(self.known):
-                self.usable = False
-            super().run()
-            return
-        if self.other is not None:
-            self.other.run()
+        """Does it."""
+        open_ = steps._open
+        before = open_.batch
+        try:
+            if self.plain:
+                self._each(Batch())
+            elif self.clusters is None:
+                self._first()
+            else:
+                self._prepared(self.clusters)
+        finally:
+            open_.batch = before
+
+    def _each(self, batch: Any) -> None:
+        """Every parameter by its rule."""
+        steps._open.batch = batch
+        for group, members in self.groups:
+            hyper = self.optimizer.prepare(group)
+            for member in members:
+                if batch.__class__ is _First:
+                    batch.who = group, member
+                self.optimizer.update(group, *member, hyper)
+        if batch.__class__ is not _First:
+            batch.run()
+
+    def _first(self) -> None:
+        batch = _First()
+        self._each(batch)
+        if batch.usable and len(batch.known) == sum(len(members) for _, members in self.groups) and batch.records:
+            self._settle(batch)
+        else:
+            self.plain = True
+        batch.run()
+
+    def _settle(self, batch: _First) -> None:
+        """Puts the tables where they stay, and parameters together."""
+        tables = [table for _, table, *_ in batch.records]
+        self.blob = np.frombuffer(bytearray(b"".join(tables)), np.uint8)
+        start, at = self.blob.ctypes.data, 0
+        words: list[int] = []
+        ends: list[int] = []
+        for function, table, low, high in batch.records:
+            words += (function, start + at, low, high)
+            at += len(table)
+            ends.append(at)
+        self.packed, self.count = struct.pack(f"<{len(words)}q", *words), len(batch.records)
+        self.shared = batch.size > ALONE
+        clusters: dict[Any, _Cluster] = {}
+        for known in batch.known:
+            if known.key not in clusters:
+                clusters[known.key] = _Cluster(known.group, known, known.hyper)
+            clusters[known.key].take(known)
+        for cluster in clusters.values():
+            count = len(cluster.course.made.numbers)
+            wide = cluster.dtype.itemsize == 8
+            places = np.array([ends[i] - 8 * count for span in cluster.spans for i in range(*span)], np.intp)
+            # numbers are at the end of a table, in eight bytes each
+            cluster.at = places[:, None] // (8 if wide else 4) + np.arange(count) * (1 if wide else 2)
+        self.views = {4: self.blob.view(np.float32), 8: self.blob.view(np.float64)}
+        self.clusters = list(clusters.values())
+
+    def _prepared(self, clusters: list[_Cluster]) -> None:
+        """A step on the prepared tables; as any other, where a rule takes another course than it did."""
+        optimizer = self.optimizer
+        taking = steps._open.batch = _Taking()  # type: ignore[assignment]
+        group = hyper = None
+        for i, cluster in enumerate(clusters):
+            if cluster.group is not group:
+                group = cluster.group
+                hyper = optimizer.prepare(group)
+            seen: list[Any] = []
+            done = 0
+            if cluster.even():
+                done, taking.seen = 1, seen
+                optimizer.update(group, *cluster.members[0], hyper)
+                if cluster.follow(seen, self.views[cluster.dtype.itemsize]):
+                    continue
+            self._leave(clusters, i, seen, done)
             return
         place, call = driver()
         if self.shared:
@@ -112,49 +227,20 @@ class _Prepared(Batch):
         else:
             call(self.packed, 0, self.count)
 
-
-class Updates:
-    """The step of one optimizer, on the parameters and gradients that it had in the capture."""
-
-    def __init__(self, optimizer: Any, grads: list[tuple[Any, list[tuple[Any, Any, Any]]]]) -> None:
-        self.optimizer, self.grads = optimizer, grads
-        self.batch: _Prepared | None = None
-        self.plain = False
-
-    def run(self) -> None:
-        """Does it."""
-        if self.plain:
-            self._each(Batch())
-        elif self.batch is None:
-            batch = _Prepared()
-            records = self._each(batch, keep=True)
-            if batch.usable and records:
-                batch.records = records
-                batch.settle()
-                self.batch = batch
-            else:
-                self.plain = True
-        else:
-            self.batch.begin()
-            self._each(self.batch)
-            if self.batch.other is not None:
-                self.batch = None  # prepared anew at the next step
-
-    def _each(self, batch: Any, keep: bool = False) -> Any:
-        optimizer, open_ = self.optimizer, steps._open
-        before = open_.batch
-        open_.batch = batch
-        try:
-            for group, pairs in self.grads:
-                hyper = optimizer.prepare(group)
-                for p, grad, state in pairs:
-                    optimizer.update(group, p, grad, state, hyper)
-        finally:
-            open_.batch = before
-        if not keep:
-            batch.run()
-            return None
-        records, size = batch.records, batch.size
+    def _leave(self, clusters: list[_Cluster], at: int, seen: list[tuple[Callable, tuple, tuple]], done: int) -> None:
+        """Does a step, the rules of some clusters' parameters already having counted, without prepared tables."""
+        self.clusters = None  # prepared anew at the next step
+        batch = steps._open.batch = Batch()
+        counted = [(c.update, arrays, c.hyper) for c in clusters[:at] for arrays in c.arrays]
+        for call in (*counted, *seen):
+            if not batch.add(*call):
+                run(*call)
+        for i, cluster in enumerate(clusters[at:]):
+            hyper = self.optimizer.prepare(cluster.group)
+            for member in cluster.members[0 if i else done :]:
+                self.optimizer.update(cluster.group, *member, hyper)
         batch.run()
-        batch.size = size
-        return records
+
+
+#: Rules are asked here for their course and numbers.
+_rules = Batch()
