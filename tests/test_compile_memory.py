@@ -204,3 +204,89 @@ def test_plans_that_are_gone_leave_nothing():
         assert settled() - before < 300_000  # one of these models with its plan is more
     finally:
         tracemalloc.stop()
+
+
+def steps_of(function, *given):
+    compiled = Compiled(function)
+    with torch.no_grad():
+        for _ in range(4):
+            have = compiled(*given)
+        want = function(*given)
+    for one, two in zip(
+        want if isinstance(want, tuple) else (want,), have if isinstance(have, tuple) else (have,), strict=True
+    ):
+        np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=1e-5, atol=1e-6)
+    return the_plan(compiled).plan.names
+
+
+def test_what_nobody_reads_is_not_computed():
+    def step(x):
+        (x.sort().values @ x).cumsum(0)
+        return x.cumsum(0)
+
+    assert steps_of(step, torch.randn(30, 30)).count("accumulate") == 1
+
+
+def test_random_numbers_that_nobody_reads_are_drawn():
+    def step(x):
+        torch.randn(5)
+        return x + torch.rand(3)
+
+    x, compiled = torch.zeros(3), Compiled(step)
+    torch.manual_seed(1)
+    expected = [step(x).tolist() for _ in range(6)]
+    torch.manual_seed(1)
+    assert [compiled(x).tolist() for _ in range(6)] == expected
+
+
+@pytest.mark.parametrize("rows,columns", [(1, 7), (40, 3), (300, 517), (64, 1024)])
+def test_sums_by_ones_go_down_the_columns(rows, columns):
+    x, linear = torch.randn(rows, 5), nn.Linear(5, columns)
+
+    def step(x, g):
+        linear.zero_grad()
+        linear(x).backward(g)
+        return linear.bias.grad.clone()
+
+    g, compiled = torch.randn(rows, columns), Compiled(step)
+    for _ in range(5):
+        have = compiled(x, g)
+    np.testing.assert_allclose(have.numpy(), g.numpy().sum(0), rtol=1e-4, atol=1e-4)
+
+
+def test_copies_of_every_kind():
+    def step(x):
+        t = x.transpose(0, 1)
+        return (
+            t.contiguous(),
+            t.reshape(-1),
+            t.flatten(),
+            t.clone(),
+            t.double(),
+            torch.stack([x, x], 1),
+            x.new_full((2, 3), 1.5),
+            torch.zeros_like(x) + 1,
+            t.to(torch.int64),
+        )
+
+    steps_of(step, torch.randn(9, 14) * 5)
+
+
+def test_code_goes_with_its_plan():
+    from flambeau.compiled import fusion
+    from flambeau.engines.native.calls import ENABLED
+
+    def once(power):
+        def step(x):
+            return (x * power + power).tanh() * x - power
+
+        steps_of(step, torch.randn(600))
+
+    once(1.0)
+    gc.collect()
+    before = len(fusion._made)
+    for i in range(2, 8):
+        once(1.0 + i)
+    gc.collect()
+    assert len(fusion._made) <= before
+    assert ENABLED or not before

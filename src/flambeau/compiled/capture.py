@@ -37,7 +37,7 @@ class Entry:
     they were: constants, or a sign that something was computed unseen.
     """
 
-    __slots__ = ("args", "foreign", "function", "fused", "kind", "kwargs", "made", "touched", "wrote")
+    __slots__ = ("args", "code", "foreign", "function", "fused", "kind", "kwargs", "made", "touched", "wrote")
 
     def __init__(
         self, kind: str, function: Any, args: Any, kwargs: Any, made: Sequence[Place] = (), wrote: Sequence[Place] = ()
@@ -47,6 +47,7 @@ class Entry:
         self.touched: set[Block] = set()
         self.foreign: list[tuple[int, int]] = []
         self.fused = 0
+        self.code: Any = None  # of a kernel that is the plan's own
 
     @property
     def name(self) -> str:

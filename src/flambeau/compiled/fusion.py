@@ -6,19 +6,22 @@ number per row, or one number. What nobody reads after the group is never writte
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from flambeau.engines.native.calls import WIDE, function_of, pack_of, weight_of
+from flambeau.engines.native.calls import WIDE, pack_of, weight_of
+from flambeau.engines.native.machine import Code
 from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import UFUNCS, Symbol, Unsupported
 from flambeau.engines.native.values import Value
 
 from .capture import Entry
-from .memory import Block, Memory, Place
-from .sums import column_sums
+from .dead import living
+from .memory import Block, Memory, Place, tables_of
+from .sums import all_ones, column_sums, sum_by_ones
 
 __all__ = ["fuse"]
 
@@ -31,7 +34,8 @@ _NUMERIC = set(UFUNCS) - {
     "invert",
 }  # fmt: skip
 
-_made: dict[Any, tuple[int, Callable]] = {}
+#: The code of kernels that some plan holds, by their form.
+_made: weakref.WeakValueDictionary[Any, Code] = weakref.WeakValueDictionary()
 
 
 class _Group:
@@ -47,6 +51,7 @@ class _Group:
         self.blocks: dict[Block, set[int]] = {}
         self.operands: dict[str, tuple[int, str]] = {}
         self.entries: list[int] = []
+        self.code: Code | None = None
 
     # --- taking calls in --------------------------------------------------------------------------------------
 
@@ -157,7 +162,8 @@ class _Group:
                 k.store(f"whole{place}", value)
         if not k.sinks:
             return []
-        place, call, names, weight = _compiled(k)
+        self.code = code = _compiled(k)
+        names, weight = list(k.operands), weight_of(k)
         rows, n = self.split or _rows(self.size)
         pack = pack_of(k)
         item = self.dtype.itemsize
@@ -178,7 +184,7 @@ class _Group:
                     words += (at, 0, 0)
             work = count * length * weight
             piece = count if work < 12_000 else max(1, min(-(-count // 4), int(count * 200_000 / work) or 1))
-            tables.append((place, pack(length, count, *words), count, piece))
+            tables.append((code.address, pack(length, count, *words), count, piece))
         return tables
 
 
@@ -186,23 +192,21 @@ def _rows(size: int) -> tuple[int, int]:
     return (1, size) if size <= 2 * _ROW else (size // _ROW, _ROW)
 
 
-def _compiled(k: RowKernel) -> tuple[int, Callable, list[str], float]:
+def _compiled(k: RowKernel) -> Code:
     """The kernel's code; that of another kernel of the same form, if there is one."""
     names = {name: f"o{i}" for i, name in enumerate(k.operands)}
     steps = tuple((v.op, tuple(a.index for a in v.args), names.get(v.imm, v.imm)) for v in k.order)
     form = k.double, steps, tuple(s.index for s in k.sinks)
     found = _made.get(form)
     if found is None:
-        if len(_made) > 512:
-            _made.clear()
-        found = _made[form] = function_of(k.compile(WIDE))
-    return *found, list(k.operands), weight_of(k)
+        found = _made[form] = Code(k.compile(WIDE))
+    return found
 
 
-def native(call: tuple[int, bytes, int, int], memory: Memory) -> Entry:
-    """The entry of a native call whose table has addresses of blocks."""
-    entry = Entry("native", None, ("run", *call), {})
-    entry.touched = memory.blocks_of(call[1])
+def native(args: tuple[Any, ...], memory: Memory) -> Entry:
+    """The entry of native calls whose tables have addresses of blocks."""
+    entry = Entry("native", None, args, {})
+    entry.touched = set().union(*map(memory.blocks_of, tables_of(args)))
     return entry
 
 
@@ -214,6 +218,7 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Ent
             last[block] = i
     result: list[Entry] = []
     group: _Group | None = None
+    ones = all_ones(entries)
 
     def flush() -> None:
         nonlocal group
@@ -221,8 +226,8 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Ent
             return
         end = group.entries[-1]
         for call in group.calls(lambda block: last[block] > end or block in live):
-            joined = native(call, memory)
-            joined.fused = len(group.entries)
+            joined = native(("run", *call), memory)
+            joined.fused, joined.code = len(group.entries), group.code
             result.append(joined)
         group = None
 
@@ -230,7 +235,8 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Ent
         shaped = _shape_of(entry)
         if shaped is None:
             flush()
-            result += [native(call, memory) for call in column_sums(entry)] or [entry]
+            calls = [("run", *call) for call in column_sums(entry)] or sum_by_ones(entry, ones)
+            result += [native(call, memory) for call in calls] or [entry]
             continue
         if group is not None and (group.size, group.dtype) == (int(np.prod(shaped[0], dtype=np.int64)), shaped[1]):
             if group.take(i, entry):
@@ -241,7 +247,7 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Ent
             group = None
             result.append(entry)
     flush()
-    return result
+    return living(result, live)
 
 
 def _shape_of(entry: Entry) -> tuple[tuple[int, ...], np.dtype] | None:

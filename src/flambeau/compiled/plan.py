@@ -7,7 +7,6 @@ into one. Chains and ufuncs on arrays of one shape become native kernels of thei
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from flambeau.ops.dispatch import wrap
 
 from .arena import Arena
 from .capture import Entry
+from .copies import direct
 from .updates import Updates
 
 __all__ = ["Plan"]
@@ -37,6 +37,7 @@ class Plan:
         self.steps: list[Step] = []
         self.names: list[str] = []
         self.fused = sum(entry.fused for entry in entries)
+        self.codes = [entry.code for entry in entries if entry.code is not None]
         self.groups = sum(entry.fused > 0 for entry in entries)
         pending: list[tuple[Any, ...]] = []
         for entry in entries:
@@ -92,8 +93,8 @@ class Plan:
                 self._put("native loops", lambda: ready.repeat((), shared))
         elif kind == "chain":
             self._put(name, _chain(function, args, kwargs["temps"]))
-        elif (value := _filling(function, args)) is not None and len(made) == 1 and made[0].flags.writeable:
-            self._put(name, functools.partial(made[0].fill, value))
+        elif kind == "call" and (step := direct(function, args, kwargs, made)) is not None:
+            self._put(name, step)
         elif not made:
             self._put(name, lambda: function(*args, **kwargs))
         elif len(made) == 1 and (kind == "ufunc" or _takes_out(function, args, kwargs)):
@@ -124,20 +125,9 @@ def _shared(place: int, table: bytes, end: int, piece: int) -> Step:
     return lambda: threads.spread(place, direct, table, end, piece)
 
 
-_FILLED = {np.zeros: 0, np.zeros_like: 0, np.ones: 1, np.ones_like: 1}
-
-
-def _filling(function: Any, args: tuple) -> Any:
-    """The number with which a call fills its result; None for other calls."""
-    if function in (np.full, np.full_like):
-        return args[1] if len(args) > 1 and isinstance(args[1], (int, float)) else None
-    try:
-        return _FILLED.get(function)
-    except TypeError:  # not hashable
-        return None
-
-
-_WITH_OUT = {np.dot, np.concatenate, np.take, np.ndarray.dot, np.ndarray.take, np.ndarray.sum, np.ndarray.mean, np.sum}
+_WITH_OUT = {
+    np.dot, np.concatenate, np.stack, np.take, np.ndarray.dot, np.ndarray.take, np.ndarray.sum, np.ndarray.mean, np.sum,
+}  # fmt: skip
 
 
 def _takes_out(function: Any, args: tuple, kwargs: dict) -> bool:

@@ -19,6 +19,7 @@ from flambeau.ops.dispatch import wrap
 from .arena import Arena
 from .arguments import Arguments, flatten, rebuild
 from .capture import Capture, plain
+from .dead import living
 from .fusion import fuse
 from .memory import Block, Place, places_in
 from .plan import Plan
@@ -164,8 +165,8 @@ class Variant:
         if not self.leaves:
             live = stay
         later: set[Block] = set().union(*(e.touched for e in entries[cut:]))
-        first = fuse(entries[:cut], memory, live | later)
-        rest = fuse(entries[cut:], memory, live)
+        first = fuse(living(entries[:cut], live | later), memory, live | later)
+        rest = fuse(living(entries[cut:], live), memory, live)
         self.arena = Arena(memory, first + rest, stay)
         self.plan = Plan(first, self.arena)
         if self.leaves:

@@ -19,7 +19,7 @@ __all__ = ["LEVEL", "NONE", "AVX2", "AVX512", "install"]
 NONE, AVX2, AVX512 = 0, 2, 3
 
 _PAGE = mmap.PAGESIZE
-_kept: list[mmap.mmap] = []
+_kept: list[Code] = []
 _lock = threading.Lock()
 
 
@@ -37,22 +37,31 @@ def _mprotect() -> ctypes._CFuncPtr | None:  # type: ignore[name-defined]
 _protect = _mprotect()
 
 
+class Code:
+    """Machine code in memory of its own, at `address`. The memory goes when nobody holds the object."""
+
+    __slots__ = ("__weakref__", "address", "area")
+
+    def __init__(self, code: bytes) -> None:
+        if _protect is None:
+            raise OSError("this system has no mprotect")
+        size = -(-len(code) // _PAGE) * _PAGE
+        area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        area[: len(code)] = code
+        self.area, self.address = area, ctypes.addressof(ctypes.c_char.from_buffer(area))
+        if _protect(self.address, size, mmap.PROT_READ | mmap.PROT_EXEC) != 0:
+            raise OSError("this system forbids code made at run time")
+
+
 def install(code: bytes) -> int:
-    """Puts machine code into memory of its own and returns its address; OSError where the system forbids it.
+    """Puts machine code into memory and returns its address; OSError where the system forbids it.
 
     The memory lives as long as the process: a kernel is made once.
     """
-    if _protect is None:
-        raise OSError("this system has no mprotect")
-    size = -(-len(code) // _PAGE) * _PAGE
-    area = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    area[: len(code)] = code
-    address = ctypes.addressof(ctypes.c_char.from_buffer(area))
-    if _protect(address, size, mmap.PROT_READ | mmap.PROT_EXEC) != 0:
-        raise OSError("this system forbids code made at run time")
+    made = Code(code)
     with _lock:
-        _kept.append(area)
-    return address
+        _kept.append(made)
+    return made.address
 
 
 #: void f(int leaf, int subleaf, int out[4]): cpuid; and xgetbv where leaf is -1.
