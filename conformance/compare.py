@@ -97,10 +97,27 @@ def same_tensor(theirs: Any, ours: Any, what: str, slack: float = 1.0) -> None:
             )
         else:
             good = np.isclose(a, e, rtol, atol, equal_nan=True)
+    _refuse(good, e, a, what)
+
+
+def _refuse(good: Any, e: np.ndarray, a: np.ndarray, what: str) -> None:
     if not good.all():
         place = tuple(int(i[0]) for i in np.nonzero(np.atleast_1d(~good)))
         x, y = np.atleast_1d(e)[place], np.atleast_1d(a)[place]
         raise Differs(f"{what}: {y!r} at {list(place)}, PyTorch's {x!r} ({int((~good).sum())} of {good.size} differ)")
+
+
+def same_each(theirs: Any, ours: Any, what: str, slack: float = 10.0) -> None:
+    """Raises `Differs` unless every element agrees relative to itself, or to 1 where it is small."""
+    same_form(theirs, ours, what)
+    e, a = array(theirs), array(ours)
+    tolerance = TOLERANCE.get(_name(theirs.dtype), 0.0) * slack
+    with np.errstate(all="ignore"):
+        good = np.isclose(a, e, tolerance, 0.1 * tolerance, equal_nan=True)
+        if e.dtype.kind == "c":
+            parts = zip((a.real, a.imag), (e.real, e.imag), strict=True)
+            good |= np.logical_and(*(np.isclose(x, y, tolerance, 0.1 * tolerance, equal_nan=True) for x, y in parts))
+    _refuse(good, e, a, what)
 
 
 def as_exact(theirs: Any, ours: Any, exact: Callable[[], Any]) -> bool:
@@ -130,15 +147,17 @@ def relative_error(t: Any, exact: Any) -> float:
     return float(np.abs(a[finite] - e[finite]).max(initial=0.0) / scale)
 
 
-def same_gradients(theirs: Sequence[Any], ours: Sequence[Any], what: str, slack: float = 10.0) -> None:
-    """As `same`; a gradient that is None counts as zero."""
+def same_gradients(
+    theirs: Sequence[Any], ours: Sequence[Any], what: str, slack: float = 10.0, compare: Callable[..., None] = same_tensor
+) -> None:
+    """As `compare` for each pair; a gradient that is None counts as zero."""
     for i, (x, y) in enumerate(zip(theirs, ours, strict=True)):
         if x is None or y is None:
             left = y if x is None else x
             if left is not None and array(left).any():
                 raise Differs(f"{what} {i}: {'None' if y is None else 'not zero'}, PyTorch's is not")
         else:
-            same_tensor(x, y, f"{what} {i}", slack)
+            compare(x, y, f"{what} {i}", slack)
 
 
 def same_error(theirs: BaseException, ours: BaseException | None, what: str = "error") -> None:
