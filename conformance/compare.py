@@ -148,7 +148,11 @@ def relative_error(t: Any, exact: Any) -> float:
 
 
 def same_gradients(
-    theirs: Sequence[Any], ours: Sequence[Any], what: str, slack: float = 10.0, compare: Callable[..., None] = same_tensor
+    theirs: Sequence[Any],
+    ours: Sequence[Any],
+    what: str,
+    slack: float = 10.0,
+    compare: Callable[..., None] = same_tensor,
 ) -> None:
     """As `compare` for each pair; a gradient that is None counts as zero."""
     for i, (x, y) in enumerate(zip(theirs, ours, strict=True)):

@@ -15,8 +15,8 @@ Row = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Functions of one tensor, element by element, that the database does not list as such.
 POINTWISE = set(
-    "nn.functional.hardswish nn.functional.leaky_relu nn.functional.gelu clamp to bfloat16 double float half fill clone "
-    "masked_fill nn.functional.dropout nn.functional.alpha_dropout".split()
+    "nn.functional.hardswish nn.functional.leaky_relu nn.functional.gelu clamp to bfloat16 double float half fill "
+    "clone masked_fill nn.functional.dropout nn.functional.alpha_dropout".split()
 )
 
 INF, NAN = float("inf"), float("nan")
@@ -91,7 +91,7 @@ def _normalizing(make: Maker, entry: Any) -> Iterator[Row]:
 
 
 def _renorm(make: Maker, entry: Any) -> Iterator[Row]:
-    for p, most in itertools.product((0.5, 1.0, 2.0, 3.0, INF), (1.0, 2.0)):
+    for p, most in itertools.product((0.5, 1.0, 2.0, 3.0, INF), (1.0, 2.5)):
         yield (make.of(make.slices()), p, 0, most), {}
 
 
@@ -329,12 +329,21 @@ FAMILIES: dict[Callable[[Maker, Any], Iterator[Row]], set[str]] = {
     _norms: {"norm", "linalg.norm", "linalg.vector_norm"},
     _normalizing: {"nn.functional.normalize"},
     _renorm: {"renorm"},
-    _distances: {"dist", "cdist", "nn.functional.pdist", "nn.functional.pairwise_distance", "nn.functional.cosine_similarity"},
+    _distances: {
+        "dist",
+        "cdist",
+        "nn.functional.pdist",
+        "nn.functional.pairwise_distance",
+        "nn.functional.cosine_similarity",
+    },
     _losses: {f"nn.functional.{name}" for name in LOSSES},
     _three: {"addcmul", "addcdiv", "lerp", "clamp"},
     _bounds: {"clamp"},
     _classes: {"nn.functional.cross_entropy", "nn.functional.nll_loss"},
-    _margins: {f"nn.functional.{name}" for name in ("multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss")},
+    _margins: {
+        f"nn.functional.{name}"
+        for name in ("multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss")
+    },
     _two_and_target: {"nn.functional.margin_ranking_loss", "nn.functional.cosine_embedding_loss"},
     _triplets: {"nn.functional.triplet_margin_loss", "nn.functional.triplet_margin_with_distance_loss"},
     _gaussian: {"nn.functional.gaussian_nll_loss"},

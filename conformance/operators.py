@@ -13,7 +13,19 @@ from torch.testing._internal.opinfo.core import BinaryUfuncInfo, ReductionOpInfo
 import flambeau
 
 from . import edges, scope
-from .compare import Differs, array, as_exact, flat, same, same_each, same_error, same_form, same_gradients, same_tensor, tensors
+from .compare import (
+    Differs,
+    array,
+    as_exact,
+    flat,
+    same,
+    same_each,
+    same_error,
+    same_form,
+    same_gradients,
+    same_tensor,
+    tensors,
+)
 from .translate import Missing, OutOfScope, fresh, function, resolve, to_array, value
 
 SEED = 2468

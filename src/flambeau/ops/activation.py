@@ -274,7 +274,7 @@ def _(k, g, input, alpha, scale, input_scale):
 def elu_backward(k, g, a, alpha, scale, input_scale):
     """The gradient times the slope."""
     low = k.mul(k.exp(k.mul(k.minimum(a, k.zeros_like(a)), input_scale)), alpha * scale * input_scale)
-    return k.mul(g, k.where(k.le(a, 0), low, k.full_like(a, scale)))
+    return k.mul(g, k.where(k.gt(a, 0), k.full_like(a, scale), low))
 
 
 @op(name="celu", elementwise=True)

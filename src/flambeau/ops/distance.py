@@ -10,6 +10,7 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, no_grad
 from flambeau.engines.arrays import visible
 from flambeau.ops.dispatch import wrap
+from flambeau.ops.norms import norm_of_differences
 from flambeau.ops.placing import beside
 
 
@@ -52,7 +53,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
         raise RuntimeError(f"pdist: expected a floating point tensor and p >= 0, got {input.dtype} and p={p}")
     first, second = (beside(input, i) for i in np.triu_indices(input.shape[0], 1))
     rows = input.index_select(0, first) - input.index_select(0, second)
-    return show_as(rows.norm(p, -1), "PdistBackward0")
+    return show_as(norm_of_differences(rows, float(p)), "PdistBackward0")
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Any:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops import reduce, shape
-from flambeau.ops.arithmetic import div, mul, sub, where_op
+from flambeau.ops.arithmetic import sub
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim, wrap_dims
 from flambeau.ops.dispatch import deliver
@@ -26,17 +24,29 @@ __all__ = ["cdist", "dist", "frobenius_norm", "logcumsumexp", "norm", "nuclear_n
 def vector_norm_op(k, input: Tensor, ord, dim, keepdim):
     """The `ord`-norm over `dim` (None: all)."""
     dims = reduce_dims(dim, input.ndim)
-    if ord == 2:
-        return k.sqrt(k.sum_squares(input, dims, keepdim))
-    size = k.abs(input)
-    if ord == 1:
-        return k.sum(size, dims, keepdim)
+    if ord != 0 and kept_shape(input.shape, dim) == tuple(input.shape):  # nothing to sum: exact, however small
+        alone = k.abs(input)
+        return alone if keepdim else k.reshape(alone, _without(input.shape, dims))
     if ord == 0:
-        return k.sum(k.to_dtype(k.ne(input, 0), size), dims, keepdim)
+        return k.sum(k.to_dtype(k.ne(input, 0), k.abs(input)), dims, keepdim)
     if ord in (math.inf, -math.inf):
         _refuse_empty(input, dims, ord)
+    return _norm(k, input, ord, dims, keepdim)
+
+
+def _norm(k: Any, a: Any, ord: float, dims: Any, keepdim: bool) -> Any:
+    if ord == 2:
+        return k.sqrt(k.sum_squares(a, dims, keepdim))
+    size = k.abs(a)
+    if ord == 1:
+        return k.sum(size, dims, keepdim)
+    if ord in (math.inf, -math.inf):
         return k.amax(size, dims, keepdim) if ord > 0 else k.amin(size, dims, keepdim)
     return k.pow(k.sum(k.pow(size, size.dtype.type(ord)), dims, keepdim), size.dtype.type(1.0 / ord))
+
+
+def _without(shape: tuple[int, ...], dims: Any) -> tuple[int, ...]:
+    return () if dims is None else tuple(n for i, n in enumerate(shape) if i not in dims)
 
 
 def _refuse_empty(a: Any, dims: Any, ord: float) -> None:
@@ -50,9 +60,14 @@ def _refuse_empty(a: Any, dims: Any, ord: float) -> None:
 @vector_norm_op.derivative("input")
 def _(k, g, input, input_shape, out, ord, dim):
     kept = kept_shape(input_shape, dim)
-    g, out = k.reshape(g, kept), k.reshape(out, kept)
+    return k.vector_norm_backward(k.reshape(g, kept), input, k.reshape(out, kept), ord, dim)
+
+
+@composite
+def vector_norm_backward(k, g, input, out, ord, dim):
+    """The gradient of the `ord`-norm `out`, where it has none a subgradient; `g` and `out` keep their dimensions."""
     if ord == 0:
-        return k.mul(k.zeros_like(input), g)
+        return None
     if ord == 1:
         return k.mul(k.sgn(input), g)
     zero = k.eq(out, 0)
@@ -61,8 +76,8 @@ def _(k, g, input, input_shape, out, ord, dim):
         return k.mul(k.where(zero, k.zeros_like(slope), slope), g)
     size = k.abs(input)
     if ord in (math.inf, -math.inf):
-        hit = k.to_dtype(k.logical_or(k.eq(size, out), k.logical_and(k.isnan(size), k.isnan(out))), out)
-        count = k.reshape(k.sum(hit, reduce_dims(dim, len(input_shape)), True), kept)
+        hit = k.to_dtype(k.logical_or(k.eq(size, out), k.isnan(size)), out)
+        count = k.reshape(k.sum(hit, reduce_dims(dim, len(input.shape)), True), tuple(out.shape))
         return k.mul(k.sgn(input), k.mul(hit, k.div(g, count)))
     if ord < 1:
         slope = k.mul(k.sgn(input), k.pow_scalar(size, ord - 1))
@@ -197,10 +212,26 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -
     if input._a.ndim < 2:
         raise RuntimeError(f"renorm(): at least 2 dimensions are needed, got {input._a.ndim}")
     d = wrap_dim(dim, input._a.ndim)
-    lengths = vector_norm(input, p, tuple(i for i in range(input._a.ndim) if i != d), True)
-    ones = NS["BESIDE"](lengths, np.ones((), lengths._a.dtype))
-    factor = where_op(lengths > maxnorm, div(maxnorm * ones, lengths + 1e-7), ones)
-    return show_as(mul(input, factor, out=out), "RenormBackward0")
+    return renorm_op(input, float(p), tuple(i for i in range(input._a.ndim) if i != d), maxnorm, out=out)
+
+
+@op(name="renorm", holomorphic=False)
+def renorm_op(k, input: Tensor, p, dims, maxnorm):
+    """`input`, scaled down where its `p`-norm over `dims` exceeds `maxnorm`."""
+    length = k.linalg_vector_norm(input, p, dims, True)
+    factor = k.where(k.gt(length, maxnorm), k.div(maxnorm, k.add(length, 1e-7)), k.ones_like(length))
+    return k.mul(input, k.to_dtype(factor, input))
+
+
+@renorm_op.derivative("input")
+def _(k, g, input, p, dims, maxnorm):
+    length = k.linalg_vector_norm(input, p, dims, True)
+    along = k.mul(k.conj(input), g)
+    along = k.sum(k.real(along) if k.is_complex(along) else along, dims, True)
+    turned = k.vector_norm_backward(along, input, length, p, dims)
+    inverse = k.reciprocal(k.add(length, 1e-7))
+    slope = k.mul(k.mul(inverse, maxnorm), k.sub(g, k.mul(inverse, turned)))
+    return k.where(k.gt(length, maxnorm), slope, g)
 
 
 def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Any:
@@ -217,8 +248,41 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_eucl
     if p == 2 and x1._a.dtype == x2._a.dtype and x1._a.dtype.itemsize > 2:
         product = {"use_mm_for_euclid_dist": True, "donot_use_mm_for_euclid_dist": False}.get(compute_mode)
         return euclidean(x1, x2, max(x1._a.shape[-2], x2._a.shape[-2]) > 25 if product is None else product)
-    distances = vector_norm(sub(shape.unsqueeze(x1, -2), shape.unsqueeze(x2, -3)), p, -1)
+    distances = norm_of_differences(sub(shape.unsqueeze(x1, -2), shape.unsqueeze(x2, -3)), float(p), p == math.inf)
     return show_as(distances, "CdistBackward0")
+
+
+@op
+def norm_of_differences(k, input: Tensor, p, skip_nan=False):
+    """The `p`-norm along the last dimension, as `cdist` and `pdist` take it: each of several largest elements has the
+    whole gradient, and a NaN is no count of elements. `skip_nan` looks for the largest among the others."""
+    last = (input.ndim - 1,)
+    if p == 0:
+        return k.sum(k.minimum(k.ceil(k.abs(input)), input.dtype.type(1)), last)
+    if skip_nan:
+        input = k.where(k.isnan(input), k.zeros_like(input), input)
+    if not input.shape[-1]:
+        return k.sum(input, last)
+    return _norm(k, input, p, last, False)
+
+
+@norm_of_differences.derivative("input")
+def _(k, g, input, out, p):
+    if p == 0:
+        return None
+    g, out, size = k.unsqueeze(g, -1), k.unsqueeze(out, -1), k.abs(input)
+    if p == 1:
+        return k.mul(g, k.where(k.isnan(input), input, k.sgn(input)))
+    if p == math.inf:
+        apart = k.ceil(k.abs(k.sub(size, out)))
+        return k.mul(k.mul(g, k.sgn(input)), k.sub(1, k.minimum(apart, k.ones_like(apart))))
+    if p == 2:
+        slope = k.div(k.mul(g, input), out)
+    else:
+        along = k.mul(input, k.pow_scalar(size, p - 2)) if p > 2 else k.mul(k.sgn(input), k.pow_scalar(size, p - 1))
+        slope = k.div(k.mul(along, g), k.pow_scalar(out, p - 1))
+    flat = k.logical_or(k.eq(out, 0), k.eq(input, 0)) if p < 1 else k.eq(out, 0)
+    return k.where(flat, k.zeros_like(slope), slope)
 
 
 @op(name="cdist_euclidean", grad_name="CdistBackward0")

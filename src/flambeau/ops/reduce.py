@@ -100,7 +100,7 @@ def nansum(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
 @nansum.derivative("input")
 def _(k, g, input, input_shape, dim, keepdim):
     g = k.expand(k.reshape(g, kept_shape(input_shape, dim)), input_shape)
-    return k.where(k.isnan(input), k.zeros_like(g), g)
+    return k.mul(g, k.to_dtype(k.logical_not(k.isnan(input)), g))
 
 
 def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
@@ -117,8 +117,7 @@ def prod_all(k, input: Tensor, *, dtype=None):
 
 @prod_all.derivative("input")
 def _(k, g, input, input_shape, out):
-    flat = k.reshape(input, (-1,))
-    return k.reshape(k.mul(k.prod_others(flat, 0), g), input_shape)
+    return k.prod_backward(g, input, out, None) if input_shape else g
 
 
 @op(grad_name="ProdBackward1")
@@ -128,11 +127,23 @@ def prod_dim(k, input: Tensor, dim, keepdim=False, *, dtype=None):
 
 
 @prod_dim.derivative("input")
-def _(k, g, input, input_shape, dim):
+def _(k, g, input, input_shape, out, dim):
     if not input_shape:
         return g
-    g = k.reshape(g, kept_shape(input_shape, dim))
-    return k.mul(k.prod_others(input, wrap_dim(dim, len(input_shape))), g)
+    kept = kept_shape(input_shape, dim)
+    return k.prod_backward(k.reshape(g, kept), input, k.reshape(out, kept), wrap_dim(dim, len(input_shape)))
+
+
+@composite
+def prod_backward(k, g, a, out, dim):
+    """The gradient of a product over `dim` (None: all): it over each element, or with a 0 the product of the rest."""
+    zeros = k.any(k.eq(a, 0))
+    ratio = k.div(out, k.where(zeros, k.ones_like(a), a))
+    if dim is None:
+        others = k.reshape(k.prod_others(k.reshape(a, (-1,)), 0), tuple(a.shape))
+    else:
+        others = k.prod_others(a, dim)
+    return k.mul(g, k.where(zeros, others, ratio))
 
 
 @composite
@@ -178,13 +189,18 @@ def cumprod(k, input: Tensor, dim, *, dtype=None):
 
 
 @cumprod.derivative("input")
-def _(k, g, input, input_shape, dim):
-    return k.cumprod_backward(g, input, wrap_dim(dim, len(input_shape))) if input_shape else g
+def _(k, g, input, input_shape, out, dim):
+    if not input_shape or input_shape[dim] == 1:
+        return g
+    return k.cumprod_backward(g, input, out, wrap_dim(dim, len(input_shape)))
 
 
 @composite
-def cumprod_backward(k, g, a, dim):
-    """The gradient of a running product: for each element the sum over later products without it."""
+def cumprod_backward(k, g, a, out, dim):
+    """The gradient of a running product: for each element the sum over later products without it.
+
+    Kernels have a shorter way, whose derivative is not the second one where elements are zero.
+    """
     n = a.shape[dim]
     parts = []
     for i in range(n):

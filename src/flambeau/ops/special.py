@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import need_tensor
 from flambeau.ops import results
-from flambeau.ops.arithmetic import mul, pow
 from flambeau.ops.core import op
 
 __all__ = [
@@ -193,8 +191,9 @@ def log_ndtr(k, input: Tensor):
 
 
 @log_ndtr.derivative("input")
-def _(k, g, input):
-    return k.div(k.mul(g, math.sqrt(2 / math.pi)), k.erfcx(k.mul(input, -math.sqrt(0.5))))
+def _(k, g, input, out):
+    slope = k.div(math.sqrt(2 / math.pi), k.erfcx(k.mul(input, -math.sqrt(0.5))))
+    return k.mul(g, k.where(k.eq(out, -math.inf), k.full_like(slope, math.nan), slope))
 
 
 @op(elementwise="float", grad_name="SpecialEntrBackward0")
@@ -262,10 +261,7 @@ def logit(k, input: Tensor, eps=None):
 
 @logit.derivative("input")
 def _(k, g, input, eps):
-    product = k.mul(input, k.sub(1, input))
-    if eps is None:  # no negative zero
-        product = k.where(k.eq(product, 0), k.zeros_like(product), product)
-    slope = k.div(g, product)
+    slope = k.div(g, k.mul(input, k.sub(1, input)))
     low, high = (0.0, 1.0) if eps is None else (eps, 1 - eps)
     inside = k.logical_and(k.ge(input, low), k.le(input, high))
     return k.where(inside, slope, k.full_like(slope, math.nan if eps is None else 0.0))
@@ -307,9 +303,9 @@ def mvlgamma(input: Any, p: int, *, out: Any = None) -> Any:
     if p < 1:
         raise RuntimeError(f"mvlgamma(): p must be at least 1, got {p}")
     ops = NS["OPS"]
-    total = ops.lgamma(input)
+    total = ops.lgamma(ops.add(input, 0))  # no negative zero
     for j in range(1, p):
-        total = ops.add(total, ops.lgamma(ops.sub(input, j / 2)))
+        total = ops.add(total, ops.lgamma(ops.add(input, -j / 2)))
     return ops.add(total, p * (p - 1) / 4 * math.log(math.pi), out=out)
 
 
@@ -354,10 +350,26 @@ def lcm(k, input: Tensor, other: Tensor):
     return k.lcm(input, other)
 
 
+@op(name="ldexp", elementwise="float")
+def ldexp_op(k, input: Tensor, other: Tensor):
+    """`input * 2**other`."""
+    return k.mul(input, k.exp2(other))
+
+
+@ldexp_op.derivative("input")
+def _(k, g, other):
+    return k.mul(g, k.exp2(other))
+
+
+@ldexp_op.derivative("other")
+def _(k, g, out):
+    return k.mul(k.mul(g, out), math.log(2))
+
+
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     """`input * 2**other`."""
     need_tensor("ldexp", input, "input")
-    return show_as(mul(input, pow(2.0, other), out=out), "LdexpBackward0")
+    return ldexp_op(input, other, out=out)
 
 
 @op(elementwise=True, differentiable=False, numbers=False)

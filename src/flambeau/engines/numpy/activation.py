@@ -192,9 +192,9 @@ def elu(a: Array, alpha: float, scale: float, input_scale: float) -> Array:
 
 
 def elu_backward(g: Array, a: Array, alpha: float, scale: float, input_scale: float) -> Array:
-    """`g` times the slope: `scale` where `a` is positive (or NaN), else `scale * alpha * input_scale * exp(...)`."""
+    """`g` times the slope: `scale` where `a` is positive, else `scale * alpha * input_scale * exp(...)`."""
     if a.ndim == 0:
-        slope = np.where(a <= 0, np.exp(np.minimum(a, 0) * input_scale) * (alpha * scale * input_scale), scale)
+        slope = np.where(a > 0, scale, np.exp(np.minimum(a, 0) * input_scale) * (alpha * scale * input_scale))
         return (g * slope).astype(a.dtype)
     out = _like(a)
     high = np.full(1, scale, a.dtype)
@@ -204,7 +204,7 @@ def elu_backward(g: Array, a: Array, alpha: float, scale: float, input_scale: fl
         np.multiply(t, input_scale, out=t)
         np.exp(t, out=t)
         np.multiply(t, alpha * scale * input_scale, out=t)
-        select_bits(~np.less_equal(a, 0), high, t, out)
+        select_bits(np.greater(a, 0), high, t, out)
         np.multiply(out, g, out=out)
 
     run_chain(chain, (g, a, out), temps=1)

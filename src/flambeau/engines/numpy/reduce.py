@@ -60,12 +60,56 @@ def amin(a: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 def cumsum(a: Any, dim: int, dtype: Any = None) -> Any:
     """Running sum along `dim`."""
-    return np.add.accumulate(a, dim, dtype) if a.ndim else np.array(a, dtype=dtype)
+    return _running(np.add, a, dim, dtype)
 
 
 def cumprod(a: Any, dim: int, dtype: Any = None) -> Any:
     """Running product along `dim`."""
-    return np.multiply.accumulate(a, dim, dtype) if a.ndim else np.array(a, dtype=dtype)
+    return _running(np.multiply, a, dim, dtype)
+
+
+def _running(how: Any, a: Any, dim: int, dtype: Any) -> Any:
+    """`how` accumulated along `dim`; single precision in double on the way, as PyTorch's is."""
+    if not a.ndim:
+        return np.array(a, dtype=dtype)
+    kind = a.dtype if dtype is None else np.dtype(dtype)
+    if kind == np.float32:
+        return how.accumulate(a, dim, np.float64).astype(np.float32)
+    return how.accumulate(a, dim, dtype)
+
+
+def _cut(a: Any, dim: int, start: Any, stop: Any) -> Any:
+    return a[(slice(None),) * dim + (slice(start, stop),)]
+
+
+def prod_backward(g: Any, a: Any, out: Any, dim: Any) -> Any:
+    """The gradient of a product over `dim` (None: all): `out` over each element, or where any element is 0 the product
+    of the others, which of all elements with two zeros among them is 0."""
+    if not a.size:
+        return np.zeros_like(a)
+    line, axis = (a.reshape(-1), 0) if dim is None else (a, dim)
+    first = np.ones_like(_cut(line, axis, 0, 1))
+    before = cumprod(np.concatenate([first, _cut(line, axis, 0, -1)], axis), axis)
+    after = cumprod(np.concatenate([first, np.flip(_cut(line, axis, 1, None), axis)], axis), axis)
+    others = (before * np.flip(after, axis)).reshape(a.shape)
+    zeros = np.equal(a, 0).sum()
+    slope = g * np.where(zeros == 0, np.true_divide(out, a), others)
+    return np.where(zeros > 1, np.zeros_like(slope), slope) if dim is None else slope
+
+
+def cumprod_backward(g: Any, a: Any, out: Any, dim: int) -> Any:
+    """The gradient of a running product: before the first 0 the later products over each element, at it the running
+    product of what follows up to the second one, and nothing after it."""
+    zero = np.equal(a, 0)
+    seen = np.cumsum(zero, dim)
+    none, one = np.equal(seen, 0), np.equal(seen, 1)
+    nothing, ones = np.zeros_like(a), np.ones_like(a)
+    early = np.flip(cumsum(np.flip(np.where(none, out * g, nothing), dim), dim), dim) / a
+    first = np.logical_and(zero, one)
+    rest = cumprod(np.where(np.logical_and(one, np.logical_not(zero)), a, ones), dim)
+    later = np.add.reduce(rest * np.where(one, g, nothing), dim, keepdims=True)
+    before = np.concatenate([_cut(ones, dim, 0, 1), _cut(out, dim, 0, -1)], dim)
+    return np.where(none, early, np.where(first, later * before, nothing))
 
 
 def any(a: Any, dim: Any = None, keepdim: bool = False) -> Any:

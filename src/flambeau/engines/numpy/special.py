@@ -25,7 +25,7 @@ def _scipy(name: str) -> Callable:
 
 erfc, erfcx = _scipy("erfc"), _scipy("erfcx")
 _erfinv = _scipy("erfinv")
-lgamma = _scipy("gammaln")
+_gammaln = _scipy("gammaln")
 i0, i0e, i1, i1e = _scipy("i0"), _scipy("i0e"), _scipy("i1"), _scipy("i1e")
 ndtr, ndtri, log_ndtr = _scipy("ndtr"), _scipy("ndtri"), _scipy("log_ndtr")
 xlog1py, zeta = _scipy("xlog1py"), _scipy("zeta")
@@ -42,6 +42,12 @@ def erfinv(a: Any) -> Any:
     if not outside.any():
         return _erfinv(a)
     return np.where(outside, np.array(np.nan, a.dtype), _erfinv(np.where(outside, np.zeros((), a.dtype), a)))
+
+
+def lgamma(a: Any) -> Any:
+    """The logarithm of the absolute value of the gamma function; infinite at both ends, and not yet at 1e-310."""
+    value = np.where(np.abs(a) < np.finfo(a.dtype).tiny, -np.log(np.abs(a)), _gammaln(a))
+    return np.where(a == -np.inf, np.array(np.inf, a.dtype), value)
 
 
 def digamma(a: Any) -> Any:
@@ -61,7 +67,7 @@ def polygamma(n: int, a: Any) -> Any:
     if n == 1:  # at 0, -1, ... by reflection, where the sine is not quite 0 but at 0
         pole = (a <= 0) & (a == np.floor(a)) & np.isfinite(a)
         value = np.where(pole, np.square(np.pi / np.sin(a * a.dtype.type(np.pi))), value)
-    return value
+    return np.where(a == (-np.inf if n == 1 else np.inf), np.array(np.nan, a.dtype), value)
 
 
 def entr(a: Any) -> Any:
