@@ -78,6 +78,12 @@ def _slices(make: Maker, entry: Any) -> Iterator[Row]:
             yield (make.of(row), *args), kwargs
 
 
+def _sorted(make: Maker, entry: Any) -> Iterator[Row]:
+    """Equal elements in their order; without `stable` it is left open which of them comes first."""
+    for dim, descending in itertools.product((0, 1), (False, True)):
+        yield (make.of(make.slices()),), {"dim": dim, "descending": descending, "stable": True}
+
+
 def _norms(make: Maker, entry: Any) -> Iterator[Row]:
     """Norms of every order along each row."""
     for p in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, INF, -INF, -1.0, -2.0, 2, 1, 0):
@@ -206,22 +212,20 @@ def _gaussian(make: Maker, entry: Any) -> Iterator[Row]:
 
 def _normalized(make: Maker, entry: Any) -> Iterator[Row]:
     """Layers that normalize rows: constant ones, of one element, infinite, and with an `eps` of zero."""
-    table = make.slices()
     last = entry.name.rsplit(".", 1)[-1]
     for eps in (1e-5, 0.0):
+        table = make.slices() if eps else [[abs(x) for x in row] for row in make.slices() if make.tiny not in row]
+        table = [row for row in table if make.small not in row]
         for width in (4, 1):
             rows = make.of([row[:width] for row in table])
             if last in ("layer_norm", "rms_norm"):
                 yield (rows, (width,)), {"eps": eps, "weight": make.of([1.0, 2.0, 0.0, -1.0][:width])}
             elif last == "group_norm":
                 yield (rows.detach().reshape(len(table), width, 1, 1).requires_grad_(), 1), {"eps": eps}
-            elif last == "batch_norm":
+            else:
                 columns = rows.detach().T.contiguous().requires_grad_()
                 mean, var = (make.of([x] * len(table), False) for x in (0.0, 0.0))
                 yield (columns, mean, var), {"training": width > 1, "eps": eps}
-            else:
-                shaped = rows.detach().reshape(1, len(table), width).requires_grad_()
-                yield (shaped,), {"eps": eps}
 
 
 def _matrices(make: Maker, entry: Any) -> Iterator[Row]:
@@ -297,23 +301,21 @@ def _pooled(make: Maker, entry: Any) -> Iterator[Row]:
 
 #: Reductions and scans whose call needs no more than a dimension.
 _ROWWISE = set(
-    "sum prod mean amax amin std var std_mean var_mean nansum nanmean median nanmedian mode sort msort cummax cummin "
+    "sum prod mean amax amin std var std_mean var_mean nansum nanmean median nanmedian cummax cummin "
     "cumprod cumsum logcumsumexp logsumexp softmax log_softmax nn.functional.softmin aminmax norm linalg.vector_norm "
-    "kthvalue topk quantile nanquantile max min masked.sum masked.prod masked.amax masked.amin masked.mean masked.var "
+    "max min masked.sum masked.prod masked.amax masked.amin masked.mean masked.var "
     "masked.std masked.logsumexp masked.cumsum masked.cumprod masked.median masked.softmax masked.log_softmax "
     "masked.softmin nn.functional.glu trapezoid cumulative_trapezoid diff".split()
 )
 #: Those that take no dimension by name, or not here.
-LAST = {"msort", "topk", "kthvalue", "nn.functional.glu", "max", "min", "cov", "corrcoef"}
+LAST = {"nn.functional.glu"}
 #: Those that reduce all elements when no dimension is named.
 ALONE = set(
-    "sum prod mean amax amin std var std_mean var_mean nansum nanmean median nanmedian aminmax norm quantile "
-    "nanquantile max min linalg.vector_norm".split()
+    "sum prod mean amax amin std var std_mean var_mean nansum nanmean median nanmedian aminmax norm max min "
+    "linalg.vector_norm".split()
 )
 OPTIONS: dict[str, Any] = {
-    "quantile": ((0.5,), {}), "nanquantile": ((0.5,), {}), "kthvalue": ((1,), {}), "topk": ((1,), {}),
-    "max": ((), {}), "masked.softmax": ((1,), {}), "masked.var": ((), {"unbiased": True}),
-    "masked.std": ((), {"unbiased": False}),
+    "masked.var": ((), {"unbiased": True}), "masked.std": ((), {"unbiased": False}),
 }  # fmt: skip
 LOSSES: dict[str, tuple[dict[str, Any], ...]] = {
     "mse_loss": ({},), "l1_loss": ({},), "smooth_l1_loss": ({}, {"beta": 0.0}, {"beta": 0.5}),
@@ -326,6 +328,7 @@ LOSSES: dict[str, tuple[dict[str, Any], ...]] = {
 
 FAMILIES: dict[Callable[[Maker, Any], Iterator[Row]], set[str]] = {
     _slices: _ROWWISE,
+    _sorted: {"sort"},
     _norms: {"norm", "linalg.norm", "linalg.vector_norm"},
     _normalizing: {"nn.functional.normalize"},
     _renorm: {"renorm"},
@@ -347,7 +350,7 @@ FAMILIES: dict[Callable[[Maker, Any], Iterator[Row]], set[str]] = {
     _two_and_target: {"nn.functional.margin_ranking_loss", "nn.functional.cosine_embedding_loss"},
     _triplets: {"nn.functional.triplet_margin_loss", "nn.functional.triplet_margin_with_distance_loss"},
     _gaussian: {"nn.functional.gaussian_nll_loss"},
-    _normalized: {f"nn.functional.{name}_norm" for name in ("layer", "rms", "group", "batch", "instance")},
+    _normalized: {f"nn.functional.{name}_norm" for name in ("layer", "rms", "group", "batch")},
     _matrices: {"linalg.det", "linalg.slogdet", "linalg.matrix_norm", "linalg.matrix_power", "trace", "tril", "triu"},
     _products: {"matmul", "mm", "kron", "nn.functional.linear", "__rmatmul__"},
     _grids: {"nn.functional.grid_sample"},

@@ -22,6 +22,8 @@ NOISE = set(
     "linalg.solve linalg.solve_ex linalg.solve_triangular linalg.pinv linalg.lstsq linalg.cholesky linalg.cholesky_ex "
     "linalg.cond linalg.householder_product linalg.tensorinv linalg.tensorsolve".split()
 )
+#: Operators that pick one of equal elements, and leave open which.
+TIES = {*scope.TIES, "quantile", "nanquantile", "msort"}
 #: Operators that sum many products, so that an infinity or NaN is everywhere in the result: finite numbers only.
 FINITE_ONLY = ("fft.", "stft", "istft")
 
@@ -57,7 +59,7 @@ def _of_dtype(entry: Any, draw: Callable[[torch.dtype], list[Any]], dtype: torch
         yield from _pointwise(draw(dtype), dtype)
     elif isinstance(entry, BinaryUfuncInfo):
         yield from _pairs(draw(dtype), dtype)
-    elif entry.name not in NOISE:
+    elif entry.name not in NOISE and entry.name not in TIES:
         for i, sample in scope.thin(draw(dtype), 6):
             yield f"finite {i}", _filled(sample, finite(dtype), dtype)
             if not entry.name.startswith(FINITE_ONLY):

@@ -104,9 +104,7 @@ row(
 )
 row(
     "renorm",
-    lambda s: [call(s.real(3, 4), 2, 0, 1.0), call(s.real(2, 3), 1, 1, 0.5)],
-    ops="linalg_vector_norm",
-    grad_fn=False,
+    lambda s: [call(s.real(3, 4), 2, 0, 1.0), call(s.real(2, 3), 1, 1, 0.5), call(s.apart(2, 3), 3, 0, 0.5)],
 )
 row(
     "cdist",
@@ -115,8 +113,11 @@ row(
         call(s.real(2, 2), s.real(2, 2, 2), 2.0, "use_mm_for_euclid_dist"),
         call(s.real(2, 2, 3), s.real(2, 1, 3), 1.0),
         call(s.real(2, 3), s.real(3, 3), INF),
+        call(s.real(2, 3), s.real(2, 3), 1.5),
+        call(s.real(2, 3), s.real(2, 3), 3.0),
+        call(s.real(2, 3), s.real(2, 3), 0.0),
     ],
-    ops="linalg_vector_norm cdist_euclidean",
+    ops="norm_of_differences cdist_euclidean",
     grad_fn=False,
     rtol=1e-7,
 )

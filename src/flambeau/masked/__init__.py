@@ -199,8 +199,9 @@ def _spread(
     given = _as(input, dtype)
     count = _count(input, dim, True, mask, dtype)
     middle = arithmetic.divide(sum(given, dim, keepdim=True, mask=mask), count)
-    off = _filled(arithmetic.sub(given, middle), mask, 0)
-    total = reduce.sum(arithmetic.mul(off, matrices.conj(off)), _dims(input, dim), bool(keepdim))
+    off = arithmetic.sub(given, middle)
+    squares = _filled(arithmetic.mul(off, matrices.conj(off)), mask, 0)
+    total = reduce.sum(squares, _dims(input, dim), bool(keepdim))
     if not keepdim:
         count = shape.reshape(count, tuple(total.shape))
     rest = arithmetic.sub(count, less)

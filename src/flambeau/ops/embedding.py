@@ -234,6 +234,15 @@ def _counts(bag: np.ndarray, bags: int) -> np.ndarray:
     return np.bincount(bag, minlength=bags)
 
 
+def _first_largest(a: np.ndarray) -> np.ndarray:
+    """The first row that holds the largest element of each column; NaN counts only in the first row, and stays."""
+    if a.dtype.kind == "f" and np.isnan(a).any():
+        first = np.isnan(a[0])
+        a = np.where(np.isnan(a), -np.inf, a)
+        a[0, first] = np.inf
+    return np.argmax(a, axis=0)
+
+
 def _bag_max(rows: Any, bag: np.ndarray, bags: int) -> Any:
     """The maximum of each bag; its gradient goes to the first row that has it."""
     if not len(bag):
@@ -249,5 +258,5 @@ def _best_rows(values: np.ndarray, bag: np.ndarray, bags: int) -> tuple[np.ndarr
     best = np.zeros((bags, values.shape[1]), np.int64)
     for i in np.unique(bag):
         members = np.flatnonzero(bag == i)
-        best[i] = members[np.argmax(values[members], axis=0)]
+        best[i] = members[_first_largest(values[members])]
     return best, (np.bincount(bag, minlength=bags) > 0).astype(values.dtype)

@@ -241,8 +241,9 @@ def multi_margin_loss_op(k, input: Tensor, target: Index, p=1, margin=1.0, weigh
 def _multi_margin(k: Any, input: Any, target: Any, margin: float, weight: Any) -> tuple[Any, Any, Any]:
     """What is over the margin, the factor of each term (0 for the target, else weight / classes), target places."""
     at = k.unsqueeze(target, 1)
-    over = k.clamp(k.add(k.sub(input, k.gather(input, 1, at)), margin), 0)
     own = k.scatter_add_zeros(k.ones_like(k.gather(input, 1, at)), tuple(input.shape), 1, at)
+    over = k.add(k.sub(margin, k.gather(input, 1, at)), input)
+    over = k.where(k.logical_and(k.gt(over, 0), k.eq(own, 0)), over, k.zeros_like(over))
     factor = k.div(k.sub(1, own), input.shape[1])
     if weight is not None:
         factor = k.mul(factor, k.unsqueeze(k.gather(k.to_dtype(weight, input), 0, target), 1))
@@ -312,13 +313,14 @@ def multilabel_margin_loss_op(k, input: Tensor, target: Index, reduction="mean")
     pairs = (listed[:, :, None] & ~is_target[:, None, :]).astype(input.dtype)
     labels = np.where(listed, target, 0)
     over = _multilabel_over(k, input, labels)
-    terms = k.div(k.sum(k.mul(over, pairs), (1, 2)), input.shape[1])
+    terms = k.div(k.sum(k.where(k.ne(pairs, 0), over, k.zeros_like(over)), (1, 2)), input.shape[1])
     return reduced(k, terms, reduction), pairs
 
 
 def _multilabel_over(k: Any, input: Any, labels: Any) -> Any:
-    """`max(0, 1 - x[label] + x[j])` for all labels and classes of each row."""
-    return k.clamp(k.add(k.sub(k.unsqueeze(input, 1), k.unsqueeze(k.gather(input, 1, labels), 2)), 1), 0)
+    """`max(0, 1 - x[label] + x[j])` for all labels and classes of each row, 0 for NaN."""
+    over = k.add(k.sub(1, k.unsqueeze(k.gather(input, 1, labels), 2)), k.unsqueeze(input, 1))
+    return k.where(k.gt(over, 0), over, k.zeros_like(over))
 
 
 @multilabel_margin_loss_op.derivative("input")

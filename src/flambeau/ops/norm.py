@@ -429,13 +429,16 @@ def instance_norm(
     n, c = shape[0], shape[1]
     mean, var, w, b = (None if t is None else t.repeat(n) for t in (running_mean, running_var, weight, bias))
     folded = input.reshape((1, n * c, *shape[2:]))
-    out = batch_norm(folded, mean, var, w, b, use_input_stats, momentum, eps)
+    out = batch_norm(folded, mean, var, w, b, use_input_stats, momentum, eps or _LEAST)
     for running, repeated in ((running_mean, mean), (running_var, var)):
         if running is not None and repeated is not None and use_input_stats:
             with no_grad():
                 running.copy_(repeated.detach().view(n, c).mean(0))
     return out.view(shape)
 
+
+#: Stands for an `eps` of 0: `batch_norm` refuses that, `instance_norm` does not.
+_LEAST = 5e-324
 
 # --- across channels ----------------------------------------------------------------------------------------------
 
@@ -455,4 +458,5 @@ def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float 
     total = ops.slice(padded, 1, 0, channels)
     for i in range(1, size):
         total = total + ops.slice(padded, 1, i, i + channels)
-    return input / ((total / size) * alpha + k) ** beta
+    average = total / size if input.is_floating_point() else total // size
+    return input / (average * alpha + k) ** beta

@@ -354,7 +354,7 @@ def std_op(k, input: Tensor, dim, correction, keepdim):
         raise RuntimeError(
             f"std and var need a floating-point or complex tensor, got {input.dtype}; convert it with .float()"
         )
-    return k.sqrt(k.var(input, reduce_dims(dim, input.ndim), correction, keepdim))
+    return k.std(input, reduce_dims(dim, input.ndim), correction, keepdim)
 
 
 @std_op.derivative("input")

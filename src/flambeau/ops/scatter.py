@@ -145,35 +145,59 @@ def _(k, g, dim, index, src_shape):
 
 
 @op(any_dtype=True, grad_name="ScatterReduceBackward0")
-def scatter_extreme(k, input: Tensor, dim, index: Index, src: Tensor, how):
+def scatter_extreme(k, input: Tensor, dim, index: Index, src: Tensor, how, include_self=True):
     """`input` combined at `index` with `src`: the products, maxima or minima."""
     check("scatter_reduce", input, dim, index, src)
+    return _combined(k, input, dim, index, src, how, include_self)
+
+
+def _combined(k: Any, input: Any, dim: int, index: Any, src: Any, how: str, include_self: bool) -> Any:
+    if not include_self:
+        input = k.scatter_fill(input, dim, index, _neutral(how, input.dtype))
     return k.scatter_extreme(input, dim, index, src, how)
 
 
+def _neutral(how: str, dtype: Any) -> Any:
+    """What changes no product, maximum or minimum."""
+    if how == "prod":
+        return 1
+    kind = dtype if isinstance(dtype, np.dtype) else dtype.numpy
+    if kind.kind in "fV":
+        return -np.inf if how == "amax" else np.inf
+    if kind.kind == "b":
+        return how == "amin"
+    return np.iinfo(kind).min if how == "amax" else np.iinfo(kind).max
+
+
 @scatter_extreme.derivative("input", "src")
-def _(k, g, input, src, out, dim, index, how, src_shape):
+def _(k, g, input, src, out, dim, index, how, include_self, src_shape):
+    """An extremum's gradient is shared by its equals, `input`'s element among them whether it took part or not."""
     picked = _part(k, src, index)
     if how == "prod":
-        return _product_rule(k, g, input, picked, dim, index, src_shape)
-    hit = k.to_dtype(k.eq(input, out), g)
-    hits = k.to_dtype(k.eq(picked, k.gather(out, dim, index)), g)
-    shared = k.div(g, k.scatter_add(hit, dim, index, hits))
-    return k.mul(hit, shared), _padded(k, k.mul(hits, k.gather(shared, dim, index)), src_shape)
-
-
-def _product_rule(k: Any, g: Any, input: Any, picked: Any, dim: int, index: Any, src_shape: Any) -> tuple[Any, Any]:
-    """The gradient of products: each factor's is the product of the others, exact where some are zero."""
-    zero, zeros = k.eq(input, 0), k.eq(picked, 0)
-    kept = k.where(zero, k.ones_like(input), input)
-    others = k.where(zeros, k.ones_like(picked), picked)
-    whole = k.scatter_extreme(kept, dim, index, others, "prod")  # the product of what is not zero
-    count = k.scatter_add(k.to_dtype(zero, g), dim, index, k.to_dtype(zeros, g))  # how many are
-    none, one = k.mul(g, k.to_dtype(k.eq(count, 0), g)), k.mul(g, k.to_dtype(k.eq(count, 1), g))
-    full, rest = k.mul(none, whole), k.mul(one, whole)
-    mine = k.where(zero, rest, k.div(full, kept))
-    theirs = k.where(zeros, k.gather(rest, dim, index), k.div(k.gather(full, dim, index), others))
+        mine, theirs = _product_rule(k, g, input, picked, out, dim, index, include_self)
+    else:
+        hit = k.to_dtype(k.eq(input, out), g)
+        hits = k.to_dtype(k.eq(picked, k.gather(out, dim, index)), g)
+        shared = k.div(g, k.scatter_add(hit, dim, index, hits))
+        mine, theirs = k.mul(hit, shared), k.mul(hits, k.gather(shared, dim, index))
+    if not include_self:
+        mine = k.scatter_fill(mine, dim, index, 0)
     return mine, _padded(k, theirs, src_shape)
+
+
+def _product_rule(
+    k: Any, g: Any, input: Any, picked: Any, out: Any, dim: int, index: Any, include_self: bool
+) -> tuple[Any, Any]:
+    """The gradient of products: each factor's is the product of the others, without dividing by the only zero."""
+    ones = k.ones_like(picked)
+    kept = k.where(k.eq(input, 0), k.ones_like(input), input)
+    mine = k.div(k.mul(g, _combined(k, kept, dim, index, picked, "prod", include_self)), kept)
+    zero = k.eq(picked, 0)
+    count = k.gather(k.scatter_add(k.zeros_like(g), dim, index, k.to_dtype(zero, g)), dim, index)
+    alone = k.logical_and(zero, k.eq(count, 1))
+    others = _combined(k, input, dim, index, k.where(alone, ones, picked), "prod", include_self)
+    ratio = k.div(k.gather(k.mul(g, out), dim, index), k.where(zero, ones, picked))
+    return mine, k.where(alone, k.gather(k.mul(g, others), dim, index), ratio)
 
 
 def _part(k: Any, src: Any, index: Any) -> Any:
@@ -199,24 +223,12 @@ def scatter_reduce(
     """
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise RuntimeError(f"scatter_reduce(): reduce must be 'sum', 'prod', 'mean', 'amax' or 'amin', got {reduce!r}")
-    base = input
-    if not include_self:
-        kind = input._a.dtype
-        low, high = (
-            (-np.inf, np.inf)
-            if kind.kind in "fV"
-            else (np.iinfo(kind).min, np.iinfo(kind).max)
-            if kind.kind in "iu"
-            else (0, 1)
-        )
-        start = {"sum": 0, "mean": 0, "prod": 1, "amax": low, "amin": high}[reduce]
-        base = scatter_fill(input, dim, index, start)
     if reduce in ("sum", "mean"):
-        result = scatter_add(base, dim, index, src)
+        result = scatter_add(input if include_self else scatter_fill(input, dim, index, 0), dim, index, src)
         if reduce == "mean":
             result = _mean(result, dim, index, include_self)
     else:
-        result = scatter_extreme(base, dim, index, src, reduce)
+        result = scatter_extreme(input, dim, index, src, reduce, include_self)
     return deliver("scatter_reduce", out, result)
 
 
@@ -376,8 +388,14 @@ def index_reduce(
 
 
 def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
-    """A copy of `input` with `src` where a strided view of it would look."""
-    return _copied_into(shape.as_strided)(shape.contiguous(input), src, size, stride, storage_offset)
+    """A copy of `input` with `src` where a strided view of its memory would look."""
+    if input.requires_grad or input._level is not None or input.is_contiguous():
+        return _copied_into(shape.as_strided)(shape.contiguous(input), src, size, stride, storage_offset)
+    length = input.untyped_storage().nbytes() // input.element_size()
+    whole = shape.clone(shape.as_strided(input, (length,), (1,), 0))
+    part = shape.as_strided(whole, size, stride, input.storage_offset() if storage_offset is None else storage_offset)
+    part.copy_(src)
+    return shape.as_strided(whole, input.shape, input.stride(), input.storage_offset())
 
 
 @by_example

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.graph import show_as
+from flambeau.autograd.runtime import NS
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import deliver
 from flambeau.ops.placing import beside
@@ -247,13 +248,13 @@ def grid_sample(
         warnings.warn("grid_sample: align_corners is False if not given", stacklevel=2)
     sizes = tuple(input.shape[2:])
     points = [
-        _unnormalized(grid.select(-1, n - 1 - d), sizes[d], bool(align_corners)) for d in range(n)
+        _unnormalized(grid.select(-1, n - 1 - d), sizes[d], bool(align_corners), n) for d in range(n)
     ]  # the grid has x first, the sizes have it last
     if mode != "bicubic":
         points = [_inside(p, s, padding_mode, bool(align_corners)) for p, s in zip(points, sizes)]
     shown = f"GridSampler{n}DBackward0"
     if mode == "nearest":
-        result = _gather_points(input, [(p.detach().round(), None) for p in points], padding_mode == "zeros")
+        result, _ = _gather_points(input, [p.detach().round() for p in points], padding_mode == "zeros")
         if grid.requires_grad:  # a gradient of zeros for the grid
             result = result * (points[0].sign() * 0 + 1).unsqueeze(1)
         return show_as(result, shown)
@@ -263,14 +264,19 @@ def grid_sample(
         places, weight = corner
         if mode == "bicubic":
             places = [_inside(p, s, padding_mode, bool(align_corners)) for p, s in zip(places, sizes)]
-        part = _gather_points(input, [(p, None) for p in places], padding_mode == "zeros") * weight.unsqueeze(1)
+        values, seen = _gather_points(input, places, padding_mode == "zeros")
+        part = values * weight.unsqueeze(1)
+        if n == 3 and seen is not None:
+            part = part.masked_fill(~seen, 0)  # whatever the weight is
         total = part if total is None else total + part
     return show_as(total, shown)
 
 
-def _unnormalized(x: Any, size: int, align_corners: bool) -> Any:
-    """Coordinates from -1 to 1 as pixel numbers."""
-    return (x + 1) * ((size - 1) / 2) if align_corners else ((x + 1) * size - 1) / 2
+def _unnormalized(x: Any, size: int, align_corners: bool, n: int) -> Any:
+    """Coordinates from -1 to 1 as pixel numbers, rounded as PyTorch rounds them in images and in volumes."""
+    if align_corners:
+        return (x + 1) * ((size - 1) / 2)
+    return (x + 1) * (size / 2) - 0.5 if n == 2 else ((x + 1) * size - 1) / 2
 
 
 def _inside(x: Any, size: int, padding_mode: str, align_corners: bool) -> Any:
@@ -286,7 +292,8 @@ def _inside(x: Any, size: int, padding_mode: str, align_corners: bool) -> Any:
         extra = x - turns * span
         even = (turns % 2 == 0).to(x.dtype)
         x = even * (extra + low) + (1 - even) * (span - extra + low)
-    return x.clamp(0, size - 1)
+    inside = (x > 0) & (x < size - 1)  # on the border the derivative is 0
+    return NS["OPS"].where(inside, x, x.detach().nan_to_num(nan=0.0).clamp(0, size - 1))
 
 
 def _steps(x: Any, mode: str) -> list[tuple[Any, Any]]:
@@ -318,12 +325,13 @@ def _combinations(steps: list[list[tuple[Any, Any]]]) -> list[tuple[list[Any], A
     return result
 
 
-def _gather_points(input: Any, places: list[tuple[Any, Any]], zeros: bool) -> Any:
-    """`input` at whole pixel numbers, one tensor of them per dimension; zero outside the image if `zeros`."""
+def _gather_points(input: Any, places: list[Any], zeros: bool) -> tuple[Any, Any]:
+    """`input` at whole pixel numbers, one tensor of them per dimension; zero outside the image if `zeros`, and then
+    which ones are inside."""
     n_batch, channels, *sizes = input.shape
     flat: Any = None
     mask: Any = None
-    for (p, _), size in zip(places, sizes):
+    for p, size in zip(places, sizes):
         p = p.detach()
         if zeros:
             ok = (p >= 0) & (p <= size - 1)
@@ -333,7 +341,10 @@ def _gather_points(input: Any, places: list[tuple[Any, Any]], zeros: bool) -> An
     out_size = tuple(flat.shape[1:])
     index = flat.reshape(n_batch, 1, -1).expand(n_batch, channels, -1)
     values = input.reshape(n_batch, channels, -1).gather(2, index).reshape(n_batch, channels, *out_size)
-    return values if mask is None else values * mask.unsqueeze(1).to(values.dtype)
+    if mask is None:
+        return values, None
+    mask = mask.unsqueeze(1).expand(values.shape)
+    return values.masked_fill(~mask, 0), mask
 
 
 def _sampler(name: str, n: int) -> Any:

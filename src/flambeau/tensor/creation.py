@@ -423,6 +423,10 @@ def arange(
         raise RuntimeError(f"arange(): start and end must be finite, got {start} and {end}")
     if (end - start) * step < 0:
         raise RuntimeError(f"arange(): step leads away from end, got start={start}, end={end}, step={step}")
+    if out is not None and dtype is None and out._a.dtype.kind in "iu":
+        if not int(step):
+            raise ValueError(f"arange(): among integers, of which out= is made, step must not be 0, got {step}")
+        dtype = out.dtype
     whole = all(isinstance(v, int) for v in (start, end, step))
     d = _numpy_type(dtype, dtypes.int64 if whole else None)
     if d == np.int64 and not whole and int(step):  # the other integer types count their elements by the given numbers

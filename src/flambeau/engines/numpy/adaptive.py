@@ -62,8 +62,15 @@ def adaptive_avg_pool(x: np.ndarray, out_size: Sizes) -> np.ndarray:
         return avg_pool(x, kernel, kernel, (0,) * len(kernel), out_size, True, None)
     for i, out in enumerate(out_size):
         if out != x.shape[first + i]:
-            x = _along(x, first + i, _mean_matrix(x.shape[first + i], out, x.dtype))
+            averaged = _along(x, first + i, _mean_matrix(x.shape[first + i], out, x.dtype))
+            x = averaged if np.isfinite(averaged).all() else _averages(x, first + i, out)
     return np.ascontiguousarray(x)
+
+
+def _averages(x: np.ndarray, axis: int, out: int) -> np.ndarray:
+    """Means over adaptive windows of `axis`, each of its own elements only: what is infinite stays in its windows."""
+    parts = (x[(slice(None),) * axis + (slice(i, j),)] for i, j in zip(*_bounds(x.shape[axis], out), strict=True))
+    return np.stack([part.mean(axis, dtype=x.dtype) for part in parts], axis)
 
 
 def adaptive_avg_pool_input(g: np.ndarray, size: Sizes) -> np.ndarray:

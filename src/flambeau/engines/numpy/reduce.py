@@ -160,6 +160,12 @@ def var(a: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
     return np.true_divide(total, 0.0 if n else np.nan)
 
 
+def std(a: Any, dim: Any, correction: Any, keepdim: bool) -> Any:
+    """The square root of `var`, of single precision in double: squares of tiny numbers would vanish."""
+    wide = a.astype(np.float64) if a.dtype == np.float32 else a
+    return np.sqrt(var(wide, dim, correction, keepdim)).astype(a.real.dtype)
+
+
 def sum_squares(a: Any, dims: Any, keepdim: bool) -> Any:
     """The sum of squared sizes over `dims` (None: all)."""
     if a.dtype.kind == "c":
