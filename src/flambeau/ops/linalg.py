@@ -94,7 +94,13 @@ def _(k, g0, g1, A, out0):
         factor = turn if g1 is None else k.add(turn, k.to_dtype(g1, turn))
     if factor is None:
         return k.zeros_like(A)
-    return k.mul(_spread(k, factor), _h(k, k.linalg_inv(A)))
+    return k.mul(_spread(k, factor), _h(k, k.inv_or_infinite(A)))
+
+
+@composite
+def inv_or_infinite(k, a):
+    """The inverse; kernels give infinities for singular matrices."""
+    return k.linalg_inv(a)
 
 
 @op(name="linalg_solve_matrix", grad_name="LinalgSolveExBackward0")

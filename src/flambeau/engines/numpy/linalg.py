@@ -24,6 +24,21 @@ def inv(a: Any) -> Any:
     return _lapack(np.linalg.inv, a)
 
 
+def inv_or_infinite(a: Any) -> Any:
+    """The inverse of each matrix; if one is singular, what substitution makes of a zero pivot, as PyTorch's does."""
+    try:
+        return np.linalg.inv(a)
+    except np.linalg.LinAlgError:
+        lu, pivots = lu_factor(a.swapaxes(-1, -2))
+    n = a.shape[-1]
+    swapped = permutation(pivots, n, a.dtype).swapaxes(-1, -2)
+    x = np.linalg.solve(np.tril(lu, -1) + np.eye(n, dtype=a.dtype), swapped)
+    for i in reversed(range(n)):
+        later = (lu[..., i, None, i + 1 :] @ x[..., i + 1 :, :])[..., 0, :]
+        x[..., i, :] = (x[..., i, :] - later) / lu[..., i, i, None]
+    return x.swapaxes(-1, -2)
+
+
 def det(a: Any) -> Any:
     """The determinant of each matrix."""
     return np.linalg.det(a)
