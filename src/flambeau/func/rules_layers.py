@@ -108,6 +108,23 @@ def folded(o: Operands, names: tuple[str, ...], lead: int, **changed: Any) -> li
     return [ops.reshape(t, (*shapes, *t._a.shape[1:])) for t in found]
 
 
+@rule("channel_shuffle")
+def _channel_shuffle(o: Operands) -> list[Any]:
+    return folded(o, ("input",), 1)
+
+
+@rule("multi_margin_loss multilabel_margin_loss")
+def _margins(o: Operands) -> Any:
+    """Losses of rows: of all rows of all examples at once, each example's then reduced by itself."""
+    if o.batched.get("weight"):
+        return None
+    each, *rest = folded(o, ("input", "target"), 1, reduction="none")
+    reduction = o.inner["reduction"]
+    if reduction != "none":
+        each = (_k().mean if reduction == "mean" else _k().sum)(each, (1,))
+    return [each, *rest]
+
+
 #: Operations on planes: the number of dimensions of one sample (channels and space).
 _PLANES = {
     "max_pool2d_op": 3, "max_pool3d_op": 4, "max_pool2d_with_indices_op": 3, "max_pool3d_with_indices_op": 4,

@@ -128,6 +128,11 @@ def _along(o: Operands) -> list[Any]:
     return [t if t._a.ndim == 1 else NS["OPS"].squeeze_op(t, 1) for t in found]
 
 
+@rule("renorm")
+def _renorm(o: Operands) -> list[Any]:
+    return o.call(dims=places(o.inner["dims"], o.rank("input")))
+
+
 @rule("flip")
 def _flip(o: Operands) -> list[Any]:
     dims = o.inner["dims"]
@@ -282,14 +287,14 @@ def _whole(o: Operands, i: int) -> Any:
 @rule(
     "tril triu contiguous_op clone_op to_numpy_dtype conj_physical view_as_real view_as_complex linalg_cholesky "
     "linalg_det linalg_eig linalg_eigh linalg_inv linalg_lu_factor linalg_matrix_exp linalg_pinv linalg_qr "
-    "linalg_slogdet linalg_svd svdvals bernoulli poisson frexp_op pixel_shuffle pixel_unshuffle"
+    "linalg_slogdet linalg_svd svdvals bernoulli poisson frexp_op pixel_shuffle pixel_unshuffle norm_of_differences"
 )
 def _in_front(o: Operands) -> list[Any]:
     """What works on the last dimensions, or on each element, takes the batch for one more in front."""
     return o.call()
 
 
-@rule("linalg_solve_triangular cdist_euclidean linalg_solve_matrix")
+@rule("linalg_solve_triangular cdist_euclidean linalg_solve_matrix cholesky_solve")
 def _matrices(o: Operands) -> list[Any]:
     names = [n for n, kind in zip(o.op.parameters, o.op.kinds, strict=True) if kind not in (PLAIN, INDEX)]
     rank = max(o.rank(n) for n in names)
@@ -301,10 +306,3 @@ def _trace(o: Operands) -> list[Any]:
     if o.rank("input") != 2:
         raise RuntimeError(f"trace(): a matrix is needed, got {o.rank('input')} dimensions")
     return [NS["OPS"].sum(NS["OPS"].diagonal(o.inner["input"], 0, 1, 2), (1,))]
-
-
-@rule("channel_shuffle")
-def _channel_shuffle(o: Operands) -> list[Any]:
-    from flambeau.func.rules_layers import folded
-
-    return folded(o, ("input",), 1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
-from flambeau.engines.arrays import as_array
+from flambeau.engines.arrays import as_array, like
 from flambeau.ops.core import composite, offer, op
 from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim
 
@@ -201,15 +201,14 @@ def cumprod_backward(k, g, a, out, dim):
 
     Kernels have a shorter way, whose derivative is not the second one where elements are zero.
     """
-    n = a.shape[dim]
-    parts = []
-    for i in range(n):
-        before = k.prod(k.slice(a, dim, 0, i), dim, True)
-        after = k.slice(a, dim, i + 1, n)
-        ones = k.ones_like(before)
-        tail = k.cumprod(k.cat([ones, after], dim), dim)
-        parts.append(k.sum(k.mul(k.mul(tail, before), k.slice(g, dim, i, n)), dim, True))
-    return k.cat(parts, dim) if parts else g
+    n, tensor = a.shape[dim], isinstance(a, NS["Tensor"])
+    square = (n, n, *(1,) * (len(a.shape) - dim - 1))
+    own, later = (np.reshape(m, square) for m in (np.eye(n, dtype=bool), np.triu(np.ones((n, n), bool))))
+    own, later = (NS["BESIDE"](a, m) if tensor else like(a, m) for m in (own, later))
+    lines = k.unsqueeze(a, dim)
+    products = k.cumprod(k.where(own, k.ones_like(lines), lines), dim + 1)  # row i without element i
+    terms = k.mul(products, k.unsqueeze(g, dim))
+    return k.sum(k.where(later, terms, k.zeros_like(terms)), (dim + 1,))
 
 
 def _spread(k, g, input, out, input_shape, dim, keepdim):

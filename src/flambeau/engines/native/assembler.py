@@ -181,6 +181,22 @@ class Assembler:
         """Calls the address that lies in memory."""
         self._rex_op(b"\xff", 2, target, quad=False)
 
+    def enter(self, frame: int, *saved: int) -> None:
+        """The start of a function that keeps the registers `saved` and has `frame` bytes of aligned stack at RSP."""
+        self.push(RBP)
+        self.mov(RBP, RSP)
+        for reg in saved:
+            self.push(reg)
+        self.and_imm(RSP, -64)
+        self.add_imm(RSP, -frame)
+
+    def leave(self, *saved: int) -> None:
+        """Undoes `enter`; what follows is a return."""
+        self.lea(RSP, Mem(RBP, -8 * len(saved)))
+        for reg in reversed(saved):
+            self.pop(reg)
+        self.pop(RBP)
+
     def ret(self) -> None:
         self.code += b"\xc5\xf8\x77\xc3"  # vzeroupper, ret
 

@@ -26,7 +26,6 @@ from .assembler import (
     R14,
     R15,
     RAX,
-    RBP,
     RBX,
     RCX,
     RDI,
@@ -96,12 +95,7 @@ class _Gemm:
     def write(self) -> bytes:
         asm = self.asm
         saved = (RBX, R12, R13, R14, R15)
-        asm.push(RBP)
-        asm.mov(RBP, RSP)
-        for reg in saved:
-            asm.push(reg)
-        asm.and_imm(RSP, -64)
-        asm.add_imm(RSP, -self._frame())
+        asm.enter(self._frame(), *saved)
         asm.store(_Slots.T, RSI)
         asm.store(_Slots.STOP, RDX)
         self._enter()
@@ -116,10 +110,7 @@ class _Gemm:
         asm.jump(task)
         asm.label(end)
         self._leave()
-        asm.lea(RSP, Mem(RBP, -8 * len(saved)))
-        for reg in reversed(saved):
-            asm.pop(reg)
-        asm.pop(RBP)
+        asm.leave(*saved)
         asm.ret()
         return asm.finish()
 

@@ -33,13 +33,11 @@ from .assembler import (
     R14,
     R15,
     RAX,
-    RBP,
     RBX,
     RCX,
     RDI,
     RDX,
     RSI,
-    RSP,
     Assembler,
     Mem,
     Pool,
@@ -179,17 +177,9 @@ class _Writer:
         done = asm.name("done")
         asm.cmp(RSI, RDX)
         asm.jump(done, NOT_LESS)
-        asm.push(RBP)
-        asm.mov(RBP, RSP)
-        for reg in _SAVED:
-            asm.push(reg)
-        asm.and_imm(RSP, -64)
-        asm.add_imm(RSP, -(size + 64 - size % 64))
+        asm.enter(size + 64 - size % 64, *_SAVED)
         self._body()
-        asm.lea(RSP, Mem(RBP, -8 * len(_SAVED)))
-        for reg in reversed(_SAVED):
-            asm.pop(reg)
-        asm.pop(RBP)
+        asm.leave(*_SAVED)
         asm.label(done)
         asm.ret()
         return asm.finish()

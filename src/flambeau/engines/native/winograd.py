@@ -24,7 +24,6 @@ from .assembler import (
     R14,
     R15,
     RAX,
-    RBP,
     RBX,
     RCX,
     RDI,
@@ -365,12 +364,7 @@ def weights_code(wide: bool, double: bool, m: int, turned: bool) -> bytes:
     lanes = asm.vector_bytes // size
     channels = lanes // rows  # input channels side by side in a vector
     edge = m + 2
-    asm.push(RBP)
-    asm.mov(RBP, RSP)
-    asm.push(RBX)
-    asm.push(R12)
-    asm.and_imm(RSP, -64)
-    asm.add_imm(RSP, -(9 + 3 * edge) * asm.vector_bytes)
+    asm.enter((9 + 3 * edge) * asm.vector_bytes, RBX, R12)
     asm.mov(R12, RDX)
     word = lambda index: Mem(RDI, 8 * index)  # noqa: E731
     block, loop, end = asm.name("block"), asm.name("channel"), asm.name("end")
@@ -400,10 +394,7 @@ def weights_code(wide: bool, double: bool, m: int, turned: bool) -> bytes:
     asm.add_imm(RSI, 1)
     asm.jump(block)
     asm.label(end)
-    asm.lea(RSP, Mem(RBP, -16))
-    asm.pop(R12)
-    asm.pop(RBX)
-    asm.pop(RBP)
+    asm.leave(RBX, R12)
     asm.ret()
     return asm.finish()
 

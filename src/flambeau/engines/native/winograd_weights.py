@@ -19,7 +19,6 @@ from .assembler import (
     R12,
     R15,
     RAX,
-    RBP,
     RBX,
     RCX,
     RDI,
@@ -256,12 +255,7 @@ def kernels_code(wide: bool, double: bool) -> bytes:
     """`f(table, first, last)` over output channels: the sums, added up over parts, become kernels `[Co, C, 3, 3]`."""
     asm = Assembler(wide, double)
     size, lanes = asm.lane_bytes, asm.vector_bytes // asm.lane_bytes
-    asm.push(RBP)
-    asm.mov(RBP, RSP)
-    asm.push(RBX)
-    asm.push(R12)
-    asm.and_imm(RSP, -64)
-    asm.add_imm(RSP, -(_COUNT + 3 * _EDGE + 9) * asm.vector_bytes)
+    asm.enter((_COUNT + 3 * _EDGE + 9) * asm.vector_bytes, RBX, R12)
     asm.mov(R12, RDX)
 
     def word(index: int) -> Mem:
@@ -291,10 +285,7 @@ def kernels_code(wide: bool, double: bool) -> bytes:
     asm.add_imm(RSI, 1)
     asm.jump(row)
     asm.label(end)
-    asm.lea(RSP, Mem(RBP, -16))
-    asm.pop(R12)
-    asm.pop(RBX)
-    asm.pop(RBP)
+    asm.leave(RBX, R12)
     asm.ret()
     return asm.finish()
 

@@ -63,14 +63,15 @@ def adaptive_avg_pool(x: np.ndarray, out_size: Sizes) -> np.ndarray:
     for i, out in enumerate(out_size):
         if out != x.shape[first + i]:
             averaged = _along(x, first + i, _mean_matrix(x.shape[first + i], out, x.dtype))
-            x = averaged if np.isfinite(averaged).all() else _averages(x, first + i, out)
+            poisoned = averaged.__class__ is np.ndarray and not np.isfinite(averaged).all()
+            x = _averages(x, first + i, out) if poisoned else averaged
     return np.ascontiguousarray(x)
 
 
 def _averages(x: np.ndarray, axis: int, out: int) -> np.ndarray:
     """Means over adaptive windows of `axis`, each of its own elements only: what is infinite stays in its windows."""
-    parts = (x[(slice(None),) * axis + (slice(i, j),)] for i, j in zip(*_bounds(x.shape[axis], out), strict=True))
-    return np.stack([part.mean(axis, dtype=x.dtype) for part in parts], axis)
+    windows = (x[(slice(None),) * axis + (slice(i, j),)] for i, j in zip(*_bounds(x.shape[axis], out), strict=True))
+    return np.stack([window.mean(axis, dtype=x.dtype) for window in windows], axis)
 
 
 def adaptive_avg_pool_input(g: np.ndarray, size: Sizes) -> np.ndarray:

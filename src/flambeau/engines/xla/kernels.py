@@ -105,7 +105,7 @@ def _COMPOSED() -> frozenset[str]:
 
 
 #: Composites whose kernel in NumPy's engine serves better than the formula.
-_PREFERRED = frozenset(("ctc_backward", "to_dtype", "cumprod_backward", "logcumsumexp_backward", "prod_backward"))
+_PREFERRED = frozenset(("ctc_backward", "to_dtype", "logcumsumexp_backward", "prod_backward"))
 
 
 class XlaKernels(Kernels):
