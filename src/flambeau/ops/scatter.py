@@ -389,9 +389,10 @@ def index_reduce(
 
 def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
     """A copy of `input` with `src` where a strided view of its memory would look."""
-    if input.requires_grad or input._level is not None or input.is_contiguous():
+    plain = input.device.type == "cpu" and not input.requires_grad and input._level is None
+    length = input.untyped_storage().nbytes() // input.element_size() if plain else input._a.size
+    if length == input._a.size and input.is_contiguous() or not plain:
         return _copied_into(shape.as_strided)(shape.contiguous(input), src, size, stride, storage_offset)
-    length = input.untyped_storage().nbytes() // input.element_size()
     whole = shape.clone(shape.as_strided(input, (length,), (1,), 0))
     part = shape.as_strided(whole, size, stride, input.storage_offset() if storage_offset is None else storage_offset)
     part.copy_(src)

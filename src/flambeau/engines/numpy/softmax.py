@@ -6,6 +6,7 @@ as long as every row's sum stays far from overflow and underflow that is exact, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -124,20 +125,29 @@ def softmax(a: Array, dim: int) -> Array:
 
 def softmax_backward(g: Array, out: Array, dim: int) -> Array:
     """`out * (g - sum(g * out))` along `dim`."""
+
+    def across(res: Array) -> None:
+        np.multiply(g, out, out=res)
+        np.subtract(g, np.add.reduce(res, dim, keepdims=True), out=res)
+        np.multiply(res, out, out=res)
+
+    return _backward(g, out, dim, softmax_rows_backward, _softmax_backward_rows, across)
+
+
+def _backward(g: Array, out: Array, dim: int, native: Callable, by_rows: Callable, across: Callable) -> Array:
+    """A gradient along `dim`: along the last one by native code or in blocks of rows, else by `across`."""
     before, n, after = _split(out, dim)
     res = np.empty(out.shape, out.dtype)
     if res.size == 0:
         return res
-    if after == 1:
-        grads, rows, target = g.reshape(before, n), out.reshape(before, n), res.reshape(before, n)
-        done = softmax_rows_backward(grads, rows)
-        if done is not None:
-            return done.reshape(out.shape)
-        _over_rows(before, n, lambda i, j: _softmax_backward_rows(grads[i:j], rows[i:j], target[i:j]))
+    if after != 1:
+        across(res)
         return res
-    np.multiply(g, out, out=res)
-    np.subtract(g, np.add.reduce(res, dim, keepdims=True), out=res)
-    np.multiply(res, out, out=res)
+    grads, rows, target = g.reshape(before, n), out.reshape(before, n), res.reshape(before, n)
+    done = native(grads, rows)
+    if done is not None:
+        return done.reshape(out.shape)
+    _over_rows(before, n, lambda i, j: by_rows(grads[i:j], rows[i:j], target[i:j]))
     return res
 
 
@@ -163,21 +173,13 @@ def log_softmax(a: Array, dim: int) -> Array:
 
 def log_softmax_backward(g: Array, out: Array, dim: int) -> Array:
     """`g - exp(out) * sum(g)` along `dim`."""
-    before, n, after = _split(out, dim)
-    res = np.empty(out.shape, out.dtype)
-    if res.size == 0:
-        return res
-    if after == 1:
-        grads, rows, target = g.reshape(before, n), out.reshape(before, n), res.reshape(before, n)
-        done = log_softmax_rows_backward(grads, rows)
-        if done is not None:
-            return done.reshape(out.shape)
-        _over_rows(before, n, lambda i, j: _log_softmax_backward_rows(grads[i:j], rows[i:j], target[i:j]))
-        return res
-    np.exp(out, out=res)
-    np.multiply(res, np.add.reduce(g, dim, keepdims=True), out=res)
-    np.subtract(g, res, out=res)
-    return res
+
+    def across(res: Array) -> None:
+        np.exp(out, out=res)
+        np.multiply(res, np.add.reduce(g, dim, keepdims=True), out=res)
+        np.subtract(g, res, out=res)
+
+    return _backward(g, out, dim, log_softmax_rows_backward, _log_softmax_backward_rows, across)
 
 
 def logsumexp(a: Array, dim: Any, keepdim: bool = False) -> Array:
