@@ -7,6 +7,7 @@ into one. Chains and ufuncs on arrays of one shape become native kernels of thei
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,10 +97,9 @@ class Plan:
         elif kind == "call" and (step := direct(function, args, kwargs, made)) is not None:
             self._put(name, step)
         elif not made:
-            self._put(name, lambda: function(*args, **kwargs))
+            self._put(name, functools.partial(function, *args, **kwargs))
         elif len(made) == 1 and (kind == "ufunc" or _takes_out(function, args, kwargs)):
-            out = made[0]
-            self._put(name, lambda: function(*args, out=out, **kwargs))
+            self._put(name, functools.partial(function, *args, out=made[0], **kwargs))
         else:
             self._put(name, _copied(function, args, kwargs, made))
 

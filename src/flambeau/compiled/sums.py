@@ -49,7 +49,8 @@ def column_sums(entry: Entry) -> list[tuple[int, bytes, int, int]]:
     a, axis = (entry.args[0], entry.args[1] if len(entry.args) > 1 else entry.kwargs.get("axis", 0))
     out = entry.made[0] if entry.made else entry.wrote[0] if entry.wrote else None
     rest = [x for x in entry.args[2:] if x is not None and x is not out]
-    if rest or set(entry.kwargs) - {"axis", "out"} or not isinstance(axis, int) or out is None:
+    more = {name for name, value in entry.kwargs.items() if value is not None} - {"axis", "out"}
+    if rest or more or not isinstance(axis, int) or out is None:
         return []
     if a.dtype not in _FLOATS or out.dtype != a.dtype or a.ndim not in (2, 3) or not out.contiguous:
         return []

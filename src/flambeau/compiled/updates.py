@@ -23,6 +23,7 @@ from flambeau.optim.fused import ALONE, Batch
 
 __all__ = ["Updates"]
 
+_FEW = 6  # tables that are written one by one
 #: A parameter, its gradient and its state.
 Member = tuple[Any, Any, Any]
 
@@ -39,7 +40,9 @@ class _Cluster:
         self.counts: list[list[np.ndarray]] = []
         self.values: list[float] = []
         self.spans: list[tuple[int, int]] = []
+        self.places: list[int] = []
         self.at: Any = None
+        self.form: Any = None
 
     def take(self, known: _Known) -> None:
         """Takes a parameter in."""
@@ -71,7 +74,11 @@ class _Cluster:
             found = _rules._course(update, self.given, hyper, self.dtype)
             if found is None or found[0] is not self.course:
                 return False
-            numbers[self.at] = found[1]
+            if len(self.at) > _FEW:
+                numbers[self.at] = found[1]
+            else:
+                for place in self.places:
+                    self.form.pack_into(numbers, place, *found[1])
             self.hyper = hyper
         for i, (first, *rest) in enumerate(self.counts):
             value = self.values[i] = first.item()
@@ -140,6 +147,7 @@ class Updates:
         self.optimizer, self.groups = optimizer, groups
         self.clusters: list[_Cluster] | None = None
         self.plain = False
+        self.taking = _Taking()
 
     def run(self) -> None:
         """Does it."""
@@ -197,16 +205,19 @@ class Updates:
         for cluster in clusters.values():
             count = len(cluster.course.made.numbers)
             wide = cluster.dtype.itemsize == 8
-            places = np.array([ends[i] - 8 * count for span in cluster.spans for i in range(*span)], np.intp)
             # numbers are at the end of a table, in eight bytes each
-            cluster.at = places[:, None] // (8 if wide else 4) + np.arange(count) * (1 if wide else 2)
+            cluster.places = [ends[i] - 8 * count for span in cluster.spans for i in range(*span)]
+            cluster.form = struct.Struct("<" + ("d" if wide else "f4x") * count)
+            cluster.at = np.array(cluster.places, np.intp)[:, None] // (8 if wide else 4) + np.arange(count) * (
+                1 if wide else 2
+            )
         self.views = {4: self.blob.view(np.float32), 8: self.blob.view(np.float64)}
         self.clusters = list(clusters.values())
 
     def _prepared(self, clusters: list[_Cluster]) -> None:
         """A step on the prepared tables; as any other, where a rule takes another course than it did."""
         optimizer = self.optimizer
-        taking = steps._open.batch = _Taking()  # type: ignore[assignment]
+        taking = steps._open.batch = self.taking  # type: ignore[assignment]
         group = hyper = None
         for i, cluster in enumerate(clusters):
             if cluster.group is not group:
