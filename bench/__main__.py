@@ -55,7 +55,7 @@ def main() -> None:
     if arguments.scale:
         return scale.run(footprint.machine())
     if arguments.recurrent:
-        return recurrent.run(arguments.rounds, arguments.turn)
+        return report.show_recurrent(recurrent.measure(arguments.rounds, arguments.turn))
     machine, most = footprint.machine(), limits.limits()
     results = []
     for name in names:
@@ -70,7 +70,9 @@ def main() -> None:
     costs = report.cost_rows(imports, sizes)
     report.show(results, costs, machine, most)
     if not arguments.no_write:
-        report.write(results, costs, sizes, machine, most)
+        layers = recurrent.measure(arguments.rounds, arguments.turn)
+        report.show_recurrent(layers)
+        report.write(results, costs, sizes, machine, most, layers)
         print(f"wrote {report.PAGE.relative_to(race.ROOT)}")
     return None
 

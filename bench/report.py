@@ -6,6 +6,7 @@ import datetime
 import statistics
 from pathlib import Path
 
+from bench import recurrent
 from bench.footprint import Size
 from bench.limits import COPIED
 from bench.race import PEERS, ROOT, RUNNERS, Result, spread
@@ -133,6 +134,7 @@ SIDES_HEAD = ["PyTorch", "torch.compile", "flambeau", "flambeau.compile"]
 SPEED_HEAD = ["workload", *SIDES_HEAD, "eager", "aim", "best", "aim"]
 MEMORY_HEAD = ["workload", *SIDES_HEAD]
 LIMIT_HEAD = ["workload", "FLOP", "bytes", *SIDES_HEAD]
+RECURRENT_HEAD = ["layer", "PyTorch", "flambeau", "flambeau.compile", "eager", "compiled"]
 PEER_HEAD = [
     "workload", "flambeau, best", "flambeau on XLA", "JAX", "best over JAX", "on XLA over PyTorch", "on XLA over JAX",
 ]  # fmt: skip
@@ -187,6 +189,22 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
 
 
+def recurrent_rows(layers: dict[str, dict[str, list[float]]]) -> list[list[str]]:
+    """A row per recurrent layer: times and both ratios."""
+    rows = []
+    for name, times in layers.items():
+        shown = [duration(statistics.median(times[side])) for side in recurrent.SIDES]
+        title = name if name in ("LSTM", "GRU") else f"RNN, {name}"
+        rows.append([title, *shown, *(f"{recurrent.ratio(times, side):.2f}x" for side in recurrent.SIDES[1:])])
+    return rows
+
+
+def show_recurrent(layers: dict[str, dict[str, list[float]]]) -> None:
+    """Print the recurrent layers."""
+    for row in recurrent_rows(layers):
+        print("  ".join(f"{cell:>10s}" for cell in row))
+
+
 _PEERS = """
 ## With JAX, and on XLA's CPU
 
@@ -199,7 +217,7 @@ flambeau's step under `torch.compile(backend="xla")`, with its tensors on XLA's 
 
 def write(
     results: list[Result], costs: list[list[str]], sizes: dict[str, Size], machine: dict[str, str], limits: dict,
-    path: Path = PAGE,
+    layers: dict[str, dict[str, list[float]]], path: Path = PAGE,
 ) -> None:  # fmt: skip
     """Write the page."""
     peers = peer_rows(results)
@@ -236,6 +254,12 @@ passes over memory, and a side that merges passes, or finds its operands in cach
 {markdown(LIMIT_HEAD, limit_rows(results, limits))}
 
 {op_costs(results)}
+
+## Recurrent layers alone
+
+One layer, forward and backward: 32 sequences of 64 steps, width 128.
+
+{markdown(RECURRENT_HEAD, recurrent_rows(layers))}
 
 How step time grows with the size of a model is in [scaling.md](scaling.md).
 {against}
