@@ -5,11 +5,36 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from flambeau.autograd.runtime import NS
 from flambeau.distributions import constraints
 from flambeau.distributions._core import Size, Tensor, no_grad
 from flambeau.distributions.utils import lazy_property
+from flambeau.ops.dispatch import checks_values
 
 __all__ = ["Distribution"]
+
+
+def _to_be_checked(constraint: Any) -> bool:
+    """Whether values are looked at: in a compiled step not where the bounds are themselves computed."""
+    return NS["CAPTURE"] is None or not any(isinstance(bound, Tensor) for bound in vars(constraint).values())
+
+
+@checks_values
+def _check_parameter(value: Any, distribution: Any, name: str, constraint: Any) -> None:
+    if not constraint.check(value).all():
+        raise ValueError(
+            f"{distribution!r}: parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) must satisfy "
+            f"{constraint!r}, but found invalid values:\n{value}"
+        )
+
+
+@checks_values
+def _check_value(value: Any, distribution: Any, support: Any) -> None:
+    if not support.check(value).all():
+        raise ValueError(
+            f"{distribution!r}: the value ({type(value).__name__} of shape {tuple(value.shape)}) must lie in the "
+            f"support {support!r}, but found invalid values:\n{value}"
+        )
 
 
 class Distribution:
@@ -69,12 +94,8 @@ class Distribution:
                 continue
             if name not in self.__dict__ and isinstance(getattr(type(self), name), lazy_property):
                 continue  # not given: it will be computed of one that is
-            value = getattr(self, name)
-            if not constraint.check(value).all():
-                raise ValueError(
-                    f"{self!r}: parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) must satisfy "
-                    f"{constraint!r}, but found invalid values:\n{value}"
-                )
+            if _to_be_checked(constraint):
+                _check_parameter(getattr(self, name), self, name, constraint)
 
     # --- copies in other shapes ----------------------------------------------------------------------------------
 
@@ -223,11 +244,8 @@ class Distribution:
                 stacklevel=4,
             )
             return
-        if not support.check(value).all():
-            raise ValueError(
-                f"{self!r}: the value ({type(value).__name__} of shape {shape}) must lie in the support {support!r}, "
-                f"but found invalid values:\n{value}"
-            )
+        if _to_be_checked(support):
+            _check_value(value, self, support)
 
     def __repr__(self) -> str:
         shown = {name: self.__dict__[name] for name in self.arg_constraints if name in self.__dict__}

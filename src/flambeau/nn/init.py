@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import no_grad
+from flambeau.autograd.views import bump
 from flambeau.ops import random_ops
+from flambeau.ops.dispatch import one_write
 from flambeau.tensor.tensor import Tensor
 
 __all__ = [
@@ -182,16 +184,21 @@ def _redraw_normal(tensor: Tensor, mean: float, std: float, a: float, b: float, 
 
     For bounds with much mass between them.
     """
-    tensor.normal_(mean, std, generator=generator)
-    values, storage = tensor._a, tensor._a.dtype
-    low, high = np.array((a, b)).astype(storage)
+    _redraw(tensor._a, mean, std, a, b, generator)
+    bump(tensor)
+    return tensor
+
+
+@one_write
+def _redraw(values: np.ndarray, mean: float, std: float, a: float, b: float, generator: Any) -> None:
+    random_ops.wrap(values).normal_(mean, std, generator=generator)
+    low, high = np.array((a, b)).astype(values.dtype)
     again: Any = None
     while (outside := (values < low) | (values > high)).any():
         if again is None:
             again = random_ops.wrap(np.empty_like(values))
         again.normal_(mean, std, generator=generator)
         np.copyto(values, again._a, where=outside)
-    return tensor
 
 
 def _reject_uniform(tensor: Tensor, mean: float, std: float, a: float, b: float, generator: Any) -> Tensor:
