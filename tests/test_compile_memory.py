@@ -2,6 +2,7 @@
 
 import gc
 import re
+import threading
 import tracemalloc
 
 import numpy as np
@@ -290,3 +291,49 @@ def test_code_goes_with_its_plan():
     gc.collect()
     assert len(fusion._made) <= before
     assert ENABLED or not before
+
+
+def test_plans_of_other_shapes_share_memory():
+    model = deep(32, 6)
+
+    def step(x):
+        return model(x).softmax(-1)
+
+    compiled = Compiled(step)
+    with torch.no_grad():
+        for rows in (64, 16, 48):
+            for _ in range(4):
+                compiled(torch.randn(rows, 32))
+        for rows in (16, 64, 48, 16, 64):
+            x = torch.randn(rows, 32)
+            np.testing.assert_allclose(compiled(x).numpy(), step(x).numpy(), rtol=1e-4, atol=1e-6)
+    buffers = {id(variant.arena.buffer) for (variant,) in compiled.plans.values()}
+    assert len(compiled.plans) == 3 and len(buffers) == 1
+
+
+def test_threads_take_turns():
+    model = deep(32, 4)
+
+    def step(x):
+        return model(x).softmax(-1)
+
+    compiled, wrong = Compiled(step), []
+    given = [torch.randn(64 + 16 * (i % 2), 32) for i in range(4)]
+    with torch.no_grad():
+        expected = [step(x).numpy() for x in given]
+        for _ in range(4):
+            for x in given[:2]:
+                compiled(x)
+
+    def work(i):
+        with torch.no_grad():
+            for _ in range(60):
+                if not np.allclose(compiled(given[i]).numpy(), expected[i], rtol=1e-4, atol=1e-6):
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong

@@ -7,6 +7,8 @@ gap that is free all that time.
 from __future__ import annotations
 
 import ctypes
+import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +19,13 @@ from flambeau.engines.numpy.memory import release_freed_pages
 from .capture import Entry
 from .memory import Block, Memory, Place
 
-__all__ = ["Arena", "place_blocks"]
+__all__ = ["REPLAYING", "Arena", "place_blocks"]
+
+#: Held by a replay: plans share memory, and one plan's is not for two threads at a time either.
+REPLAYING = threading.RLock()
+
+#: The memory of plans that leave nothing in it from one call to the next: any of them will do for another plan.
+_lent: list[weakref.ref[np.ndarray]] = []
 
 _LARGE = 16 << 20  # bytes
 _LINE = 64  # bytes: blocks begin at lines of the cache
@@ -57,13 +65,27 @@ def place_blocks(spans: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]
     return offsets, total
 
 
+def _buffer(size: int, shared: bool) -> np.ndarray:
+    """Memory of this size at least; `shared`: other plans may have it, too."""
+    known = [buffer for ref in _lent if (buffer := ref()) is not None]
+    fitting = [buffer for buffer in known if buffer.size >= size]
+    if shared and fitting:
+        return min(fitting, key=len)
+    if size > _LARGE:
+        release_freed_pages()  # the captures' memory, which the step does not need any more
+    made = np.empty(size, np.uint8)
+    if shared:
+        _lent[:] = [weakref.ref(buffer) for buffer in (*known, made)]
+    return made
+
+
 class Arena:
     """The memory of a plan: `planned` blocks of `bytes` in all take up `size`; `outside` stay, of `resident` bytes.
 
     `memory` is there until the plan is made.
     """
 
-    def __init__(self, memory: Memory, entries: Sequence[Entry], stay: set[Block]) -> None:
+    def __init__(self, memory: Memory, entries: Sequence[Entry], stay: set[Block], shared: bool) -> None:
         self.memory: Memory | None = memory
         spans = _spans(entries)
         moving = [(block, first, last) for block, (first, last) in spans.items() if block not in stay]
@@ -74,9 +96,7 @@ class Arena:
         staying = [block for block in spans if block in stay]
         self.outside, self.resident = len(staying), sum(block.size for block in staying)
         self.kept = [block.array for block in staying]
-        if self.size > _LARGE:
-            release_freed_pages()  # the captures' memory, which the step does not need any more
-        self.buffer = np.empty(self.size + _LINE, np.uint8)
+        self.buffer = _buffer(self.size + _LINE, shared)
         at = self.buffer.ctypes.data
         self.start = at + -at % _LINE
 

@@ -15,6 +15,7 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS, thread
 from flambeau.errors import CaptureError
 
+from .arena import REPLAYING
 from .arguments import form_of, suits_form
 from .explain import table_of
 from .state import Watched
@@ -53,8 +54,10 @@ class Compiled:
         return form, watched.values(), grads, modes  # type: ignore[union-attr]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.latest is not None and not kwargs and self._as_before(args):
-            return self.latest[1].replay(args)
+        latest = self.latest
+        if latest is not None and not kwargs and self._as_before(latest, args):
+            with REPLAYING:
+                return latest[1].replay(args)
         if self.refused or NS["CAPTURE"] is not None or not NS["PLAIN"]:
             return self.function(*args, **kwargs)
         if self.watched is None:
@@ -67,7 +70,8 @@ class Compiled:
                 if variant.free():
                     if variant.holds():
                         self.latest = key, variant
-                        return variant.replay(leaves)
+                        with REPLAYING:
+                            return variant.replay(leaves)
                     self.latest = None
                     self.reasons.append("a tensor that the step uses, or an optimizer's state, is another than it was")
                     del self.plans[key], self.before[key]
@@ -90,9 +94,9 @@ class Compiled:
             return result
         return self._capture(key, args, kwargs)
 
-    def _as_before(self, args: tuple) -> bool:
+    def _as_before(self, latest: tuple[Any, Variant], args: tuple) -> bool:
         """Whether the plan that ran last holds for this call: what `_key` compares, the usual way only."""
-        (form, values, grads, modes), variant = self.latest  # type: ignore[misc]
+        (form, values, grads, modes), variant = latest
         return (
             suits_form(args, form)
             and NS["CAPTURE"] is None

@@ -167,7 +167,7 @@ class Variant:
         later: set[Block] = set().union(*(e.touched for e in entries[cut:]))
         first = fuse(living(entries[:cut], live | later), memory, live | later)
         rest = fuse(living(entries[cut:], live), memory, live)
-        self.arena = Arena(memory, first + rest, stay)
+        self.arena = Arena(memory, first + rest, stay, shared=not self.leaves)
         self.plan = Plan(first, self.arena)
         if self.leaves:
             self.back = Plan(rest, self.arena)
