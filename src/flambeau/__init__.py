@@ -178,6 +178,7 @@ from flambeau.tensor.creation import (
     empty_strided,
     eye,
     from_dlpack,
+    from_file,
     from_numpy,
     frombuffer,
     full,
@@ -203,6 +204,7 @@ from flambeau.tensor.printing import get_printoptions, set_printoptions
 from flambeau.tensor.queries import *
 from flambeau.tensor.size import Size
 from flambeau.tensor.sparse import sparse_coo_tensor, spmm
+from flambeau.tensor.storage import STORAGES as _STORAGES
 from flambeau.tensor.storage import TypedStorage, UntypedStorage
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction
 from flambeau.tensor.subclass import DisableTorchFunctionSubclass as _DisableTorchFunctionSubclass
@@ -211,7 +213,7 @@ from flambeau.tensor.tensor import Tensor
 from math import e, inf, nan, pi  # isort: skip
 
 newaxis = None
-globals().update(_dropouts)
+globals().update(_dropouts | _STORAGES)
 
 # functions that write into their first operand are the tensor's own methods
 for _name in (

@@ -6,6 +6,8 @@ Where PyTorch raises a class of Python's, so does flambeau; the classes here are
 from __future__ import annotations
 
 import pickle
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +41,25 @@ def need_tensor(function: str, value: Any, name: str = "input") -> Any:
     return value
 
 
+_told: set[str] = set()
+
+
+def warn_once(text: str) -> None:
+    """A UserWarning at the program's line, the first time only, as PyTorch's core warns of what is outdated."""
+    if text in _told:
+        return
+    _told.add(text)
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, UserWarning, stacklevel=level)
+
+
+def outdated(name: str, instead: str) -> None:
+    """Says once that a function is outdated, and what to call."""
+    warn_once(f"{name} is outdated and may go away; use {instead}")
+
+
 def describe_all(names: Iterable[str], values: Iterable[object]) -> str:
     """`name type[shape]` for each of an operation's operands."""
     pairs = zip(names, values, strict=False)
@@ -47,6 +68,10 @@ def describe_all(names: Iterable[str], values: Iterable[object]) -> str:
 
 class LinAlgError(RuntimeError):
     """A matrix has no such inverse, factor or decomposition: it is singular, or not positive definite."""
+
+
+LinAlgError.__name__ = LinAlgError.__qualname__ = "_LinAlgError"  # as PyTorch's class calls itself in messages
+_LinAlgError = LinAlgError
 
 
 class CheckpointError(RuntimeError, pickle.UnpicklingError):

@@ -17,7 +17,11 @@ ROOT = __package__
 _NEIGHBOURS = ("", ".nn", ".nn.functional", ".Tensor", ".linalg", ".special", ".fft", ".optim", ".nn.utils")
 
 #: Names of a module that live in a room which is imported when a program first asks for them.
-LATE = {f"{ROOT}.vmap": f"{ROOT}.func"}
+LATE = {f"{ROOT}.vmap": f"{ROOT}.func", f"{ROOT}.nn.functional.grad": f"{ROOT}.nn"}
+LATE |= {
+    f"{ROOT}.nn.functional.{name}": f"{ROOT}.overrides"
+    for name in ["handle_torch_function", *("has_torch_function" + more for more in ("", "_unary", "_variadic"))]
+}
 
 #: Who wants to know that a submodule was imported because a program named it.
 told: dict[str, Callable[[], None]] = {}

@@ -131,6 +131,9 @@ def get_default_device() -> device:
 
 def set_default_tensor_type(t: Any) -> None:
     """Makes a legacy floating-point type, or its name, the default dtype."""
+    from flambeau.errors import outdated
     from flambeau.tensor.formats import dtype_of_type
+
+    outdated("torch.set_default_tensor_type", "torch.set_default_dtype and torch.set_default_device")
 
     dtypes.set_default_dtype(dtype_of_type(t))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from flambeau.tensor import sparse as _coo
+from flambeau.tensor.creation import as_tensor
 from flambeau.tensor.sparse import SparseTensor
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "softmax", "sum"]
+__all__ = ["addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "softmax", "spdiags", "sum"]
 
 
 def mm(mat1: Any, mat2: Any) -> Tensor:
@@ -34,6 +37,30 @@ def softmax(input: SparseTensor, dim: int, *, dtype: Any = None) -> SparseTensor
 def log_softmax(input: SparseTensor, dim: int, *, dtype: Any = None) -> SparseTensor:
     """The logarithm of `softmax`."""
     return _coo._softmax(input if dtype is None else input.to(dtype), dim, log=True)
+
+
+def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: Any = None) -> SparseTensor:
+    """A sparse matrix of `shape` with the rows of `diagonals` on its diagonals `offsets`: element j of a row lies in
+    column j.
+
+    RuntimeError where the shapes do not go together, or an offset comes twice.
+    """
+    rows = diagonals if diagonals.ndim == 2 else diagonals[None]
+    at = np.atleast_1d(offsets.detach().numpy()).astype(np.int64)
+    if len(shape) != 2 or rows.ndim != 2 or len(rows) != at.size or np.unique(at).size != at.size:
+        raise RuntimeError(
+            f"spdiags(): expected a matrix with a row for each of {at.size} different offsets and a shape of two "
+            f"numbers, got {tuple(diagonals.shape)} and {tuple(shape)}"
+        )
+    places, taken = [], []
+    for row, offset in enumerate(at.tolist()):
+        first, last = max(0, offset), min(rows.shape[1], shape[1], shape[0] + offset)
+        columns = np.arange(first, max(first, last))
+        places.append(np.stack([columns - offset, columns]))
+        taken.append(np.stack([np.full(columns.size, row), columns]))
+    i, j = np.concatenate(taken, 1)
+    values = rows[as_tensor(i), as_tensor(j)]
+    return _coo.sparse_coo_tensor(as_tensor(np.concatenate(places, 1)), values, tuple(shape))
 
 
 class check_sparse_tensor_invariants:

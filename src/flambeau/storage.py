@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from flambeau.tensor.storage import TypedStorage, UntypedStorage
+from flambeau.tensor.storage import STORAGES, TypedStorage, UntypedStorage
 
 __all__ = ["TypedStorage", "UntypedStorage"]
+globals().update(STORAGES)

@@ -232,6 +232,26 @@ class RemovableHandle:
         self.remove()
 
 
+RemovableHandle.__module__ = "flambeau.utils.hooks"  # where programs import it from
+
+
+class _MultiHandle(RemovableHandle):
+    """Removes several hooks at once."""
+
+    def __init__(self, handles: tuple) -> None:
+        self.handles = handles
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def __getstate__(self) -> tuple:
+        return self.handles
+
+    def __setstate__(self, state: tuple) -> None:
+        self.handles = state
+
+
 class _Onward(Node):
     """Passes a gradient on as it is."""
 
@@ -363,17 +383,4 @@ def register_multi_grad_hook(tensors: Any, fn: Callable, *, mode: str = "all") -
         elif not state["missing"]:
             fn([seen.get(j) for j in range(len(tensors))])
 
-    handles = [t.register_hook(lambda g, i=i: hook(i, g)) for i, t in enumerate(tensors)]
-
-    class Handle:
-        def remove(self) -> None:
-            for h in handles:
-                h.remove()
-
-        def __enter__(self) -> Any:
-            return self
-
-        def __exit__(self, *exc: object) -> None:
-            self.remove()
-
-    return Handle()
+    return _MultiHandle(tuple(t.register_hook(lambda g, i=i: hook(i, g)) for i, t in enumerate(tensors)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS
 from flambeau.engines.arrays import as_array
-from flambeau.errors import LinAlgError
+from flambeau.errors import LinAlgError, outdated
 from flambeau.ops import arithmetic, compare, elementwise, linalg, matrices, norms, reduce, results, shape
 from flambeau.ops.dispatch import by_example, deliver
 from flambeau.ops.products import matmul, mm
@@ -99,6 +99,7 @@ def triangular_solve(
     b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None
 ) -> Any:
     """The solution X of A X = b (or of A^T X = b) for triangular A, and A."""
+    outdated("torch.triangular_solve", "torch.linalg.solve_triangular")
     left = shape.transpose(A, -2, -1) if transpose else A
     X = linalg.solve_lower_or_upper(left, b, upper != transpose, unitriangular)
     return deliver("triangular_solve", out, results.triangular_solve((X, A)))
@@ -126,6 +127,7 @@ def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out:
 
 def legacy_cholesky(input: Any, upper: bool = False, *, out: Any = None) -> Any:
     """`torch.linalg.cholesky`."""
+    outdated("torch.cholesky", "torch.linalg.cholesky")
     return cholesky(input, upper=upper, out=out)
 
 
@@ -147,6 +149,7 @@ def qr(A: Any, mode: str = "reduced", *, out: Any = None) -> Any:
 
 def legacy_qr(input: Any, some: bool = True, *, out: Any = None) -> Any:
     """A = Q R, reduced if `some`, else complete."""
+    outdated("torch.qr", "torch.linalg.qr")
     return results.qr(linalg.qr(input, "reduced" if some else "complete", out=out))
 
 
@@ -387,6 +390,7 @@ def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool =
 
 def legacy_lu_solve(b: Any, LU_data: Any, LU_pivots: Any, *, out: Any = None) -> Any:
     """The solution X of A X = b from A's packed factors."""
+    outdated("torch.lu_solve", "torch.linalg.lu_solve")
     return lu_solve(LU_data, LU_pivots, b, out=out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import bump
 from flambeau.engines.arrays import host, visible
@@ -19,6 +20,8 @@ from flambeau.ops.index import gather
 from flambeau.ops.placing import beside
 
 __all__ = ["embedding", "embedding_bag", "table_embedding"]
+
+_BAG = "EmbeddingBagBackward0"
 
 
 @op(name="embedding", any_dtype=True)
@@ -221,12 +224,12 @@ def embedding_bag(
         kept = flat._a != pad
         rows, bag = rows[wrap(kept)], bag[host(kept)]
     if mode == "max":
-        return _bag_max(rows, bag, bags)
+        return show_as(_bag_max(rows, bag, bags), _BAG)
     total = embedding_dense_backward(rows, beside(rows, bag), bags, -1, False)
     if mode == "mean":
         counts = np.maximum(_counts(bag, bags), 1).astype(rows._a.dtype)
         total = total / beside(rows, counts[:, None])
-    return total
+    return show_as(total, _BAG)
 
 
 @one_call

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
-from flambeau.errors import LinAlgError
+from flambeau.errors import LinAlgError, outdated
 from flambeau.ops import algebra, arithmetic, compare, joining, linalg, matrices, random_ops, reduce, results, shape
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import checks_values, deliver
@@ -113,6 +113,7 @@ def _first_zero(packed: Any) -> Any:
 
 def lu(A: Any, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
     """The packed factors of P L U and the row exchanges; with `get_infos` also whether U is singular."""
+    outdated("torch.lu", "torch.linalg.lu_factor")
     LU, pivots, info = lu_factor_ex(A, pivot=pivot)
     return deliver("lu", out, (LU, pivots, info) if get_infos else (LU, pivots))
 

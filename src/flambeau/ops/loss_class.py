@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import describe
 from flambeau.ops.core import composite, op
@@ -201,7 +202,9 @@ def _soft_targets(input: Any, target: Any, weight: Any, reduction: str, smoothin
     if reduction == "none":
         return -terms.sum(dim=dim)
     total = -terms.sum()
-    return total / (input.numel() // input.shape[dim] if input.shape[dim] else 1) if reduction == "mean" else total
+    if reduction != "mean":
+        return total
+    return show_as(total / (input.numel() // input.shape[dim] if input.shape[dim] else 1), "DivBackward1")
 
 
 def _smoothed(scores: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float) -> Any:

@@ -14,7 +14,7 @@ from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.engines.arrays import FOREIGN, host, visible
-from flambeau.errors import need_tensor
+from flambeau.errors import need_tensor, outdated
 from flambeau.ops import joining, reduce, shape
 from flambeau.ops.arithmetic import div, mul, sub
 from flambeau.ops.compare import clamp
@@ -160,6 +160,7 @@ def cross(input: Any, other: Any, dim: Any = None, *, out: Any = None) -> Any:
         if not threes:
             raise RuntimeError("cross(): no dimension of the input has length 3")
         dim = threes[0] - input._a.ndim
+        outdated("torch.cross without dim", "torch.linalg.cross, or pass dim")
     if input._a.ndim != other._a.ndim:
         raise RuntimeError(
             f"linalg.cross: both inputs need equally many dimensions, got {input._a.ndim} and {other._a.ndim}"
@@ -362,7 +363,7 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1
     return div(reduce.cumsum(mul(pairs, widths), dim), 2)
 
 
-def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> list[Any]:
+def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Any, ...]:
     """The slopes along each dimension by central differences (one-sided at the edges), at points `spacing` apart."""
     n = input._a.ndim
     dims = (
@@ -381,7 +382,7 @@ def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int =
         if input._a.shape[d] < edge_order + 1:
             raise RuntimeError("gradient(): each dimension needs at least edge_order + 1 elements")
         results.append(_slopes(input, d, h, edge_order))
-    return results
+    return tuple(results)
 
 
 def _slopes(y: Any, d: int, h: Any, edge_order: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.dtypes import UPCAST
-from flambeau.errors import describe
+from flambeau.errors import describe, outdated
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim
 from flambeau.ops.dispatch import deliver
@@ -336,6 +336,7 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 
 
 def chain_matmul(*matrices: Any, out: Any = None) -> Any:
     """The product of several matrices in the order that costs least."""
+    outdated("torch.chain_matmul", "torch.linalg.multi_dot")
     if len(matrices) == 1 and isinstance(matrices[0], (list, tuple)):
         matrices = tuple(matrices[0])
     result = matrices[0]

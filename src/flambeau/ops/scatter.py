@@ -12,6 +12,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.engines.arrays import like, visible
+from flambeau.errors import warn_once
 from flambeau.ops import joining, shape
 from flambeau.ops.compare import masked_fill
 from flambeau.ops.core import op
@@ -380,6 +381,7 @@ def index_reduce(
     """`input` with the slices at `index` along `dim` combined with `source`: 'prod', 'mean', 'amax', 'amin'."""
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): reduce must be 'prod', 'mean', 'amax' or 'amin', got {reduce!r}")
+    warn_once("index_reduce() is new and may change")
     d = _rows("index_reduce", input._a, dim, index._a)
     _fitting("index_reduce", input._a, d, index._a, source._a)
     rows = index.reshape((-1, *[1] * max(source._a.ndim - d - 1, 0)))

@@ -11,7 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import default
 from flambeau.engines.arrays import copied
-from flambeau.errors import need_tensor
+from flambeau.errors import need_tensor, outdated
 from flambeau.ops import complexes
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
@@ -218,14 +218,34 @@ def asarray(
         raise ValueError("asarray(): copy=False, but this object can't share memory with a tensor of that dtype")
     if copy and shares:
         t = t.clone()
-    if requires_grad and not t.requires_grad:
-        t = t.detach().requires_grad_()
+    if requires_grad != t.requires_grad:
+        t = t.detach().requires_grad_(requires_grad)
     return t
 
 
 def from_dlpack(ext_tensor: Any, **kwargs: Any) -> Any:
     """A tensor that shares the memory of any object with `__dlpack__`."""
     return wrap(np.asarray(np.from_dlpack(ext_tensor))) if not isinstance(ext_tensor, Tensor) else ext_tensor.detach()
+
+
+def from_file(
+    filename: Any,
+    shared: bool | None = None,
+    size: int | None = 0,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+) -> Any:
+    """The first `size` numbers of a file of raw numbers, mapped: what is written reaches the file only if `shared`,
+    which also creates and lengthens it as needed.
+
+    RuntimeError if the file is shorter, OSError if it can't be opened.
+    """
+    kind = _numpy_type(dtype)
+    memory = UntypedStorage.from_file(filename, bool(shared), (size or 0) * kind.itemsize)._memory
+    return _finish(memory.view(kind), device, False)
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Any:
@@ -441,6 +461,7 @@ def arange(
 
 def range_tensor(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Any:
     """Like `arange` with `end` included; kept for old programs."""
+    outdated("torch.range", "torch.arange, which leaves out the end")
     n = math.floor((end - start) / step) + 1
     return _finish(
         (start + np.arange(n, dtype=np.float64) * step).astype(_numpy_type(kwargs.get("dtype"))), None, False

@@ -32,6 +32,10 @@ class Elsewhere:
 
         return to_sparse(self, sparse_dim, **kwargs)  # type: ignore[arg-type]
 
+    def to_sparse_coo(self) -> Any:
+        """The elements that are not zero, as a sparse tensor of coordinates."""
+        return self.to_sparse()
+
     def __deepcopy__(self, memo: dict) -> Any:
         if not self.is_leaf:
             raise RuntimeError(

@@ -573,3 +573,5 @@ for _name in (
 ).split():
     _ufunc = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.true_divide}.get(_name)
     setattr(Methods, _name + "_", in_place(getattr(Methods, _name), _ufunc))
+for _name in "not_equal less less_equal greater greater_equal arctan2".split():
+    setattr(Methods, _name + "_", in_place(getattr(Methods, _name)))

@@ -273,10 +273,16 @@ def spmm(input: Any, mat2: Any) -> Any:
 
 
 def to_sparse(input: Tensor, sparse_dim: int | None = None, **kwargs: Any) -> SparseTensor:
-    """The elements of a tensor that are not zero, as a sparse tensor."""
-    if sparse_dim not in (None, input.ndim):
-        raise _to_dense_first("to_sparse with dense dimensions")
-    places = np.stack(np.nonzero(input._a))
+    """The elements of a tensor that are not zero, as a sparse tensor: with `sparse_dim`, the places along that many
+    dimensions where any element is not.
+
+    RuntimeError unless `sparse_dim` is a number of the tensor's dimensions.
+    """
+    n = input.ndim if sparse_dim is None else sparse_dim
+    if not (0 < n <= input.ndim or n == input.ndim == 0):
+        raise RuntimeError(f"to_sparse(): sparse_dim must be from 1 to {input.ndim}, got {sparse_dim}")
+    there = input._a != 0
+    places = np.stack(np.nonzero(there.any(axis=tuple(range(n, input.ndim)))))
     values = input[tuple(as_tensor(p) for p in places)]
     return _make(places, values, input.shape, True)
 

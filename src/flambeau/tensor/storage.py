@@ -101,6 +101,57 @@ class UntypedStorage:
         """Whether the memory is shared between processes."""
         return self._memory.__class__ not in FOREIGN and block_of(self._memory) is not None
 
+    is_cuda = is_hpu = is_sparse = is_sparse_csr = False
+
+    def element_size(self) -> int:
+        """Bytes per element: 1."""
+        return 1
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> str:
+        """The name of the class, as `torch.storage.UntypedStorage`."""
+        return f"torch.storage.{type(self).__name__}"
+
+    def clone(self) -> Any:
+        """A copy of the memory."""
+        return _of_memory(type(self), self._memory.copy())
+
+    def copy_(self, source: Any, non_blocking: bool | None = None) -> Any:
+        """Writes what `source` holds into this memory, with its numbers converted between typed storages.
+
+        RuntimeError unless both have the same number of elements.
+        """
+        if len(source) != len(self):
+            raise RuntimeError(f"copy_(): {len(self)} elements can't be written from {len(source)}")
+        if isinstance(self, TypedStorage) and isinstance(source, TypedStorage):
+            self._memory[...] = source._memory
+        else:
+            self._memory.view(np.uint8)[...] = source._memory.view(np.uint8)
+        return self
+
+    def fill_(self, value: Any) -> Any:
+        """Every element becomes `value`."""
+        self._memory.view(np.uint8)[...] = value
+        return self
+
+    def cpu(self) -> Any:
+        """Itself where it is on the CPU, else a copy there."""
+        return self if self._memory.__class__ not in FOREIGN else _of_memory(type(self), np.asarray(self._memory))
+
+    def get_device(self) -> int:
+        """The number of the device; -1 for the CPU."""
+        return -1 if self.device.type == "cpu" else self.device.index or 0
+
+    def is_pinned(self, device: Any = "cuda") -> bool:
+        """False: no memory is pinned."""
+        return False
+
+    def pin_memory(self, device: Any = "cuda") -> Any:
+        """Itself."""
+        return self
+
+    def __setitem__(self, i: Any, value: Any) -> None:
+        self._memory.view(np.uint8)[i] = value
+
     def resize_(self, size: int) -> None:
         """Refused: memory belongs to NumPy arrays, which keep their size."""
         if size != self.nbytes():
@@ -110,9 +161,35 @@ class UntypedStorage:
 class TypedStorage(UntypedStorage):
     """A tensor's memory as numbers of its dtype."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, *args: Any, wrap_storage: Any = None, dtype: Any = None, device: Any = None) -> None:
+        wanted = dtype or dtypes.get_default_dtype()
+        if len(args) > 1:
+            raise RuntimeError(f"{type(self).__name__} is made of a size or of a sequence, got {len(args)} arguments")
+        if wrap_storage is not None:
+            array = wrap_storage._memory.view(np.uint8).view(wanted.numpy)
+        elif args and isinstance(args[0], np.ndarray):
+            array = args[0]
+        elif not args or isinstance(args[0], int):
+            array = np.zeros(args[0] if args else 0, wanted.numpy)
+        elif args[0].__class__ in FOREIGN:
+            array = args[0]
+        else:
+            array = np.array(list(args[0]), wanted.numpy)
         super().__init__(array)
         self.dtype = dtypes.of_numpy(array.dtype)
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> str:
+        """The name of the class for this dtype, as `torch.FloatStorage`."""
+        return f"torch.{storage_word(self.dtype)}Storage"
+
+    def pickle_storage_type(self) -> str:
+        """The name of the class for this dtype, as `FloatStorage`."""
+        return f"{storage_word(self.dtype)}Storage"
+
+    def fill_(self, value: Any) -> Any:
+        """Every number becomes `value`."""
+        self._memory[...] = value
+        return self
 
     def size(self) -> int:
         """The number of elements."""
@@ -142,6 +219,70 @@ class TypedStorage(UntypedStorage):
 
     def __iter__(self) -> Any:
         return iter(self._memory.tolist())
+
+
+def _of_memory(kind: type, memory: Any) -> Any:
+    made = object.__new__(TypedStorage if issubclass(kind, TypedStorage) else UntypedStorage)
+    made._memory = memory
+    if isinstance(made, TypedStorage):
+        made.dtype = dtypes.of_numpy(memory.dtype)
+    return made
+
+
+_WORDS = {
+    "Double": dtypes.float64, "Float": dtypes.float32, "Half": dtypes.float16, "BFloat16": dtypes.bfloat16,
+    "Long": dtypes.int64, "Int": dtypes.int32, "Short": dtypes.int16, "Char": dtypes.int8, "Byte": dtypes.uint8,
+    "Bool": dtypes.bool_, "ComplexDouble": dtypes.complex128, "ComplexFloat": dtypes.complex64,
+}  # fmt: skip
+
+
+def storage_word(d: dtypes.dtype) -> str:
+    """What the class of storages of dtype `d` begins with, as `Float`."""
+    return next((word for word, kind in _WORDS.items() if kind is d), d.name)
+
+
+class _OfDtype(type):
+    """`isinstance(s, torch.FloatStorage)` asks for the dtype."""
+
+    _kind: dtypes.dtype
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, TypedStorage) and instance.dtype is cls._kind
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> TypedStorage:
+        return TypedStorage(*args, **{"dtype": cls._kind, **kwargs})
+
+    @property
+    def dtype(cls) -> dtypes.dtype:
+        """The dtype of what this makes."""
+        return cls._kind
+
+
+def _class_of(word: str, d: dtypes.dtype) -> Any:
+    def from_file(filename: Any, shared: bool = False, size: int = 0) -> TypedStorage:
+        memory = UntypedStorage.from_file(filename, shared, size * d.numpy.itemsize)._memory
+        return TypedStorage(memory.view(d.numpy))
+
+    body = {"_kind": d, "__module__": "torch", "__doc__": f"Storages of {d}.", "from_file": staticmethod(from_file)}
+    return _OfDtype(f"{word}Storage", (), body)
+
+
+#: `torch.FloatStorage` and its kin, by name.
+STORAGES: dict[str, Any] = {f"{word}Storage": _class_of(word, d) for word, d in _WORDS.items()}
+
+
+def _convert(d: dtypes.dtype, word: str) -> Any:
+    def convert(self: Any) -> TypedStorage:
+        return self if self.dtype is d else TypedStorage(self._memory.astype(d.numpy))
+
+    convert.__name__ = word
+    convert.__doc__ = f"The numbers as {d}; itself if they are."
+    return convert
+
+
+for _word, _d in _WORDS.items():
+    _name = {"ComplexDouble": "complex_double", "ComplexFloat": "complex_float"}.get(_word, _word.lower())
+    setattr(TypedStorage, _name, _convert(_d, _name))
 
 
 class Memory:

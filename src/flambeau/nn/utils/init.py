@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from flambeau.random import fork_rng
+
 __all__ = ["skip_init"]
 
 
@@ -20,4 +22,5 @@ def skip_init(module_cls: type, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError(f"skip_init: expected a Module class, got {module_cls.__name__}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError(f"skip_init: {module_cls.__name__} takes no device")
-    return module_cls(*args, **kwargs)
+    with fork_rng(devices=[]):  # nothing is drawn, as far as the program's generator goes
+        return module_cls(*args, **kwargs)
