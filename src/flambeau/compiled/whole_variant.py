@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,8 @@ class WholeVariant:
         self.feeds = capture.feeds
         self.slots = [(p, p._grad) for p, old in before if p._grad is not old]
         self._own_host_memory(traced)
-        self.program = Program(traced, device)
+        steady = {id(g._a.store) for _, g in self.slots if g is not None and g._a.__class__ is XArray}
+        self.program = Program(traced, device, steady)
         self.again = [self.feeds[f.number] for f in self.program.fed]
         self._find_used(capture)
         self._tie_gradients(before)
@@ -216,10 +218,7 @@ class WholeVariant:
 
     def holds(self) -> bool:
         """Whether the tensors that the program works on still show the memory that they did."""
-        for t, a in zip(self.tensors, self.arrays):
-            if t._a is not a:
-                return False
-        return True
+        return all(map(is_, [t._a for t in self.tensors], self.arrays))
 
     def take_over(self, before: WholeVariant) -> None:
         """Goes on with the executable of an earlier trace that did the same, and with the tensors that it leaves

@@ -38,7 +38,8 @@ def noted(what: str) -> None:
 class Store:
     """Memory on a device: the value in C order, and how often it was replaced."""
 
-    __slots__ = ("__weakref__", "_shadow", "device", "dtype", "shape", "value", "version")
+    __slots__ = ("__weakref__", "_shadow", "device", "dtype", "home", "shape", "value", "version")
+    home: Any  # the pack that it is in, if any (`packs.py`)
 
     def __init__(self, value: Any, device: Any) -> None:
         self.value = value

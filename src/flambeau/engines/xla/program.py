@@ -14,6 +14,7 @@ from jax.extend import core
 from jax.sharding import SingleDeviceSharding
 
 from flambeau.engines.xla.array import Store, XArray
+from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
 from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
@@ -26,9 +27,10 @@ class Program:
     """An executable for a `Traced` step.
 
     Inputs come in three parts: memory on devices (`stores`), NumPy memory (`held`), and what is fed anew (`fed`).
+    `steady`: by identity, memory that the step makes and that stays from call to call, which may be packed.
     """
 
-    def __init__(self, traced: Traced, device: Any, donate: bool = True) -> None:
+    def __init__(self, traced: Traced, device: Any, steady: set[int] | None = None, donate: bool = True) -> None:
         sources = traced.sources
         order = sorted(range(len(sources)), key=lambda i: _part(sources[i]))
         sources = [sources[i] for i in order]
@@ -41,19 +43,60 @@ class Program:
         self.fixed = len(traced.written)
         self._order = order
         self.jaxpr = traced.jaxpr
-        changed = {id(s) for s in traced.written}
-        self.donated = [i for i, s in enumerate(self.stores) if id(s) in changed] if donate else []
+        self.donate = donate
         self.device = device
+        self.steady = steady or set()
+        self.units: list[Any] = []  # what the executable takes: memories and packs of them
+        self.gives: list[Any] = []
+        self.packs: list[Pack] = []
+        self.donated: list[int] = []
         self._function: Any = None
         self.like: dict[int, Any] = {}  # by number of a result, the memory whose sharding it takes
 
-    def _compile(self, values: Sequence[Any]) -> Any:
+    # --- how memory is passed -------------------------------------------------------------------------------------
+
+    def _pack(self) -> None:
+        """Puts small memories together, by what happens to them, and lists what the executable takes and gives."""
+        changed = {id(s) for s in self.targets}
+        left = [s for i, s in enumerate(self.targets) if i >= self.fixed and id(s) in self.steady]
+        written = [s for s in self.stores if id(s) in changed]
+        packs = [g for part in ([s for s in self.stores if id(s) not in changed], written, left) for g in suited(part)]
+        for stores in packs:
+            Pack(stores)
+        self.units = list(dict.fromkeys([s.home if s.__class__ is Packed else s for s in self.stores]))
+        self.gives = list(dict.fromkeys([s.home if s.__class__ is Packed else s for s in self.targets]))
+        fresh = {id(s) for s in left}
+        for pack in self.gives:  # what the program does not write of a pack stays as it is
+            if pack.__class__ is Pack and pack not in self.units and any(id(s) not in fresh for s in pack.stores):
+                self.units.append(pack)
+        mine = {id(u) for u in self.gives}
+        self.donated = [i for i, u in enumerate(self.units) if self.donate and id(u) in mine]
+        self.packs = [u for u in self.units if u.__class__ is Pack]
+
+    def _step(self) -> Any:
+        """The traced step as a function of the units."""
         evaluate = core.jaxpr_as_fun(self.jaxpr)
         back = np.argsort(self._order).tolist()
+        count, units, gives = len(self.units), list(self.units), list(self.gives)
+        stores, targets = list(self.stores), list(self.targets)
+        outputs = self.outputs
 
         def step(*given: Any) -> Any:
-            return evaluate(*[given[i] for i in back])
+            values: dict[int, Any] = {}
+            for unit, value in zip(units, given):
+                if unit.__class__ is Pack:
+                    values.update((id(s), v) for s, v in zip(unit.stores, cut(unit.shapes, value)))
+                else:
+                    values[id(unit)] = value
+            inputs = [*(values[id(s)] for s in stores), *given[count:]]
+            results = evaluate(*[inputs[i] for i in back])
+            values.update((id(t), v) for t, v in zip(targets, results[outputs:]))
+            made = [join([values[id(s)] for s in u.stores]) if u.__class__ is Pack else values[id(u)] for u in gives]
+            return (*results[:outputs], *made)
 
+        return step
+
+    def _compile(self, values: Sequence[Any]) -> Any:
         options: dict[str, Any] = {}
         placed = [v for v in values if isinstance(v, jax.Array) and v.committed]
         if not placed:
@@ -61,15 +104,16 @@ class Program:
             options = dict(in_shardings=one, out_shardings=one)
         elif any(len(v.sharding.device_set) > 1 for v in placed):
             options = dict(out_shardings=self._shardings(values))
-        return jax.jit(step, donate_argnums=tuple(self.donated), **options)
+        return jax.jit(self._step(), donate_argnums=tuple(self.donated), **options)
 
     def _shardings(self, values: Sequence[Any]) -> list[Any]:
         """State that is written keeps its sharding; of other results XLA decides."""
-        mine = {id(s): v.sharding for s, v in zip(self.stores, values) if isinstance(v, jax.Array)}
-        found: list[Any] = [None] * len(self.jaxpr.out_avals)
-        for i, target in enumerate(self.targets):
-            at = self.outputs + i
-            found[at] = mine.get(id(self.like.get(at, target)))
+        mine = {id(u): v.sharding for u, v in zip(self.units, values) if isinstance(v, jax.Array)}
+        found: list[Any] = [None] * (self.outputs + len(self.gives))
+        places = {id(t): self.outputs + i for i, t in enumerate(self.targets)}
+        for i, target in enumerate(self.gives):
+            known = self.like.get(places.get(id(target), -1), target)
+            found[self.outputs + i] = mine.get(id(known))
         return found
 
     def places(self) -> list[Any]:
@@ -88,32 +132,43 @@ class Program:
 
     def lowered(self, fed: Sequence[Any]) -> Any:
         """JAX's lowering of the program on the inputs as they are now."""
-        values = [*(s.value for s in self.stores), *self.held, *fed]
+        values = [*(u.value for u in self.units), *self.held, *fed]
         with wide(True):
             return self._compile(values).lower(*values)
 
     def run(self, fed: Sequence[Any]) -> list[Any]:
         """One call: the outputs. `fed` has the values for `self.fed`."""
-        values = [s.value for s in self.stores]
+        function = self._function
+        if function is None:
+            self._pack()
+        for pack in self.packs:
+            pack.settle()
+        values = [u.value for u in self.units]
+        if None in values:  # a memory that has become part of a pack, of another program's
+            self._pack()
+            function = self._function = None
+            return self.run(fed)
         for i in self.donated:
             value = values[i]
             if getrefcount(value) > _MINE:  # somebody else has this very value
                 values[i] = jnp.copy(value)
         values += self.held
         values += fed
-        function = self._function
         value = None
         with wide(True):
             if function is None:
                 function = self._function = self._compile(values)
             results = function(*values)
         count = self.outputs
-        for store, new in zip(self.targets, results[count:]):
-            if store.__class__ is HostStore:
-                np.copyto(store.memory, np.asarray(new))
+        for unit, new in zip(self.gives, results[count:]):
+            cls = unit.__class__
+            if cls is Pack:
+                unit.replace(new)
+            elif cls is HostStore:
+                np.copyto(unit.memory, np.asarray(new))
             else:
-                store.value = new
-                store.version += 1
+                unit.value = new
+                unit.version += 1
         return results[:count]
 
 
