@@ -156,6 +156,6 @@ def test_what_else_compilers_are_told():
     with torch.compiler.set_stance("default"):
         assert double(2) == 4
     torch.compiler.cudagraph_mark_step_begin()
-    assert torch.compiler.list_backends() == ["inductor"]
+    assert torch.compiler.list_backends() == ["inductor", "xla"]
     with pytest.raises(RuntimeError, match="no stance"):
         torch.compiler.set_stance("lazy")

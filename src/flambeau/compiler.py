@@ -31,8 +31,13 @@ class _Compile:
     eagerly instead, with one warning; so it does by default where flambeau serves as ``torch`` (PyTorch's own
     ``torch.compile`` runs such programs, too), unless ``fullgraph=True`` asks for all or nothing.
 
-    ``dynamic``, ``mode``, ``options`` and ``backend`` are accepted; with a backend named ``eager`` or ``aot_eager``, or
-    ``disable=True``, nothing is compiled. Without ``model`` it is a decorator.
+    ``backend="xla"`` makes one program of XLA's of the step (`pip install 'flambeau[xla]'`), forward, backward and
+    optimizer, traced once; it is the default for tensors on JAX's devices (``xla``, ``cuda``, ``tpu``). Tensors on the
+    CPU may be compiled so too, and stay where they are. On accelerators dropout draws within the program, by keys that
+    the generator gives; elsewhere random numbers are those of the uncompiled step.
+
+    ``dynamic``, ``mode``, ``options`` and other backends are accepted; with a backend named ``eager`` or ``aot_eager``,
+    or ``disable=True``, nothing is compiled. Without ``model`` it is a decorator.
 
     Raises:
         RuntimeError: both ``mode`` and ``options`` are given.
@@ -151,8 +156,8 @@ def cudagraph_mark_step_begin() -> None:
 
 
 def list_backends(exclude_tags: Any = ()) -> list[str]:
-    """The backends that ``compile`` chooses among: one. Other names are accepted and mean the same."""
-    return ["inductor"]
+    """The backends that ``compile`` chooses among. Other names are accepted and mean the first."""
+    return ["inductor", "xla"]
 
 
 class set_stance:

@@ -27,7 +27,7 @@ def numbers(make, inputs, device, compile):
 
 
 def by_xla(f):
-    return torch.compile(f, backend="xla")
+    return torch.compile(f, backend="xla", fallback=False)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -29,6 +29,9 @@ from flambeau.ops import dispatch
 
 __all__ = ["WholeCapture"]
 
+#: Devices whose random numbers the host's generator draws; on others programs draw their own.
+HOSTS = ("cpu", "xla")
+
 
 class WholeCapture:
     """What `NS["CAPTURE"]` is while a step is traced for XLA."""
@@ -43,7 +46,8 @@ class WholeCapture:
         self.before: dict[int, np.ndarray] = {}
         self.steps: list[Any] = []
         self.moved: list[Any] = []
-        self.keys: dict[Any, tuple[Any, int]] = {}
+        self.keys: dict[Any, tuple[Any, Any]] = {}
+        self.drawn: dict[Any, Any] = {}
 
     # --- what ops ask a capture -----------------------------------------------------------------------------------
 
@@ -117,17 +121,34 @@ class WholeCapture:
         return view
 
     def draw(self, function: Callable, args: tuple, kwargs: dict) -> Any:
-        """Random numbers: drawn by the generator at each call, in the order of the program."""
-        if self.device.type not in ("cpu", "xla") and function.__name__ in drawn.IN_PROGRAM:
-            return fresh(drawn.IN_PROGRAM[function.__name__](self._key(args[0]), *args[1:], **kwargs), self.device)
+        """Random numbers: drawn by the generator at each call, in the order of the program.
+
+        Who puts the generator back (activation checkpoints do) and draws again gets the same numbers again.
+        """
+        generator = args[0]
+        state, pos, pair = generator.mark()
+        known = function, state.tobytes(), pos, pair, repr(args[1:]), repr(kwargs)
+        if self.device.type not in HOSTS and function.__name__ in drawn.IN_PROGRAM:
+            root = self._key(generator)
+            generator.few(1)  # so that the next draw is another one
+            if known not in self.drawn:
+                key = drawn.fold(root, len(self.drawn))
+                self.drawn[known] = drawn.IN_PROGRAM[function.__name__](key, *args[1:], **kwargs)
+            return fresh(self.drawn[known], self.device)
         made = function(*args, **kwargs)
+        if known not in self.drawn:
+            self.drawn[known] = self._fed_once("random", made, lambda: function(*args, **kwargs))
+        return fresh(self.drawn[known], self.device)
+
+    def _fed_once(self, kind: str, made: Any, draw: Callable[[], Any]) -> Any:
+        """A symbol for what is drawn at each call; at the first one it is what was drawn already."""
         state = {"first": made}
 
         def again(given: list[Any]) -> Any:
             first = state.pop("first", None)
-            return function(*args, **kwargs) if first is None else first
+            return draw() if first is None else first
 
-        return fresh(self.feed("random", made, again), self.device)
+        return self.feed(kind, made, again)
 
     def _draw_by_values(self, function: Callable, args: tuple, kwargs: dict) -> Any:
         """Random numbers whose distribution depends on values of the program."""
@@ -140,15 +161,14 @@ class WholeCapture:
 
     def _key(self, generator: Any) -> Any:
         """A key for random numbers within the program: of words that the generator gives once per call."""
-        root, count = self.keys.get(generator, (None, 0))
-        if root is None:
+        if generator not in self.keys:
 
-            def again(given: list[Any]) -> Any:
+            def words() -> Any:
                 return generator.few(2).astype(np.uint32)
 
-            root = self.feed("key", again([]), again)
-        self.keys[generator] = root, count + 1
-        return drawn.fold(root, count)
+            root = self._fed_once("key", words(), words)
+            self.keys[generator] = root, generator.mark()
+        return self.keys[generator][0]
 
     # --- begin and end --------------------------------------------------------------------------------------------
 
@@ -162,6 +182,9 @@ class WholeCapture:
             yield
         finally:
             NS["CAPTURE"] = None
+            for generator, (_, mark) in self.keys.items():
+                generator.rewind(mark)
+            self.drawn.clear()
             for name, function in restore:
                 setattr(draws, name, function)
             for t, a, mine in self.swapped:

@@ -92,6 +92,19 @@ class WholeCompiled(Compiled):
             return self._refuse(error, lambda: result)
         return result
 
+    def explain(self) -> str:
+        """The programs as a table: their operations, inputs, results and memory; and why there is more than one."""
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        if self.refused:
+            return f"{name} runs eagerly: {self.refused}"
+        found = [variant for variants in self.trusted.values() for variant in variants]
+        lines = [f"{name}: {len(found)} program(s) of XLA's"]
+        for number, variant in enumerate(found, 1):
+            lines += variant.program.table(number)
+        if self.reasons:
+            lines += ["new traces, and what had changed:", *(f"  {reason}" for reason in self.reasons[-10:])]
+        return "\n".join(lines)
+
     def _device(self, leaves: list[Any]) -> Any:
         """Where the program is to run: where its tensors are; for tensors on the CPU, as XLA's CPU."""
         for t in (*leaves, *self.watched.tensors()):  # type: ignore[union-attr]

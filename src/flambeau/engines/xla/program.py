@@ -5,6 +5,7 @@ State that the step writes is donated: XLA may put the new value into the old on
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
@@ -129,6 +130,19 @@ class Program:
             (i for i, s in enumerate(self.targets) if s.__class__ is HostStore and any(b is s.memory for b in bases)),
             None,
         )
+
+    def table(self, number: int) -> list[str]:
+        """What the program is made of, in words."""
+        eqns = self.jaxpr.jaxpr.eqns
+        sizes = [s.dtype.itemsize * int(np.prod(s.shape)) for s in (*self.stores, *self.targets)]
+        lines = [
+            f"program {number}: {len(eqns)} operations; {len(self.stores) + len(self.held)} tensors in, "
+            f"{len(self.targets)} out, {len(self.fed)} fed; {len(self.donated)} of {len(self.units)} inputs donated",
+            f"    {'operation':<32} {'calls':>6}",
+        ]
+        counts = Counter(str(e.params.get("name", e.primitive)) for e in eqns)
+        lines += [f"    {name:<32} {count:>6}" for name, count in counts.most_common(12)]
+        return [*lines, f"  memory: {sum(sizes) / 2**20:.1f} MiB of state and gradients"]
 
     def lowered(self, fed: Sequence[Any]) -> Any:
         """JAX's lowering of the program on the inputs as they are now."""

@@ -139,9 +139,10 @@ def instance(name: str) -> ModuleType:
         found.__package__ = "flambeau.engines.numpy"
         sys.modules[full] = found
         spec.loader.exec_module(found)
-        for helper, mine in _HELPERS.items():
-            if hasattr(found, helper):
-                setattr(found, helper, mine)
+        replaced = {id(getattr(found, helper)): mine for helper, mine in _HELPERS.items() if hasattr(found, helper)}
+        for key, value in list(vars(found).items()):  # also under other names
+            if id(value) in replaced:
+                setattr(found, key, replaced[id(value)])
         for key, value in list(vars(found).items()):
             if getattr(value, "__module__", None) == _NEIGHBOUR and full != _NEIGHBOUR + "@xla":
                 mine = importlib.import_module("flambeau.engines.xla.pooling")
