@@ -9,6 +9,7 @@
 #                     steps compiled by XLA, join where .venv-xla has jax and optax (make peers). ARGS=--scale writes
 #                     docs/scaling.md, ARGS=--growth docs/growth.md
 #   make peers        JAX and optax into .venv-xla, for the bench
+#   make bench-gpu    GPT-2, ResNet-50 and the tutorial's layer on a GPU; writes docs/benchmarks-gpu.md
 #   make reliability  damaged and hostile files, killed writers, full disks, threads; writes docs/reliability.md
 #   make docs         the API reference, into build/docs
 #   make clean        removes everything the other targets made
@@ -16,7 +17,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-xla lint conformance bench peers reliability docs clean
+.PHONY: help demo test test-xla lint conformance bench bench-gpu gpu-found peers reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -24,6 +25,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV := .venv
 XLA := .venv-xla
 ORACLE := .venv-conformance
+GPU := .venv-gpu
+TORCH_GPU ?= torch==2.13.0
+JAX_GPU ?= jax[cuda12]
 PIP_FLAGS := --disable-pip-version-check --quiet
 TESTS ?= tests
 ARGS ?=
@@ -87,6 +91,22 @@ bench: $(ORACLE)/.ready
 peers: $(XLA)/.ready
 	$(XLA)/bin/python -m pip install $(PIP_FLAGS) -e '.[peers]'
 
+# PyTorch and JAX bring CUDA libraries of their own: an environment for each. On the CPU the other targets' serve.
+$(GPU)/.ready: pyproject.toml src/flambeau/version.py
+	@$(MAKE) --no-print-directory $(GPU)/torch/pyvenv.cfg $(GPU)/flambeau/pyvenv.cfg
+	@echo "installing $(TORCH_GPU) and $(JAX_GPU) into $(GPU)"
+	@$(GPU)/torch/bin/python -m pip install $(PIP_FLAGS) $(TORCH_GPU) numpy
+	@$(GPU)/flambeau/bin/python -m pip install $(PIP_FLAGS) -e '.[xla]' '$(JAX_GPU)'
+	@touch $@
+
+gpu-found:
+	@{ command -v nvidia-smi && nvidia-smi -L | grep GPU; } > /dev/null 2>&1 || { \
+	echo "make bench-gpu needs an NVIDIA GPU, and nvidia-smi finds none here."; \
+	echo "make bench-gpu ARGS='--tiny --device cpu' tries the whole path on the CPU."; exit 1; }
+
+bench-gpu: $(if $(findstring --device cpu,$(ARGS)),$(ORACLE)/.ready $(XLA)/.ready,gpu-found $(GPU)/.ready)
+	$(if $(findstring --device cpu,$(ARGS)),$(XLA),$(GPU)/flambeau)/bin/python -m bench.gpu $(ARGS)
+
 reliability: $(VENV)/.ready-test
 	$(VENV)/bin/python -m reliability $(ARGS)
 
@@ -95,5 +115,5 @@ docs: $(VENV)/.ready-docs
 	@echo "open build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) $(XLA) $(ORACLE) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis out
+	rm -rf $(VENV) $(XLA) $(ORACLE) $(GPU) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis out
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

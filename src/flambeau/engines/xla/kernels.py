@@ -22,7 +22,7 @@ from flambeau.engines.xla.updates import run_update
 #: Modules of this engine whose public functions, on JAX's values, are kernels.
 _OWN = (
     "products", "activation", "softmax", "norm", "loss", "conv", "recurrent", "attention", "embedding", "special",
-    "triangles",
+    "triangles", "maxima",
 )  # fmt: skip
 #: Modules of this engine whose public functions, on its arrays, are kernels.
 _ON_ARRAYS = ("layout", "sorting", "pooling")

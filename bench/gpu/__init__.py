@@ -1,0 +1,1 @@
+"""The accelerator's bench: the same training programs under PyTorch, torch.compile and flambeau compiled by XLA."""
