@@ -30,9 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="only these workloads")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="only these sides")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument(
-        "--tiny", action="store_true", help="small models: tries the path, measures nothing"
-    )
+    parser.add_argument("--tiny", action="store_true", help="small models: tries the path, measures nothing")
     parser.add_argument("--windows", type=int, default=5, help="timed windows per side (default 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds of a window (default 3)")
     parser.add_argument("--patience", type=float, default=1800.0, help="seconds that one side may take (default 1800)")

@@ -38,5 +38,10 @@ def test_peaks_and_shares():
     assert peak("NVIDIA H100 80GB HBM3", "bfloat16") == 989.4e12 and peak("NVIDIA H100 PCIe", "tf32") == 378e12
     assert peak("NVIDIA L4", "bfloat16") == 121e12 and peak("NVIDIA L40S", "bfloat16") == 362e12
     assert peak("NVIDIA H200", "bfloat16") == 989.4e12 and peak("cpu", "bfloat16") is None
-    found = {"device": "NVIDIA A100-SXM4-80GB", "precision": "bfloat16", "operations": 1e12, "times": [0.01, 0.02, 0.01]}
+    found = {
+        "device": "NVIDIA A100-SXM4-80GB",
+        "precision": "bfloat16",
+        "operations": 1e12,
+        "times": [0.01, 0.02, 0.01],
+    }
     assert abs(report.share(found) - 1e14 / 311.9e12) < 1e-9

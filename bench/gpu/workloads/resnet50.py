@@ -72,7 +72,7 @@ def make(wrap, device, tiny, precision="bfloat16"):
     model = ResNet(blocks, width, classes)
     per_image = 3 * operations(model, torch.zeros(1, 3, size, size))
     model.to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01 if tiny else 0.1, momentum=0.9, weight_decay=1e-4)
     batches = itertools.cycle([
         (torch.randn(batch, 3, size, size).to(device), torch.randint(0, classes, (batch,)).to(device)) for _ in range(2)
     ])  # fmt: skip

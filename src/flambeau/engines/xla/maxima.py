@@ -49,9 +49,7 @@ def max_pool_scatter(
     return lax.slice(total, starts, stops)
 
 
-def max_pool_select(
-    x: Any, taps: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
-) -> Any:
+def max_pool_select(x: Any, taps: Any, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Any:
     """The element of `x` that each window found to be its maximum."""
     nd = len(kernel)
     out, size = taps.shape[taps.ndim - nd :], x.shape[x.ndim - nd :]
