@@ -205,6 +205,20 @@ def show_recurrent(layers: dict[str, dict[str, list[float]]]) -> None:
         print("  ".join(f"{cell:>10s}" for cell in row))
 
 
+#: Pages beside this one, there once they have been written, and what is in them.
+_BESIDE = {"scaling": "How step time grows with the size of a model", "growth": "What memory does over many steps"}
+
+
+def _further() -> str:
+    """Where the pages beside this one are."""
+    there = [f"{what} is in [{name}.md]({name}.md).\n" for name, what in _BESIDE.items() if _page(name).exists()]
+    return "".join(there)
+
+
+def _page(name: str) -> Path:
+    return PAGE.with_name(f"{name}.md")
+
+
 _PEERS = """
 ## With JAX, and on XLA's CPU
 
@@ -261,8 +275,7 @@ One layer, forward and backward: 32 sequences of 64 steps, width 128.
 
 {markdown(RECURRENT_HEAD, recurrent_rows(layers))}
 
-How step time grows with the size of a model is in [scaling.md](scaling.md).
-{against}
+{_further()}{against}
 ## Before the first step
 
 {markdown(COST_HEAD, costs)}
