@@ -276,6 +276,20 @@ if _TYPE_CHECKING:  # imported when a program first asks for them
         types,
     )
 
+
+def _operators(name: str) -> object:
+    """`torch.ops.aten`, and `torch.ops.<namespace>` for operators of a program's own."""
+    from importlib import import_module
+
+    if name.startswith("__"):
+        raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
+    if name == "aten":
+        return import_module("flambeau.ops.aten")
+    return import_module("flambeau.library.operators").namespace(name)
+
+
+__import__("sys").modules["flambeau.ops"].__getattr__ = _operators  # type: ignore[method-assign]
+
 __version__ = _TorchVersion(_version)
 _watch_all()
 

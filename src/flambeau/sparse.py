@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.tensor import formats as _formats
 from flambeau.tensor import sparse as _coo
 from flambeau.tensor.creation import as_tensor
 from flambeau.tensor.sparse import SparseTensor
@@ -61,6 +62,30 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: Any = None) 
     i, j = np.concatenate(taken, 1)
     values = rows[as_tensor(i), as_tensor(j)]
     return _coo.sparse_coo_tensor(as_tensor(np.concatenate(places, 1)), values, tuple(shape))
+
+
+class _TypedMeta(type):
+    """`isinstance(t, torch.sparse.FloatTensor)` asks for format and dtype; a call makes one as older programs do."""
+
+    _dtype: Any
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, SparseTensor) and instance.dtype is cls._dtype
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> SparseTensor:
+        if len(args) < 2:  # only a size, or nothing: no element is there
+            return _coo.sparse_coo_tensor(tuple(args[0]) if args else (0,), dtype=cls._dtype)
+        return _coo.sparse_coo_tensor(*args, dtype=cls._dtype, **kwargs)
+
+
+def _typed(name: str) -> Any:
+    kind = getattr(_formats, name).dtype
+    return _TypedMeta(name, (), {"_dtype": kind, "__module__": "torch.sparse", "__doc__": f"Sparse tensors of {kind}."})
+
+
+FloatTensor, DoubleTensor, HalfTensor = _typed("FloatTensor"), _typed("DoubleTensor"), _typed("HalfTensor")
+LongTensor, IntTensor, ShortTensor = _typed("LongTensor"), _typed("IntTensor"), _typed("ShortTensor")
+CharTensor, ByteTensor, BFloat16Tensor = _typed("CharTensor"), _typed("ByteTensor"), _typed("BFloat16Tensor")
 
 
 class check_sparse_tensor_invariants:

@@ -1,4 +1,4 @@
-"""The recorded results of `tests/fx_cases` are what PyTorch answers now."""
+"""The recorded results of `tests/fx_cases` and `tests/library_cases` are what PyTorch answers now."""
 
 import pytest
 
@@ -6,12 +6,14 @@ import flambeau
 from tests import sides
 
 torch = pytest.importorskip("torch")
-CASES = sides.collect("tests.fx_cases")
+CASES = {
+    (kind, name): case for kind in ("fx", "library") for name, case in sides.collect(f"tests.{kind}_cases").items()
+}
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_side_by_side(name):
-    theirs = sides.run(CASES[name], torch)
-    assert sides.equal(sides.recorded("fx")[name], theirs) is None
-    found = sides.equal(sides.run(CASES[name], flambeau), theirs)
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_side_by_side(kind, name):
+    theirs = sides.run(CASES[kind, name], torch)
+    assert sides.equal(sides.recorded(kind)[name], theirs) is None
+    found = sides.equal(sides.run(CASES[kind, name], flambeau), theirs)
     assert found is None, found

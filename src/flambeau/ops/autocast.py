@@ -10,14 +10,13 @@ import contextlib
 import functools
 import importlib
 import threading
-import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import LEAF, NS, thread, watch
-from flambeau.ops.declare import define
 from flambeau.ops.dispatch import autocasts
+from flambeau.ops.swapping import Swap
 
 #: Kinds of devices, and the dtype that is chosen on each unless a program says otherwise.
 DEFAULTS = {
@@ -138,18 +137,12 @@ def _operands(kind: str, args: tuple) -> tuple:
 # --- functions made of several operations ---------------------------------------------------------------------------
 
 
-class _Swap:
+class _Swap(Swap):
     """A function whose code is replaced while autocasting may be on: it casts and then runs the original."""
 
     def __init__(self, function: Any, kind: str) -> None:
-        self.function, self.kind = function, kind
-        self.kept = (function.__code__, function.__defaults__, function.__kwdefaults__)
-        original = types.FunctionType(
-            function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-        )
-        original.__kwdefaults__ = function.__kwdefaults__
-        self.original = original
-        self.name = f"_autocast_{function.__name__}_{id(function)}"
+        super().__init__(function)
+        self.kind = kind
 
     def run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """The function's call, on cast operands, and with autocasting off inside."""
@@ -164,19 +157,6 @@ class _Swap:
             return self.original(*args, **kwargs)
         finally:
             state.enabled["cpu"] = True
-
-    def install(self) -> None:
-        function = self.function
-        function.__globals__[self.name] = self.run
-        text = f"def {function.__name__}(*args, **kwargs):\n    return {self.name}(args, kwargs)\n"
-        code = define(text, function.__name__, f"<flambeau autocast {function.__name__}>").__code__
-        function.__defaults__ = function.__kwdefaults__ = None
-        function.__code__ = code.replace(co_freevars=self.kept[0].co_freevars)
-
-    def restore(self) -> None:
-        function = self.function
-        function.__code__, function.__defaults__, function.__kwdefaults__ = self.kept
-        function.__globals__.pop(self.name, None)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from flambeau.autograd.graph import Node, Pick
 from flambeau.autograd.runtime import NS
 from flambeau.engines.arrays import ENGINES, FOREIGN, as_array
 from flambeau.engines.kernels import CPU_KERNELS, FORMULAS, Kernels
-from flambeau.ops.declare import REGISTRY, Op, OpFunction, define, parameter_list
+from flambeau.ops.declare import REGISTRY, Op, OpFunction, define, other_names, parameter_list
 from flambeau.ops.generate import wrapper_source
 
 __all__ = ["OPS", "REGISTRY", "Op", "OpFunction", "composite", "offer", "op", "operator_of"]
@@ -44,7 +44,7 @@ def _public(declared: Op) -> OpFunction:
     """The public function: at first a stub that generates its own code when it is called."""
     key = "BUILD_" + declared.name
     parameters = parameter_list(declared)
-    arguments = ", ".join([*declared.passed(declared.parameters), "out=out"])
+    arguments = ", ".join(_handed_on(declared))
     source = f"def {declared.name}({parameters}):\n    return {key}()({arguments})\n"
     function = define(source, declared.name, f"<flambeau stub {declared.name}>")
 
@@ -70,11 +70,16 @@ def _public(declared: Op) -> OpFunction:
     return cast(OpFunction, result)
 
 
+def _handed_on(declared: Op) -> list[str]:
+    """The arguments of a call with the caller's own."""
+    return [*declared.passed(declared.parameters), "out=out", *(f"{n}={n}" for n in other_names(declared.parameters))]
+
+
 def operator_of(function: OpFunction) -> Any:
     """The op as one of Python's operators: foreign operands make it return NotImplemented."""
     declared = function.op
     key = "BUILD_OPERATOR_" + declared.name
-    names = ", ".join([*declared.passed(declared.parameters), "out=out"])
+    names = ", ".join(_handed_on(declared))
     source = f"def {declared.name}({parameter_list(declared)}):\n    return {key}()({names})\n"
     method = define(source, declared.name, f"<flambeau stub {declared.name}>")
 

@@ -130,16 +130,65 @@ def define(source: str, name: str, filename: str) -> types.FunctionType:
     return scope[name]
 
 
+#: NumPy's names for parameters, which every function takes as well.
+NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+
+
+class _Absent:
+    """Stands for a required argument that may come under NumPy's name instead."""
+
+    def __repr__(self) -> str:
+        return "<required>"
+
+
+NS["ABSENT"] = _Absent()
+
+
+def other_names(parameters: Sequence[str]) -> dict[str, str]:
+    """NumPy's names for those of the parameters that have one: `{'axis': 'dim'}`."""
+    return {name: p for p, name in NUMPY_NAMES.items() if p in parameters and name not in parameters}
+
+
+def renaming(declared: Op) -> list[str]:
+    """Lines that take arguments which came under NumPy's names, and refuse a call without a required one."""
+    found = other_names(declared.parameters)
+    lines = [f"    if {name} is not None:\n        {p} = {name}" for name, p in found.items()]
+    late = _after_dim(declared)
+    if late:
+        NS["NEEDS"] = _needs
+        test = " or ".join(f"{name} is ABSENT" for name in late)
+        lines.append(f"    if {test}:\n        raise NEEDS({declared.name!r}, {late!r}, ({', '.join(late)},))")
+    return lines
+
+
+def _needs(name: str, parameters: Sequence[str], values: Sequence[Any]) -> TypeError:
+    missing = [p for p, value in zip(parameters, values, strict=True) if value is NS["ABSENT"]]
+    return TypeError(f"{name}() missing {len(missing)} required argument: {', '.join(map(repr, missing))}")
+
+
+def _after_dim(declared: Op) -> list[str]:
+    """`dim`, where it is required, and the required parameters that follow it."""
+    if not other_names(declared.parameters):
+        return []
+    found: list[str] = []
+    for p in declared.signature.parameters.values():
+        if p.kind is not inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty:
+            if found or p.name in NUMPY_NAMES:
+                found.append(p.name)
+    return found
+
+
 def parameter_list(declared: Op) -> str:
     """The text of the parameters; defaults are taken from the namespace of generated code."""
     parts = []
     starred = False
+    late = _after_dim(declared)
     for p in declared.signature.parameters.values():
         if p.kind is inspect.Parameter.KEYWORD_ONLY and not starred:
             parts.append("*")
             starred = True
         if p.default is inspect.Parameter.empty:
-            parts.append(p.name)
+            parts.append(f"{p.name}=ABSENT" if p.name in late else p.name)
         else:
             key = f"DEFAULT_{declared.name}_{p.name}"
             NS[key] = p.default
@@ -147,4 +196,5 @@ def parameter_list(declared: Op) -> str:
     if not starred:
         parts.append("*")
     parts.append("out=None")
+    parts += [f"{name}=None" for name in other_names(declared.parameters)]
     return ", ".join(parts)

@@ -30,6 +30,7 @@ NUMBER = (bool, int, float, complex, np.generic)
 
 class _Overrides(threading.local):
     off = 0
+    functions: tuple = ()  # the modes that are asked about every function, the innermost last
 
 
 overrides = _Overrides()
@@ -118,6 +119,9 @@ def _generally(op: Op, args: tuple, out: Any = None) -> Any:
         result = NS["LAYERED"](op, args, out)
         if result is not None:
             return result
+    if overrides.functions:
+        passed, named = _as_called(op, args)
+        return call_modes(op.function, passed, named if out is None else {**named, "out": out})  # type: ignore[attr-defined]
     if not overrides.off:
         handler = find_override(op, args)
         if handler is not None:
@@ -575,6 +579,21 @@ def _as_called(op: Op, args: tuple) -> tuple[tuple, dict]:
 
 #: Under which object programs know a function.
 PUBLIC: dict[Callable, Callable] = {}
+
+
+def call_modes(function: Callable, args: tuple, kwargs: dict | None = None) -> Any:
+    """Asks the innermost function mode; inside it the next one is the innermost."""
+    function = PUBLIC.get(function, function)
+    *rest, mode = before = overrides.functions
+    overrides.functions = tuple(rest)
+    try:
+        classes = tuple({type(a): None for a in args if hasattr(type(a), "__torch_function__")})
+        result = mode.__torch_function__(function, classes, args, kwargs or {})
+    finally:
+        overrides.functions = before
+    if result is NotImplemented:
+        raise TypeError(f"the mode {type(mode).__name__} returned NotImplemented for {function.__name__}")
+    return result
 
 
 def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs: dict | None = None) -> Any:

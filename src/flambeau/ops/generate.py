@@ -10,7 +10,7 @@ from typing import Any
 
 from flambeau.autograd.runtime import NS
 from flambeau.engines.kernels import CPU_KERNELS
-from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, define, parameter_list
+from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, Rule, define, parameter_list, renaming
 from flambeau.ops.nodes import GeneralNode, OpNode
 
 
@@ -23,7 +23,7 @@ def wrapper_source(op: Op, ns: dict[str, Any], fallback: str = "GENERAL", watche
     ns["COMPUTE_" + name] = op.compute
     arguments = ", ".join(op.parameters) + ("," if op.parameters else "")
     general = f"{fallback}(OP_{name}, ({arguments}), out)"
-    lines = [f"def {name}({parameter_list(op)}):"]
+    lines = [f"def {name}({parameter_list(op)}):", *renaming(op)]
     if TENSORS in op.kinds or TENSOR not in op.kinds:
         lines.append(f"    return {general}")
         return "\n".join(lines) + "\n"

@@ -7,13 +7,15 @@ or fail on what is no tensor; so the public namespaces hold such functions behin
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import REGISTRY
-from flambeau.ops.dispatch import PUBLIC, call_overrides, overrides
+from flambeau.ops.declare import other_names
+from flambeau.ops.dispatch import PUBLIC, call_modes, call_overrides, overrides
 
 __all__ = ["asking", "open_methods", "open_namespace"]
 
@@ -58,17 +60,29 @@ def classes_with_a_say(values: Iterable[Any], found: list[type]) -> list[type]:
     return found
 
 
+def _parameters(function: Any) -> tuple[str, ...]:
+    code = inspect.unwrap(function).__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
 def asking(function: Callable) -> Callable:
     """`function`, handled by the `__torch_function__` of an argument's class where one has it."""
 
+    renamed = other_names(_parameters(function))
+
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and renamed:
+            for name in renamed.keys() & kwargs.keys():
+                kwargs[renamed[name]] = kwargs.pop(name)
         for value in args:
             if value.__class__ not in _plain:
                 break
         else:
-            if not kwargs:
+            if not kwargs and not overrides.functions:
                 return function(*args)
+        if overrides.functions:
+            return call_modes(wrapper, args, kwargs)
         if not overrides.off:
             found = classes_with_a_say((*args, *kwargs.values()), [])
             if found:

@@ -113,7 +113,9 @@ def _in_new_shape(function: Any) -> Any:
     name = function.__name__ + "_"
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        check_writable(self, name, thread.grad)
+        if "axis" in kwargs:
+            kwargs["dim"] = kwargs.pop("axis")
+        check_writable(self, name, thread.grad, overlap=True)
         result = function(shadow(self), *args, **kwargs)
         if self._level is not None:
             self.become(result)

@@ -168,9 +168,9 @@ class Shapes:
         """The dimensions in another order."""
         return shape.permute(self, size_of(order or (dims,)))
 
-    def squeeze(self, dim: Any = None) -> Any:
-        """Without the dimensions of length 1, all or those named."""
-        return shape.squeeze_op(self, dim)
+    def squeeze(self, dim: Any = None, *, axis: Any = None) -> Any:
+        """Without the dimensions of length 1, all or those named (`axis` is NumPy's name for them)."""
+        return shape.squeeze_op(self, dim if axis is None else axis)
 
     def flip(self, *along: Any, dims: Any = ()) -> Any:
         """The order reversed along `dims`."""

@@ -215,7 +215,8 @@ class SparseTensor(Tensor):
     def __format__(self, format_spec: str) -> str:
         return format(repr(self), format_spec)
 
-    T = mT = property(lambda self: _transpose(self))  # type: ignore[assignment]
+    T = property(lambda self: _transpose(self))  # type: ignore[assignment]
+    mT = property(lambda self: _transpose(self, -2, -1))  # type: ignore[assignment]
 
 
 def _make(indices: Any, values: Tensor, shape: Any, merged: bool = False) -> SparseTensor:

@@ -119,9 +119,7 @@ def packed_product_table(
     return place, _HEAD(a[0], address(b), c[0], 0) + tail, panels
 
 
-def plan_product(
-    a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False, whole: bool = False
-) -> Plan | None:
+def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False, whole: bool = False) -> Plan | None:
     """The plan for `c = a @ b` (or `c += a @ b`) with these shapes and strides, or None where it is not for us.
 
     Up to two leading dimensions are a batch, in which `a` and `b` may be broadcast. A `whole` one is for one thread.

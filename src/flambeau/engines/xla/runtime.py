@@ -33,7 +33,6 @@ except ModuleNotFoundError as error:
 __all__ = ["Tracer", "UNTRACEABLE", "devices_of", "jax", "jnp", "lax", "lifting", "tracing", "where_is", "wide"]
 
 
-
 class NeedsHost(Exception):
     """A kernel that runs on the host asks for a value while an op is traced."""
 

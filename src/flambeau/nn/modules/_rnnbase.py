@@ -86,7 +86,20 @@ class RNNBase(Module):
     def _flat_weights(self) -> list[Any]:
         """All weights in the order in which the recurrent functions take them."""
         own = self._parameters
+        given = self.__dict__.get("_weights_given")
+        if given:
+            own = own | given
         return [own[name] if name in own else getattr(self, name) for name in self._flat_weights_names]
+
+    @_flat_weights.setter
+    def _flat_weights(self, weights: list[Any]) -> None:
+        self.__dict__["_weights_given"] = dict(zip(self._flat_weights_names, weights, strict=True))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        given = self.__dict__.get("_weights_given")
+        if given:
+            given.pop(name, None)
+        super().__setattr__(name, value)
 
     @property
     def all_weights(self) -> list[list[Any]]:
