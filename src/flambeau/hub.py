@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NoReturn
+from urllib.parse import urlparse as urlparse
 
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
+
+#: Where file names in hubs end in a part of their hash.
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
+DEFAULT_CACHE_DIR, ENV_TORCH_HOME, ENV_XDG_CACHE_HOME = "~/.cache", "TORCH_HOME", "XDG_CACHE_HOME"
 
 _folder: str | None = None
 
@@ -58,8 +64,6 @@ def load_state_dict_from_url(url: str, model_dir: str | None = None, *args: Any,
     Raises:
         RuntimeError: they do not: nothing is fetched.
     """
-    from urllib.parse import urlparse
-
     name = file_name or os.path.basename(urlparse(url).path)
     path = os.path.join(model_dir or os.path.join(get_dir(), "checkpoints"), name)
     if not os.path.exists(path):

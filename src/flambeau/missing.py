@@ -93,6 +93,8 @@ def watch(module: ModuleType) -> None:
     def __getattr__(name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(f"module '{label}' has no attribute '{name}'")
+        if name == "torch" and module is sys.modules[ROOT]:  # `torch.torch`, and more often than one would think
+            return module
         late = LATE.get(f"{label}.{name}")
         if late is not None:
             found = module.__dict__[name] = getattr(importlib.import_module(late), name)

@@ -8,11 +8,11 @@ all transforms take.
 
 from __future__ import annotations
 
-from flambeau.vision import datasets, io, models, ops, transforms, utils
+from flambeau.vision import datasets, io, models, ops, transforms, tv_tensors, utils
 from flambeau.vision.version import __version__
 
 __all__ = ["datasets", "disable_beta_transforms_warning", "get_image_backend", "get_video_backend", "io", "models",
-           "ops", "set_image_backend", "transforms", "utils"]  # fmt: skip
+           "ops", "set_image_backend", "transforms", "tv_tensors", "utils"]  # fmt: skip
 
 
 def set_image_backend(backend: str) -> None:

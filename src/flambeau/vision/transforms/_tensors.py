@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import flambeau as torch
@@ -10,6 +11,10 @@ from flambeau.nn import functional as F
 from flambeau.tensor.tensor import Tensor
 
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+#: Whether images of bytes are resized in integers, as the second generation of transforms does.
+bytes_as_such: ContextVar[bool] = ContextVar("bytes_as_such", default=False)
 
 
 def _check(img: Tensor, channels: Sequence[int] | None = None, dims: int = 2) -> None:
@@ -122,7 +127,8 @@ def _pad_symmetric(img: Tensor, left: int, top: int, right: int, bottom: int) ->
 def resize(img: Tensor, size: list[int], interpolation: str, antialias: bool | None = True) -> Tensor:
     """To `size` (height, width)."""
     smooth = interpolation in ("bilinear", "bicubic")
-    work, restore = _as_batch(img, (torch.float32, torch.float64))
+    kinds = (torch.float32, torch.float64, torch.uint8) if bytes_as_such.get() else (torch.float32, torch.float64)
+    work, restore = _as_batch(img, kinds)
     work = F.interpolate(work, size=size, mode=interpolation, align_corners=False if smooth else None,
                          antialias=bool(antialias) and smooth)  # fmt: skip
     if interpolation == "bicubic" and img.dtype == torch.uint8:
