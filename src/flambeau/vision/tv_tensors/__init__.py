@@ -124,9 +124,9 @@ class BoundingBoxes(TVTensor):
         device: Any = None, requires_grad: bool | None = None,
     ) -> Any:  # fmt: skip
         tensor = as_tensor(data, dtype=dtype, device=device)
-        if tensor.ndim > 2 or tensor.shape[-1] != 4:
+        if tensor.ndim > 2:
             raise ValueError(f"boxes have the shape (count, 4), got {tuple(tensor.shape)}")
-        made = cls._made(tensor.reshape(1, 4) if tensor.ndim == 1 else tensor, requires_grad=requires_grad)
+        made = cls._made(tensor.unsqueeze(0) if tensor.ndim == 1 else tensor, requires_grad=requires_grad)
         made.format = BoundingBoxFormat[format.upper()] if isinstance(format, str) else format
         made.canvas_size = tuple(canvas_size)
         made.clamping_mode = clamping_mode
