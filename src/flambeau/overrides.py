@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from flambeau.autograd.runtime import watch
-from flambeau.ops.dispatch import call_modes, call_overrides, overrides
+from flambeau.ops.asking import call_modes, call_overrides, overrides
 from flambeau.ops.swapping import Swap
 from flambeau.tensor.tensor import Tensor
 

@@ -7,7 +7,6 @@ subclasses with `__torch_function__`, anomaly mode, saved-tensor hooks, and the 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,19 +20,12 @@ from flambeau.devices import CPU, require
 from flambeau.devices import default as default_device
 from flambeau.engines.arrays import FOREIGN, as_array, is_array, move, visible
 from flambeau.errors import describe_all
+from flambeau.ops.asking import call_modes, call_overrides, overrides
 from flambeau.ops.declare import INDEX, PLAIN, TENSOR, TENSORS, Op, define
 from flambeau.ops.generate import make_node_classes, wrapper_source
 from flambeau.ops.placing import bare, engine_of, wrap
 
 NUMBER = (bool, int, float, complex, np.generic)
-
-
-class _Overrides(threading.local):
-    off = 0
-    functions: tuple = ()  # the modes that are asked about every function, the innermost last
-
-
-overrides = _Overrides()
 
 
 _singles: dict[Any, Any] = {}  # those of float32 by their value alone: 0 and -0 are equal, so neither is here
@@ -575,35 +567,3 @@ def _as_called(op: Op, args: tuple) -> tuple[tuple, dict]:
     while passed and passed[-1] is defaults[len(passed) - 1]:
         passed.pop()
     return tuple(passed), named
-
-
-#: Under which object programs know a function.
-PUBLIC: dict[Callable, Callable] = {}
-
-
-def call_modes(function: Callable, args: tuple, kwargs: dict | None = None) -> Any:
-    """Asks the innermost function mode; inside it the next one is the innermost."""
-    function = PUBLIC.get(function, function)
-    *rest, mode = before = overrides.functions
-    overrides.functions = tuple(rest)
-    try:
-        classes = tuple({type(a): None for a in args if hasattr(type(a), "__torch_function__")})
-        result = mode.__torch_function__(function, classes, args, kwargs or {})
-    finally:
-        overrides.functions = before
-    if result is NotImplemented:
-        raise TypeError(f"the mode {type(mode).__name__} returned NotImplemented for {function.__name__}")
-    return result
-
-
-def call_overrides(function: Callable, classes: list[type], args: tuple, kwargs: dict | None = None) -> Any:
-    """Asks each class's `__torch_function__` in turn, subclasses first."""
-    function = PUBLIC.get(function, function)
-    for cls in classes:
-        result = cls.__torch_function__(function, tuple(classes), args, kwargs or {})  # type: ignore[attr-defined]
-        if result is not NotImplemented:
-            return result
-    names = ", ".join(cls.__name__ for cls in classes)
-    raise TypeError(
-        f"none of {names} handles {function.__name__} in its __torch_function__; all returned NotImplemented"
-    )

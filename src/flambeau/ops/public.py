@@ -13,9 +13,9 @@ from types import FunctionType
 from typing import Any
 
 from flambeau.autograd.runtime import NS
+from flambeau.ops.asking import PUBLIC, call_modes, call_overrides, overrides
 from flambeau.ops.core import REGISTRY
 from flambeau.ops.declare import other_names
-from flambeau.ops.dispatch import PUBLIC, call_modes, call_overrides, overrides
 
 __all__ = ["asking", "open_methods", "open_namespace"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.ops.dispatch import overrides
+from flambeau.ops.asking import overrides
 from flambeau.tensor.tensor import Tensor
 
 

@@ -27,7 +27,7 @@ class TVTensor(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        from flambeau._C import DisableTorchFunctionSubclass
+        from flambeau.tensor.subclass import DisableTorchFunctionSubclass
 
         with DisableTorchFunctionSubclass():
             result = func(*args, **(kwargs or {}))
