@@ -27,8 +27,11 @@ def test_before_a_group_is_joined(monkeypatch):
             call()
     with pytest.raises(ValueError, match="RANK"):
         dist.init_process_group("gloo")
-    with pytest.raises(RuntimeError, match="of 2 processes"):
+    with pytest.raises(ValueError, match="MASTER_ADDR"):
         dist.init_process_group("gloo", rank=0, world_size=2)
+    for wrong in (dict(rank=2, world_size=2), dict(rank=-1, world_size=1, init_method="tcp://127.0.0.1:1")):
+        with pytest.raises(ValueError, match="rank"):
+            dist.init_process_group("gloo", **wrong)
     with pytest.raises(RuntimeError, match="'nccl'"):
         dist.init_process_group("nccl", rank=0, world_size=1)
     with pytest.raises(ValueError, match="init_process_group"):

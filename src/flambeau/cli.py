@@ -1,7 +1,10 @@
-"""The command line: ``flambeau run SCRIPT [ARGS]``, ``flambeau run -m MODULE [ARGS]``, ``flambeau --version``."""
+"""The command line: ``flambeau run SCRIPT [ARGS]``, ``flambeau run -m MODULE [ARGS]``, ``flambeau torchrun SCRIPT
+[ARGS]``, ``flambeau --version``.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from .version import __flambeau_version__, __version__
@@ -9,9 +12,11 @@ from .version import __flambeau_version__, __version__
 USAGE = """\
 usage: flambeau run SCRIPT [ARGS ...]
        flambeau run -m MODULE [ARGS ...]
+       flambeau torchrun --nproc_per_node N SCRIPT [ARGS ...]
        flambeau --version
 
 Runs an unmodified PyTorch program without PyTorch: flambeau serves torch and every torch.* import.
+torchrun starts it in N processes that train together; flambeau torchrun --help lists its options.
 """
 
 
@@ -27,6 +32,8 @@ def _run(arguments: list[str]) -> int:
         return 0
     if not arguments or arguments[0].startswith("-"):
         return _refuse(f"unknown option {arguments[0]}" if arguments else "the script to run is missing")
+    if arguments[0] == "torchrun" and not os.path.exists("torchrun"):  # as scripts have it: PREFIX torchrun train.py
+        return main(arguments)
     return run_script(arguments[0], arguments[1:])
 
 
@@ -43,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     command, *rest = arguments
     if command == "run":
         return _run(rest)
+    if command == "torchrun":
+        from .distributed.launch import main as launch
+
+        return launch(rest)
     if command in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0

@@ -103,3 +103,23 @@ class EmptyCheckpointError(CheckpointError, EOFError):
 
 class SaveError(RuntimeError, OSError):
     """A file could not be written; what was there before is still there, whole. `errno` is the system's reason."""
+
+
+class DistError(RuntimeError):
+    """What went wrong among processes."""
+
+
+class DistBackendError(DistError):
+    """What went wrong in a collective: most often, another process is gone."""
+
+
+class DistNetworkError(DistError):
+    """A process could not be reached."""
+
+
+class DistStoreError(DistError):
+    """The processes' common store failed."""
+
+
+for _error in (DistError, DistBackendError, DistNetworkError, DistStoreError):
+    _error.__module__ = "flambeau.distributed"  # where programs know them from

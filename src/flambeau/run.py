@@ -235,6 +235,7 @@ def _report(error: BaseException) -> int:
     traceback = _cut(error.__traceback__)
     error.__traceback__ = traceback
     sys.stdout.flush()
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback  # as the interpreter leaves them
     sys.excepthook(type(error), error, traceback)
     return 130 if isinstance(error, KeyboardInterrupt) else 1
 
@@ -242,7 +243,9 @@ def _report(error: BaseException) -> int:
 def _execute(code: CodeType, main: ModuleType) -> int:
     try:
         exec(code, main.__dict__)
-    except SystemExit:
+    except SystemExit as error:
+        if error.code not in (None, 0):  # what runs at exit can see that the program has failed
+            sys.last_value = error
         raise
     except BaseException as error:  # noqa: BLE001 - everything that ends a program is reported here
         return _report(error)
@@ -282,6 +285,7 @@ def run_module(name: str, arguments: list[str]) -> int:
     install_as_torch()
     keep_programs()
     try:
+        name = _target(name) or name  # what is served has its code under our name
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:
             name += ".__main__"

@@ -18,6 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla import windows
+from flambeau.engines.xla.layouts import gathered, kept, spread
 from flambeau.engines.xla.methods import Methods
 from flambeau.engines.xla.runtime import NeedsHost, Tracer, jax, jnp, lifting, put, tracing, where_is, wide
 
@@ -56,10 +57,13 @@ class Store:
         return self.value if lifting.trace is None else lifting.trace.read(self)
 
     def write(self, value: Any) -> None:
-        """Replaces the value."""
+        """Replaces the value, which stays where it lies."""
+        old = self.value
         if lifting.trace is not None:
             lifting.trace.before_write(self)
-        self.value = value
+            self.value = value
+        else:
+            self.value = value if old is None else kept(value, old)
         self.version += 1
 
     @property
@@ -275,7 +279,10 @@ class XArray(Methods, NDArrayOperatorsMixin):
 
     def host(self) -> np.ndarray:
         """The elements in NumPy, read-only where the memory is XLA's own."""
-        array = np.asarray(self.value)
+        value = self.value
+        if spread(value) is not None and not value.is_fully_addressable:
+            value = gathered(value)
+        array = np.asarray(value)
         return array if array.dtype.isbuiltin != 1 else array.view(np.dtype(array.dtype.type))
 
     def visible(self) -> bool:

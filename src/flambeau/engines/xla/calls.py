@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.engines.xla.array import XArray, noted
+from flambeau.engines.xla.layouts import agreeing
 from flambeau.engines.xla.runtime import UNTRACEABLE, Tracer, jax, jnp, put, tracing, wide
 
 #: Functions that run step by step since they look at values, and how often they did.
@@ -166,7 +167,7 @@ def call(name: Any, function: Callable, args: tuple, kwargs: dict | None = None,
         program = _compiled[key] = jax.jit(functools.partial(_traced, function, signature, device))
     try:
         with wide(True):
-            results = program(*leaves)
+            results = agreeing(program, leaves)
     except UNTRACEABLE:
         if strict:
             _compiled.pop(key, None)

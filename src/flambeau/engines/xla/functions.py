@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau.engines.xla.array import XArray, fresh
 from flambeau.engines.xla.calls import call, device_in, lifted, on_host
+from flambeau.engines.xla.layouts import placed, spread
 from flambeau.engines.xla.protocol import PRECISE, array_ufunc, cast, deliver
 from flambeau.engines.xla.runtime import jnp
 
@@ -190,7 +191,11 @@ def _filled(a: Any, value: Any, dtype: Any, shape: Any) -> Any:
         view = root.transpose(np.argsort(order))
         view.base = None
         return view
-    return XArray(fitted(value, tuple(a.shape if shape is None else shape), d, a.device), a.device)
+    made = fitted(value, tuple(a.shape if shape is None else shape), d, a.device)
+    where = spread(a.store.read()) if shape is None and a._shadow is None else None
+    if where is not None and a.store.shape == a.shape:
+        made = placed(made, where)
+    return XArray(made, a.device)
 
 
 @implements(np.copy)

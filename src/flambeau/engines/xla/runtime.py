@@ -78,11 +78,25 @@ def devices_of(kind: str) -> list[Any]:
     found = _found.get(kind)
     if found is None:
         try:
-            found = jax.devices(_PLATFORMS[kind])
+            found = jax.local_devices(backend=_PLATFORMS[kind])
         except RuntimeError:
             found = []
+        if kind == "cuda" and _own_gpu:  # the others belong to other processes of a group
+            found = [None] * _own_gpu + found[:1]
         _found[kind] = found
     return found
+
+
+def forget_devices() -> None:
+    """Asks JAX again which devices there are."""
+    _found.clear()
+
+
+def own_gpu(number: int) -> None:
+    """This process has one of the machine's GPUs, which keeps its number."""
+    global _own_gpu
+    _own_gpu = number
+    _current["cuda"] = number
 
 
 def require(where: device) -> device:
@@ -94,6 +108,8 @@ def require(where: device) -> device:
             f"no device '{where}': JAX sees no {_NAMES[where.type]} on this machine, only "
             f"{', '.join(sorted({d.platform for d in jax.devices()}))}; guard with torch.cuda.is_available()"
         )
+    if index < len(found) and found[index] is None:
+        raise DeviceError(f"device '{where}' belongs to another process of the group; this one has 'cuda:{_own_gpu}'")
     if index >= len(found):
         raise DeviceError(f"no device '{where}': there are {len(found)} of that kind, numbered from 0")
     return device(where.type, index)
@@ -101,6 +117,7 @@ def require(where: device) -> device:
 
 _NAMES = {"xla": "CPU", "cuda": "NVIDIA GPU", "tpu": "TPU"}
 _current: dict[str, int] = {}
+_own_gpu = 0
 
 
 def make_current(kind: str, index: int) -> None:
@@ -120,7 +137,7 @@ def jax_device(where: device) -> Any:
 
 def where_is(value: Any) -> device:
     """Our device for that of a JAX array."""
-    found = next(iter(value.devices()))
+    found = min(value.sharding.addressable_devices, key=lambda d: d.id)
     kind = {"cpu": "xla", "gpu": "cuda", "cuda": "cuda", "rocm": "cuda"}.get(found.platform, found.platform)
     return device(kind, devices_of(kind).index(found))
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flambeau.engines.xla.layouts import agreeing
 from flambeau.engines.xla.runtime import Tracer, jax, jnp, wide
 
 
@@ -156,4 +157,4 @@ def replaced(plan: Plan, value: Any, new: Any, add: bool = False) -> Any:
     if isinstance(value, Tracer) or isinstance(new, Tracer):
         return write(plan, value, new, add)
     with wide(True):
-        return _jitted(plan, "add" if add else "write")(value, new)
+        return agreeing(_jitted(plan, "add" if add else "write"), [value, new])

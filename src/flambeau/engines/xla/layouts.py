@@ -1,0 +1,116 @@
+"""How arrays lie over several devices: JAX's shardings, and operands of one program brought to one mesh."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from flambeau.engines.xla.runtime import Tracer, jax, lax, wide
+
+
+def sharding(mesh: Mesh, spec: Sequence[Any]) -> NamedSharding:
+    """Where the parts are: for each dimension the names of the mesh's dimensions that part it."""
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def spread(value: Any) -> NamedSharding | None:
+    """How an array lies over a mesh; None for one that is on one device, or is being traced."""
+    found = None if isinstance(value, Tracer) else getattr(value, "sharding", None)
+    return found if isinstance(found, NamedSharding) else None
+
+
+def assembled(part: Any, shape: tuple[int, ...], where: NamedSharding) -> Any:
+    """The array of a shape whose part at an index (a tuple of slices) is `part(index)`, for this process's devices."""
+    with wide(True):
+        places = where.addressable_devices_indices_map(shape)
+        parts = [jax.device_put(part(index), d) for d, index in places.items()]
+        return jax.make_array_from_single_device_arrays(shape, where, parts)
+
+
+def placed(value: Any, where: NamedSharding) -> Any:
+    """An array that every process has whole, laid over a mesh."""
+    if isinstance(value, Tracer):
+        return lax.with_sharding_constraint(value, where)
+    if spread(value) is not None:
+        return moved_to(value, where)
+    if where.is_fully_addressable:
+        with wide(True):
+            return jax.device_put(value, where)
+    whole = np.asarray(value)
+    return assembled(lambda index: whole[index], whole.shape, where)
+
+
+def moved_to(value: Any, where: NamedSharding) -> Any:
+    """An array of a mesh in another layout: all its processes call this."""
+    if isinstance(value, Tracer):
+        return lax.with_sharding_constraint(value, where)
+    if value.sharding == where:
+        return value
+    with wide(True):
+        if where.is_fully_addressable and value.is_fully_addressable:
+            return jax.device_put(value, where)
+        return _identity(where)(value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _identity(where: NamedSharding) -> Any:
+    return jax.jit(lambda value: value, out_shardings=where)
+
+
+def agreed(values: Sequence[Any]) -> list[Any]:
+    """Operands of one program, some of which lie over a mesh: the others are laid over it whole."""
+    meshes = [s.mesh for v in values if (s := spread(v)) is not None]
+    if not meshes:
+        return list(values)
+    mesh = max(meshes, key=lambda m: m.size)
+    result = []
+    for v in values:
+        found = spread(v)
+        if found is not None and found.mesh == mesh:
+            result.append(v)
+        elif found is None:
+            result.append(placed(v, NamedSharding(mesh, PartitionSpec())))
+        elif found.mesh.devices.size == mesh.size and set(found.mesh.devices.flat) == set(mesh.devices.flat):
+            result.append(v)
+        else:
+            result.append(moved_to(v, NamedSharding(mesh, PartitionSpec())))
+    return result
+
+
+def agreeing(program: Any, values: Sequence[Any]) -> Any:
+    """A program's results; where operands lie apart, those that are on one device are laid over the others' mesh."""
+    try:
+        return program(*values)
+    except ValueError as error:
+        if "incompatible devices" not in str(error):
+            raise
+    return program(*agreed(values))
+
+
+def kept(new: Any, old: Any) -> Any:
+    """The new value of a memory, where the old one lies: over its mesh, or on its one device."""
+    if isinstance(old, Tracer):
+        return new
+    where = old.sharding
+    if isinstance(new, Tracer):
+        several = isinstance(where, NamedSharding) and where.num_devices > 1
+        return lax.with_sharding_constraint(new, where) if several else new
+    found = new.sharding
+    if found is where or found == where:
+        return new
+    if spread(old) is not None:
+        return placed(new, where)
+    if spread(new) is None:
+        return new
+    return gathered(new)
+
+
+def gathered(value: Any) -> Any:
+    """An array of a mesh whole, on this process's first device: all the mesh's processes call this."""
+    if not value.sharding.is_fully_replicated:
+        value = moved_to(value, NamedSharding(value.sharding.mesh, PartitionSpec()))
+    return value.addressable_data(0)
