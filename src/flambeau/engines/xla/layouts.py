@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flambeau.engines.xla.runtime import Tracer, jax, lax, wide
+
+Mesh, NamedSharding, PartitionSpec = jax.sharding.Mesh, jax.sharding.NamedSharding, jax.sharding.PartitionSpec
 
 
 def sharding(mesh: Mesh, spec: Sequence[Any]) -> NamedSharding:
