@@ -10,21 +10,19 @@ import numpy as np
 
 from flambeau.engines.xla.runtime import Tracer, jax, lax, wide
 
-Mesh, NamedSharding, PartitionSpec = jax.sharding.Mesh, jax.sharding.NamedSharding, jax.sharding.PartitionSpec
 
-
-def sharding(mesh: Mesh, spec: Sequence[Any]) -> NamedSharding:
+def sharding(mesh: jax.sharding.Mesh, spec: Sequence[Any]) -> jax.sharding.NamedSharding:
     """Where the parts are: for each dimension the names of the mesh's dimensions that part it."""
-    return NamedSharding(mesh, PartitionSpec(*spec))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
 
 
-def spread(value: Any) -> NamedSharding | None:
+def spread(value: Any) -> jax.sharding.NamedSharding | None:
     """How an array lies over a mesh; None for one that is on one device, or is being traced."""
     found = None if isinstance(value, Tracer) else getattr(value, "sharding", None)
-    return found if isinstance(found, NamedSharding) else None
+    return found if isinstance(found, jax.sharding.NamedSharding) else None
 
 
-def assembled(part: Any, shape: tuple[int, ...], where: NamedSharding) -> Any:
+def assembled(part: Any, shape: tuple[int, ...], where: jax.sharding.NamedSharding) -> Any:
     """The array of a shape whose part at an index (a tuple of slices) is `part(index)`, for this process's devices."""
     with wide(True):
         places = where.addressable_devices_indices_map(shape)
@@ -32,7 +30,7 @@ def assembled(part: Any, shape: tuple[int, ...], where: NamedSharding) -> Any:
         return jax.make_array_from_single_device_arrays(shape, where, parts)
 
 
-def placed(value: Any, where: NamedSharding) -> Any:
+def placed(value: Any, where: jax.sharding.NamedSharding) -> Any:
     """An array that every process has whole, laid over a mesh."""
     if isinstance(value, Tracer):
         return lax.with_sharding_constraint(value, where)
@@ -45,7 +43,7 @@ def placed(value: Any, where: NamedSharding) -> Any:
     return assembled(lambda index: whole[index], whole.shape, where)
 
 
-def moved_to(value: Any, where: NamedSharding) -> Any:
+def moved_to(value: Any, where: jax.sharding.NamedSharding) -> Any:
     """An array of a mesh in another layout: all its processes call this."""
     if isinstance(value, Tracer):
         return lax.with_sharding_constraint(value, where)
@@ -58,7 +56,7 @@ def moved_to(value: Any, where: NamedSharding) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _identity(where: NamedSharding) -> Any:
+def _identity(where: jax.sharding.NamedSharding) -> Any:
     return jax.jit(lambda value: value, out_shardings=where)
 
 
@@ -74,11 +72,11 @@ def agreed(values: Sequence[Any]) -> list[Any]:
         if found is not None and found.mesh == mesh:
             result.append(v)
         elif found is None:
-            result.append(placed(v, NamedSharding(mesh, PartitionSpec())))
+            result.append(placed(v, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())))
         elif found.mesh.devices.size == mesh.size and set(found.mesh.devices.flat) == set(mesh.devices.flat):
             result.append(v)
         else:
-            result.append(moved_to(v, NamedSharding(mesh, PartitionSpec())))
+            result.append(moved_to(v, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())))
     return result
 
 
@@ -98,7 +96,7 @@ def kept(new: Any, old: Any) -> Any:
         return new
     where = old.sharding
     if isinstance(new, Tracer):
-        several = isinstance(where, NamedSharding) and where.num_devices > 1
+        several = isinstance(where, jax.sharding.NamedSharding) and where.num_devices > 1
         return lax.with_sharding_constraint(new, where) if several else new
     found = new.sharding
     if found is where or found == where:
@@ -113,5 +111,5 @@ def kept(new: Any, old: Any) -> Any:
 def gathered(value: Any) -> Any:
     """An array of a mesh whole, on this process's first device: all the mesh's processes call this."""
     if not value.sharding.is_fully_replicated:
-        value = moved_to(value, NamedSharding(value.sharding.mesh, PartitionSpec()))
+        value = moved_to(value, jax.sharding.NamedSharding(value.sharding.mesh, jax.sharding.PartitionSpec()))
     return value.addressable_data(0)
