@@ -24,12 +24,17 @@ SURFACE = 9
 
 # PyTorch has these in the namespace of autograd; they are made of what stands above it.
 OUTER = {"autograd/forward_ad.py": "func", "autograd/functional.py": "func", "autograd/gradcheck.py": "func"}
+# Likewise below distributed, which modules stand on.
+OUTER_FOLDERS = dict.fromkeys(("distributed/fsdp/", "distributed/tensor/parallel/", "distributed/checkpoint/"), "utils")
 
 
 def room(path):
     inside = path.relative_to(PACKAGE).as_posix()
     if inside in OUTER:
         return OUTER[inside]
+    for folder, home in OUTER_FOLDERS.items():
+        if inside.startswith(folder):
+            return home
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 

@@ -22,6 +22,10 @@ LATE |= {
     f"{ROOT}.nn.functional.{name}": f"{ROOT}.overrides"
     for name in ["handle_torch_function", *("has_torch_function" + more for more in ("", "_unary", "_variadic"))]
 }
+LATE |= {
+    f"{ROOT}.distributed.DeviceMesh": f"{ROOT}.distributed.device_mesh",
+    f"{ROOT}.distributed.init_device_mesh": f"{ROOT}.distributed.device_mesh",
+}
 
 #: Who wants to know that a submodule was imported because a program named it.
 told: dict[str, Callable[[], None]] = {}

@@ -6,9 +6,11 @@ layers stand on that. A world of one needs nothing else.
 
 | file | what it is |
 |---|---|
-| `group`, `kinds` | groups, and joining them |
+| `groups`, `kinds` | groups, and joining them |
 | `collectives`, `objects`, `pairs` | what processes tell each other |
 | `launch` | starting the processes of one machine |
+| `device_mesh`, `tensor`, `fsdp` | tensors and modules over a mesh of devices |
+| `checkpoint` | saving them, and loading them over another mesh |
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from flambeau.distributed.collectives import *
-from flambeau.distributed.group import (
+from flambeau.distributed.groups import (
     GroupMember,
     ProcessGroup,
     default_pg_timeout,
@@ -42,7 +44,8 @@ from flambeau.distributed.objects import *
 from flambeau.distributed.pairs import *
 
 if TYPE_CHECKING:
-    from flambeau.distributed import launch
+    from flambeau.distributed import checkpoint, device_mesh, fsdp, launch, tensor
+    from flambeau.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 
 def is_available() -> bool:

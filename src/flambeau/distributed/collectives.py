@@ -12,7 +12,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import no_grad
-from flambeau.distributed.group import ProcessGroup, joined
+from flambeau.distributed.groups import ProcessGroup, joined
 from flambeau.distributed.kinds import ReduceOp, Work
 from flambeau.ops.dispatch import wrap
 from flambeau.tensor.tensor import Tensor

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.distributed.collectives import _list, _root
-from flambeau.distributed.group import ProcessGroup, joined
+from flambeau.distributed.groups import ProcessGroup, joined
 
 __all__ = ["all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.runtime import no_grad
 from flambeau.distributed.collectives import _array
-from flambeau.distributed.group import ProcessGroup, joined
+from flambeau.distributed.groups import ProcessGroup, joined
 from flambeau.distributed.kinds import P2POp, Work
 from flambeau.engines.arrays import host
 from flambeau.ops.dispatch import wrap

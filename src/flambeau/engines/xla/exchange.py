@@ -120,7 +120,7 @@ class Exchange:
             for device in jax.devices(platform):
                 first.setdefault(device.process_index, device)
             found = self._meshes[platform] = Mesh(np.array([first[r] for r in self.ranks]), (AXIS,))
-            with quiet():
+            with quiet:
                 _run(found, "reduce", "sum", np.zeros(1, np.float32))
         return found
 

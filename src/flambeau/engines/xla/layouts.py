@@ -10,6 +10,17 @@ import numpy as np
 
 from flambeau.engines.xla.runtime import Tracer, jax, lax, wide
 
+#: "cpu" when arrays lie over several CPU devices of this process, "processes" when over those of others.
+_crowded: set[str] = set()
+_ran: set[Any] = set()
+
+
+def _note(where: jax.sharding.NamedSharding) -> None:
+    if len(where.addressable_devices) > 1 and next(iter(where.addressable_devices)).platform == "cpu":
+        _crowded.add("cpu")
+    if not where.is_fully_addressable:
+        _crowded.add("processes")
+
 
 def sharding(mesh: jax.sharding.Mesh, spec: Sequence[Any]) -> jax.sharding.NamedSharding:
     """Where the parts are: for each dimension the names of the mesh's dimensions that part it."""
@@ -24,6 +35,7 @@ def spread(value: Any) -> jax.sharding.NamedSharding | None:
 
 def assembled(part: Any, shape: tuple[int, ...], where: jax.sharding.NamedSharding) -> Any:
     """The array of a shape whose part at an index (a tuple of slices) is `part(index)`, for this process's devices."""
+    _note(where)
     with wide(True):
         places = where.addressable_devices_indices_map(shape)
         parts = [jax.device_put(part(index), d) for d, index in places.items()]
@@ -37,6 +49,7 @@ def placed(value: Any, where: jax.sharding.NamedSharding) -> Any:
     if spread(value) is not None:
         return moved_to(value, where)
     if where.is_fully_addressable:
+        _note(where)
         with wide(True):
             return jax.device_put(value, where)
     whole = np.asarray(value)
@@ -52,7 +65,7 @@ def moved_to(value: Any, where: jax.sharding.NamedSharding) -> Any:
     with wide(True):
         if where.is_fully_addressable and value.is_fully_addressable:
             return jax.device_put(value, where)
-        return _identity(where)(value)
+        return run_over(where, _identity(where), value)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -83,11 +96,36 @@ def agreed(values: Sequence[Any]) -> list[Any]:
 def agreeing(program: Any, values: Sequence[Any]) -> Any:
     """A program's results; where operands lie apart, those that are on one device are laid over the others' mesh."""
     try:
-        return program(*values)
+        results = program(*values)
     except ValueError as error:
         if "incompatible devices" not in str(error):
             raise
-    return program(*agreed(values))
+        results = program(*agreed(values))
+    return settled(results) if "cpu" in _crowded else results
+
+
+def first_run(program: Any, values: Sequence[Any]) -> Any:
+    """The first run of a program: where it connects processes, without what is printed of that."""
+    if "processes" not in _crowded:
+        return agreeing(program, values)
+    from flambeau.engines.xla.world import quiet
+
+    with quiet:
+        return jax.block_until_ready(agreeing(program, values))
+
+
+def run_over(where: jax.sharding.NamedSharding, program: Any, value: Any) -> Any:
+    """The result of a program that lays an array out."""
+    run = agreeing if (where, program) in _ran else first_run
+    _ran.add((where, program))
+    return settled(run(program, [value]))
+
+
+def settled(results: Any) -> Any:
+    """Results of a program on several of XLA's CPU devices, when they are there. Its parts wait for each other, in
+    threads of which there are as many as devices: two such programs at once could wait for ever.
+    """
+    return jax.block_until_ready(results)
 
 
 def kept(new: Any, old: Any) -> Any:

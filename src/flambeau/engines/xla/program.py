@@ -15,6 +15,7 @@ from jax.extend import core
 from jax.sharding import SingleDeviceSharding
 
 from flambeau.engines.xla.array import Store, XArray
+from flambeau.engines.xla.layouts import agreed, agreeing, spread
 from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
 from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
@@ -52,6 +53,7 @@ class Program:
         self.packs: list[Pack] = []
         self.donated: list[int] = []
         self._function: Any = None
+        self._over_mesh = False
         self.like: dict[int, Any] = {}  # by number of a result, the memory whose sharding it takes
 
     # --- how memory is passed -------------------------------------------------------------------------------------
@@ -171,8 +173,12 @@ class Program:
         value = None
         with wide(True):
             if function is None:
+                self._over_mesh = any(spread(v) is not None for v in values)
+            if self._over_mesh:  # what is on one device joins in whole
+                values = agreed(values)
+            if function is None:
                 function = self._function = self._compile(values)
-            results = function(*values)
+            results = agreeing(function, values)
         count = self.outputs
         for unit, new in zip(self.gives, results[count:]):
             cls = unit.__class__

@@ -13,8 +13,9 @@ import logging
 import os
 import socket
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from flambeau.engines.xla import runtime
@@ -267,25 +268,42 @@ def _return_to_devices(kept: list[tuple[Store, Any]]) -> None:
             store.write(put(array, store.device, True))
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps out of the program's output what Gloo prints when it connects."""
-    sys.stdout.flush()
-    import tempfile
+class _Quiet:
+    """Keeps out of the program's output what Gloo prints when it connects; several threads may be inside at once."""
 
-    with tempfile.TemporaryFile() as aside:
-        try:
-            before = os.dup(1)
-        except OSError:  # there is no such stream
-            yield
-            return
-        os.dup2(aside.fileno(), 1)
-        try:
-            yield
-        finally:
-            os.dup2(before, 1)
-            os.close(before)
-            aside.seek(0)
-            said = [line for line in aside.read().splitlines(keepends=True) if not line.startswith(b"[Gloo]")]
-            if said:
-                os.write(1, b"".join(said))
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = -1
+        self._aside: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1:
+                return
+            sys.stdout.flush()
+            self._aside = tempfile.TemporaryFile()
+            try:
+                self._before = os.dup(1)
+                os.dup2(self._aside.fileno(), 1)
+            except OSError:  # there is no such stream
+                self._before = -1
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside:
+                return
+            if self._before >= 0:
+                sys.stdout.flush()
+                os.dup2(self._before, 1)
+                os.close(self._before)
+                self._aside.seek(0)
+                for line in self._aside.read().splitlines(keepends=True):
+                    if not line.startswith(b"[Gloo]"):
+                        os.write(1, line)
+            self._aside.close()
+
+
+quiet = _Quiet()
