@@ -83,7 +83,8 @@ class _Comparison:
 def _array(tensor: Any) -> np.ndarray:
     tensor = tensor.detach()
     kind = str(tensor.dtype)
-    return (tensor.to(flambeau.float32) if "bfloat16" in kind or "float8" in kind else tensor).resolve_conj().numpy()
+    tensor = tensor.to(flambeau.float32) if "bfloat16" in kind or "float8" in kind else tensor
+    return tensor.cpu().resolve_conj().numpy()
 
 
 def _pairs(actual: Any, expected: Any, where: str, subclasses: bool) -> Iterator[tuple[str, Any, Any]]:
