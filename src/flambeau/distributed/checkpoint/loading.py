@@ -14,7 +14,7 @@ from flambeau.distributed.checkpoint.storage import Team, fill, flattened, folde
 from flambeau.distributed.tensor.layout import declared, over_mesh, spread_of
 from flambeau.errors import CheckpointError
 from flambeau.ops.dispatch import wrap
-from flambeau.serialization.loading import load as load_objects
+from flambeau.serialization import load as load_objects
 from flambeau.serialization.safetensors import load_file
 from flambeau.tensor.tensor import Tensor
 

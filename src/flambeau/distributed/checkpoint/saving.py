@@ -16,8 +16,8 @@ from flambeau.distributed.tensor.layout import spread_of
 from flambeau.engines.arrays import host
 from flambeau.errors import CheckpointError
 from flambeau.ops.dispatch import wrap
+from flambeau.serialization import save as save_objects
 from flambeau.serialization.safetensors import save_file
-from flambeau.serialization.saving import save as save_objects
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["async_save", "save", "save_state_dict"]

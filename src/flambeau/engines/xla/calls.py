@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.engines.xla.array import XArray, noted
-from flambeau.engines.xla.layouts import agreeing, first_run
+from flambeau.engines.xla.layouts import agreeing
 from flambeau.engines.xla.runtime import UNTRACEABLE, Tracer, jax, jnp, put, tracing, wide
 
 #: Functions that run step by step since they look at values, and how often they did.
@@ -161,15 +161,13 @@ def call(name: Any, function: Callable, args: tuple, kwargs: dict | None = None,
     except TypeError:  # something without a hash
         return direct(function, args, kwargs)
     device = device_in(args) or device_in(kwargs.values())
-    run = agreeing
     if program is None:
-        run = first_run
         if len(_compiled) > _MOST:
             _compiled.clear()
         program = _compiled[key] = jax.jit(functools.partial(_traced, function, signature, device))
     try:
         with wide(True):
-            results = run(program, leaves)
+            results = agreeing(program, leaves)
     except UNTRACEABLE:
         if strict:
             _compiled.pop(key, None)

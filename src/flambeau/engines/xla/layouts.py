@@ -65,7 +65,7 @@ def moved_to(value: Any, where: jax.sharding.NamedSharding) -> Any:
     with wide(True):
         if where.is_fully_addressable and value.is_fully_addressable:
             return jax.device_put(value, where)
-        return run_over(where, _identity(where), value)
+        return settled(agreeing(_identity(where), [value]))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -93,39 +93,34 @@ def agreed(values: Sequence[Any]) -> list[Any]:
     return result
 
 
-def agreeing(program: Any, values: Sequence[Any]) -> Any:
-    """A program's results; where operands lie apart, those that are on one device are laid over the others' mesh."""
-    try:
-        results = program(*values)
-    except ValueError as error:
-        if "incompatible devices" not in str(error):
-            raise
-        results = program(*agreed(values))
-    return settled(results) if "cpu" in _crowded else results
-
-
-def first_run(program: Any, values: Sequence[Any]) -> Any:
-    """The first run of a program: where it connects processes, without what is printed of that."""
-    if "processes" not in _crowded:
-        return agreeing(program, values)
-    from flambeau.engines.xla.world import quiet
-
-    with quiet:
-        return jax.block_until_ready(agreeing(program, values))
-
-
-def run_over(where: jax.sharding.NamedSharding, program: Any, value: Any) -> Any:
-    """The result of a program that lays an array out."""
-    run = agreeing if (where, program) in _ran else first_run
-    _ran.add((where, program))
-    return settled(run(program, [value]))
-
-
 def settled(results: Any) -> Any:
     """Results of a program on several of XLA's CPU devices, when they are there. Its parts wait for each other, in
     threads of which there are as many as devices: two such programs at once could wait for ever.
     """
     return jax.block_until_ready(results)
+
+
+def agreeing(program: Any, values: Sequence[Any]) -> Any:
+    """A program's results; where operands lie apart, those that are on one device are laid over the others' mesh."""
+    if "processes" in _crowded:
+        key = (program, *[(getattr(v, "shape", ()), getattr(v, "sharding", None)) for v in values])
+        if key not in _ran:  # the first run may connect processes
+            _ran.add(key)
+            from flambeau.engines.xla.world import quiet
+
+            with quiet:
+                return jax.block_until_ready(_agreeing(program, values))
+    results = _agreeing(program, values)
+    return settled(results) if "cpu" in _crowded else results
+
+
+def _agreeing(program: Any, values: Sequence[Any]) -> Any:
+    try:
+        return program(*values)
+    except ValueError as error:
+        if "incompatible devices" not in str(error):
+            raise
+    return program(*agreed(values))
 
 
 def kept(new: Any, old: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from flambeau.engines.xla.array import XArray
-from flambeau.engines.xla.layouts import assembled, moved_to, placed, run_over, spread
+from flambeau.engines.xla.layouts import agreeing, assembled, moved_to, placed, settled, spread
 from flambeau.engines.xla.runtime import Tracer, jax, jnp, lax, where_is, wide
 from flambeau.engines.xla.world import quiet
 
@@ -135,7 +135,7 @@ def total_of_blocks(local: Any, where: NamedSharding, axes: tuple[str, ...], mea
 
     whole = assembled(part, (n, *shape), stacked)
     with wide(True):
-        return run_over(where, _summed(where, mean), whole)
+        return settled(agreeing(_summed(where, mean), [whole]))
 
 
 def _global_shape(shape: tuple[int, ...], spec: tuple, mesh: Any) -> tuple[int, ...]:

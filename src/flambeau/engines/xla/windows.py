@@ -149,7 +149,7 @@ def derived(plan: Plan, value: Any) -> Any:
     if isinstance(value, Tracer):
         return read(plan, value)
     with wide(True):
-        return _jitted(plan, "read")(value)
+        return agreeing(_jitted(plan, "read"), [value])
 
 
 def replaced(plan: Plan, value: Any, new: Any, add: bool = False) -> Any:
