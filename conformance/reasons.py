@@ -20,7 +20,6 @@ REASONS: dict[str, str] = {
     "nanmedian": _OF_NANS,
     "native_batch_norm": _WEIGHT,
     "nn.functional.batch_norm": _WEIGHT,
-    "nn.functional.batch_norm (without_cudnn)": _WEIGHT,
     "nn.functional.bilinear": _TIMES_ZERO,
     "nn.functional.conv1d": _TIMES_ZERO,
     "nn.functional.conv2d": _TIMES_ZERO,

@@ -369,6 +369,7 @@ def _(k, g, out):
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     """`input * 2**other`."""
     need_tensor("ldexp", input, "input")
+    need_tensor("ldexp", other, "other")
     return ldexp_op(input, other, out=out)
 
 
