@@ -24,8 +24,9 @@ NOISE = set(
 )
 #: Operators that pick one of equal elements, and leave open which.
 TIES = {*scope.TIES, "quantile", "nanquantile", "msort"}
-#: Operators that sum many products, so that an infinity or NaN is everywhere in the result: finite numbers only.
-FINITE_ONLY = ("fft.", "stft", "istft")
+#: Finite numbers only: operators that sum many products, so that an infinity or NaN is everywhere in the result, and
+#: samplers, whose gradient at NaN places PyTorch reads from beyond its memory.
+FINITE_ONLY = ("fft.", "stft", "istft", "grid_sampler", "nn.functional.grid_sample")
 
 
 def finite(dtype: torch.dtype) -> tuple[float, ...]:
