@@ -220,3 +220,19 @@ def test_autocast_and_activation_checkpoints(device):
         return [step(x).item() for _ in range(6)]
 
     np.testing.assert_allclose(run(by_xla), run(lambda f: f), 2e-2)
+
+
+def test_writes_by_masks():
+    @by_xla
+    def step(x, w):
+        y = x.clone()
+        y[y > 1] = 0.5
+        w = w * 2
+        w[w > 3] = 0
+        w.sum().backward()
+        return y, w.detach()
+
+    for _ in range(3):
+        x, w = torch.tensor([-1.0, 1.0, 2.0], device="xla"), torch.tensor([1.0, 2.0], device="xla", requires_grad=True)
+        y, v = step(x, w)
+        assert y.tolist() == [-1.0, 1.0, 0.5] and v.tolist() == [2.0, 0.0] and w.grad.tolist() == [2.0, 0.0]

@@ -14,7 +14,11 @@ from tests.xla.test_op_table import there
 
 XLA = torch.device("xla")
 #: Their shapes depend on values: no program can be made of them.
-BY_VALUE = {"argwhere", "getitem mask", "masked_select", "nonzero", "unique", "unique_consecutive"}
+BY_VALUE = {
+    "argwhere", "bincount", "getitem mask", "masked_select", "nn.functional.one_hot", "nonzero", "unique",
+    "unique_consecutive",
+    "setitem mask",  # the gradient of what was written picks by the mask
+}  # fmt: skip
 #: Rows that show how bad operands are refused.
 REFUSED = {"einsum refused", "linalg.cholesky refused"}
 

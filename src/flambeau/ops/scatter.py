@@ -19,6 +19,7 @@ from flambeau.ops.core import op
 from flambeau.ops.dims import wrap_dim
 from flambeau.ops.dispatch import by_example, checks_values, deliver, one_call
 from flambeau.ops.index import check_gather, gather, parse_index
+from flambeau.ops.placing import beside
 
 __all__ = [
     "diagonal_scatter",
@@ -404,7 +405,7 @@ def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_off
 @by_example
 def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = None) -> Any:
     """The indices of the first `size` elements that are not zero, a row each, filled up with `fill_value`."""
-    return deliver("nonzero_static", out, NS["WRAP"](_first_nonzero(input._a, size, fill_value)))
+    return deliver("nonzero_static", out, beside(input, _first_nonzero(input._a, size, fill_value)))
 
 
 @one_call

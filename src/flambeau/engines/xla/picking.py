@@ -8,7 +8,7 @@ import numpy as np
 
 from flambeau.engines.xla.array import XArray
 from flambeau.engines.xla.calls import call
-from flambeau.engines.xla.runtime import Tracer, jnp
+from flambeau.engines.xla.runtime import Tracer, jnp, tracing
 
 
 def is_mask(item: Any) -> bool:
@@ -79,6 +79,8 @@ def place(a: XArray, index: Any, value: Any, how: str = "set") -> None:
         value = np.asarray(value)
     if len(items) == 1 and is_mask(items[0]) and np.shape(items[0]) == a.shape and value.ndim == 0 and how == "set":
         new = call("place_mask", _choose, (a, items[0], value))
+    elif tracing.whole and len(items) == 1 and items[0].__class__ is XArray and items[0].dtype == bool:
+        new = call("place_by_mask", _place_by_mask, (a, items[0], value, how))
     else:
         new = call("place", _put, (a, by_places(index, a.shape), value, how))
     a.put(new.value)
@@ -86,6 +88,21 @@ def place(a: XArray, index: Any, value: Any, how: str = "set") -> None:
 
 def _choose(a: XArray, mask: Any, value: Any) -> XArray:
     return XArray(jnp.where(mask.value, value.value.astype(a.value.dtype), a.value), a.device)
+
+
+_COMBINED = {"add": jnp.add, "multiply": jnp.multiply, "max": jnp.maximum, "min": jnp.minimum}
+
+
+def _place_by_mask(a: XArray, mask: XArray, value: Any, how: str) -> XArray:
+    """`place` by a mask that nobody may look at: the n-th true element takes the n-th of the values."""
+    old, m, new = a.value, mask.value, _as(value.value, a.value.dtype)
+    rest = old.ndim - m.ndim
+    if new.ndim == rest + 1:
+        at = jnp.clip(jnp.cumsum(m.reshape(-1)) - 1, 0, max(new.shape[0] - 1, 0))
+        new = new[at].reshape(*m.shape, *new.shape[1:]) if new.shape[0] else jnp.zeros_like(old)
+    new = jnp.broadcast_to(new, old.shape)
+    mixed = new if how == "set" else _COMBINED[how](old, new)
+    return XArray(jnp.where(m.reshape(*m.shape, *[1] * rest), mixed, old), a.device)
 
 
 def _put(a: XArray, index: tuple, value: Any, how: str) -> XArray:
