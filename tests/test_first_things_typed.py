@@ -67,3 +67,24 @@ def test_small_forms():
     bag = torch.nn.EmbeddingBag(4, 2)(torch.tensor([[1, 2]]))
     assert bag.grad_fn.name() == "EmbeddingBagBackward0"
     assert torch.nn.functional.grad.conv1d_input((1, 1, 3), torch.ones(1, 1, 1), torch.ones(1, 1, 3)).shape == (1, 1, 3)
+
+
+def test_benchmark_measures_and_compares(capsys):
+    from flambeau.utils import benchmark
+
+    ticks = iter(range(10**6))  # a clock of our own: every look at it is a second later
+    x = torch.ones(2)
+    slow = benchmark.Timer("x + 1", globals={"x": x}, timer=lambda: float(next(ticks)), label="sum", description="a")
+    one = slow.timeit(4)
+    assert one.times == [0.25] and one.median == one.mean == 0.25 and one.iqr == 0
+    blocks = slow.blocked_autorange(min_run_time=3)
+    assert blocks.raw_times == [1.0] * 3 and blocks.number_per_run == 1 and "Median: 1.00 s" in repr(blocks)
+    threads = torch.get_num_threads()
+    fast = benchmark.Timer("x.mul(2)", globals={"x": x}, label="sum", sub_label="two", description="b").timeit(20)
+    assert 0 < fast.median < 1 and torch.get_num_threads() == threads
+    benchmark.Compare([one, blocks, fast]).print()
+    table = capsys.readouterr().out
+    assert " sum " in table and "1 thread:" in table and "two" in table
+    with pytest.raises(ValueError):
+        benchmark.Timer("1", language="c++")
+    assert benchmark.Timer("torch.ones(2)").adaptive_autorange(max_run_time=0.1).raw_times
