@@ -40,6 +40,12 @@ def test_training_on_eight_devices(way, reference):
     np.testing.assert_allclose(losses(done), reference, 5e-4)
 
 
+@pytest.mark.parametrize("way", ["fsdp", "tensor"])
+def test_compiled_training_on_eight_devices(way, reference):
+    done = alone("compiled", GPT, way, STEPS, 8, devices=8, timeout=900)
+    np.testing.assert_allclose(losses(done), reference, 5e-4)
+
+
 @pytest.mark.parametrize(("count", "way", "device"), [
     (2, "fsdp", "cpu"), (4, "fsdp", "cpu"), (2, "tensor", "cpu"), (4, "tensor", "cpu"), (4, "both", "cpu"),
     (2, "wrapper", "cpu"), (2, "fsdp", "xla"), (2, "tensor", "xla"),

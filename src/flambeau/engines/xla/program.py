@@ -109,7 +109,7 @@ class Program:
             options = dict(out_shardings=self._shardings(values))
         return jax.jit(self._step(), donate_argnums=tuple(self.donated), **options)
 
-    def _shardings(self, values: Sequence[Any]) -> list[Any]:
+    def _shardings(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """State that is written keeps its sharding; of other results XLA decides."""
         mine = {id(u): v.sharding for u, v in zip(self.units, values) if isinstance(v, jax.Array)}
         found: list[Any] = [None] * (self.outputs + len(self.gives))
@@ -117,7 +117,7 @@ class Program:
         for i, target in enumerate(self.gives):
             known = self.like.get(places.get(id(target), -1), target)
             found[self.outputs + i] = mine.get(id(known))
-        return found
+        return tuple(found)
 
     def places(self) -> list[Any]:
         """Where the memory is that the program reads, to be compared."""
