@@ -52,12 +52,15 @@ def test_sparse_with_dense_dimensions_and_diagonals():
     with pytest.raises(RuntimeError):
         d.to_sparse(3)
     band = torch.sparse.spdiags(torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([1, -1]), (4, 3)).to_dense()
+    with pytest.raises(NotImplementedError):
+        torch.sparse.spdiags(torch.ones(1, 3), torch.tensor([0]), (3, 3), layout=torch.sparse_csr)
     assert band.tolist() == [[0, 2, 0], [4, 0, 3], [0, 5, 0], [0, 0, 6]]
 
 
 def test_small_forms():
     x = (torch.ones(2, requires_grad=True) * 2).requires_grad_()
-    assert not torch.asarray(x).requires_grad and torch.asarray(x, requires_grad=True).grad_fn is x.grad_fn
+    assert torch.asarray(x).grad_fn is torch.asarray(x, requires_grad=True).grad_fn is x.grad_fn
+    assert not torch.asarray(x, requires_grad=False).requires_grad
     assert isinstance(torch.gradient(torch.arange(3.0)), tuple)
     assert torch.ones(2).greater_(torch.tensor([0.0, 2.0])).tolist() == [1.0, 0.0]
     before = torch.get_rng_state()

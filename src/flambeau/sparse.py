@@ -9,6 +9,7 @@ import numpy as np
 from flambeau.tensor import formats as _formats
 from flambeau.tensor import sparse as _coo
 from flambeau.tensor.creation import as_tensor
+from flambeau.tensor.formats import sparse_coo
 from flambeau.tensor.sparse import SparseTensor
 from flambeau.tensor.tensor import Tensor
 
@@ -44,8 +45,11 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: Any = None) 
     """A sparse matrix of `shape` with the rows of `diagonals` on its diagonals `offsets`: element j of a row lies in
     column j.
 
-    RuntimeError where the shapes do not go together, or an offset comes twice.
+    RuntimeError where the shapes do not go together, or an offset comes twice. NotImplementedError for a layout other
+    than coordinates.
     """
+    if layout not in (None, sparse_coo):
+        raise NotImplementedError(f"spdiags(): the layout here is torch.sparse_coo, got {layout}")
     rows = diagonals if diagonals.ndim == 2 else diagonals[None]
     at = np.atleast_1d(offsets.detach().numpy()).astype(np.int64)
     if len(shape) != 2 or rows.ndim != 2 or len(rows) != at.size or np.unique(at).size != at.size:

@@ -205,9 +205,9 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
 
 
 def asarray(
-    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool | None = None
 ) -> Any:
-    """`obj` as a tensor; `copy` forces or forbids a copy."""
+    """`obj` as a tensor; `copy` forces or forbids a copy. A tensor stays in its graph unless `requires_grad=False`."""
     if isinstance(obj, UntypedStorage):
         obj = obj._memory.view(np.uint8)
     t = as_tensor(obj, dtype=dtype, device=device)
@@ -218,7 +218,7 @@ def asarray(
         raise ValueError("asarray(): copy=False, but this object can't share memory with a tensor of that dtype")
     if copy and shares:
         t = t.clone()
-    if requires_grad != t.requires_grad:
+    if requires_grad is not None and requires_grad != t.requires_grad:
         t = t.detach().requires_grad_(requires_grad)
     return t
 
