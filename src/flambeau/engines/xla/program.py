@@ -176,7 +176,8 @@ class Program:
                 self._over_mesh = any(spread(v) is not None for v in values)
             if self._over_mesh:  # what is on one device joins in whole
                 values = agreed(values)
-            if function is None:
+            if function is None:  # its own results will be committed to their device: one executable for both
+                values = [jax.device_put(v, v.sharding) if _is_loose(v) else v for v in values]
                 function = self._function = self._compile(values)
             results = agreeing(function, values)
         count = self.outputs
@@ -190,6 +191,10 @@ class Program:
                 unit.value = new
                 unit.version += 1
         return results[:count]
+
+
+def _is_loose(value: Any) -> bool:
+    return isinstance(value, jax.Array) and not value.committed
 
 
 def _part(source: Any) -> int:
