@@ -7,6 +7,7 @@ have read is compared before each replay.
 
 from __future__ import annotations
 
+import operator
 import sys
 import types
 from collections.abc import Callable
@@ -23,7 +24,7 @@ _SIMPLE = (bool, int, float, str, type(None))
 
 
 def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[Any], list[tuple[dict, str]]]:
-    """What a function can see: modules, optimizers, leaves that want a gradient, and where plain values are."""
+    """What a function can see: modules, optimizers, leaves that want a gradient, where plain values and tensors are."""
     modules: dict[int, Module] = {}
     optimizers: dict[int, Optimizer] = {}
     leaves: dict[int, Any] = {}
@@ -58,10 +59,13 @@ def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[A
             visit(x.__wrapped__, depth + 1)
         elif not isinstance(x, (type, types.ModuleType)) and not _is_library(type(x).__module__):
             for name, v in list(getattr(x, "__dict__", {}).items()):
-                if isinstance(v, _SIMPLE):
-                    places.append((vars(x), name))
-                else:
-                    visit(v, depth + 1)
+                note(vars(x), name, v, depth)
+
+    def note(where: Any, name: str, value: Any, depth: int) -> None:
+        if isinstance(value, (*_SIMPLE, NS["Tensor"])):
+            places.append((where, name))
+        if not isinstance(value, _SIMPLE):
+            visit(value, depth + 1)
 
     def function_parts(f: types.FunctionType, depth: int) -> None:
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
@@ -69,16 +73,11 @@ def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[A
                 value = cell.cell_contents
             except ValueError:
                 continue
-            if isinstance(value, _SIMPLE):
-                places.append((_Cell(cell), name))  # type: ignore[arg-type]
-            else:
-                visit(value, depth + 1)
+            note(_Cell(cell), name, value, depth)
         for name in names_in(f.__code__):
             value = f.__globals__.get(name, f)
-            if isinstance(value, _SIMPLE):
-                places.append((f.__globals__, name))
-            elif value is not f:
-                visit(value, depth + 1)
+            if value is not f:
+                note(f.__globals__, name, value, depth)
         for value in f.__defaults__ or ():
             visit(value, depth + 1)
 
@@ -118,16 +117,32 @@ class Watched:
 
     def __init__(self, function: Callable) -> None:
         self.modules, self.optimizers, leaves, places = reachable(function)
-        self.places: list[tuple[Any, str]] = list(places)
+        tensor = NS["Tensor"]
         for module in self.modules:
             own = vars(module)
-            self.places += [(own, n) for n, v in own.items() if isinstance(v, _SIMPLE) and not n.startswith("_")]
+            places += [(own, n) for n, v in own.items() if isinstance(v, _SIMPLE) and not n.startswith("_")]
+            places += [(own, n) for n, v in own.items() if isinstance(v, tensor)]
+        self.places: list[tuple[Any, str]] = [(d, n) for d, n in places if not isinstance(d.get(n), tensor)]
+        #: Where tensors are, and where the step itself puts other ones.
+        self.tensors_at = {(_whose(d), n): (d, n) for d, n in places if isinstance(d.get(n), tensor)}
+        self.rebound: dict[Any, tuple[Any, str]] = {}
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
         for optimizer in self.optimizers:
             self.parameters += [p for group in optimizer.param_groups for p in group["params"]]
         self.parameters += leaves
         self.parameters = list({id(p): p for p in self.parameters}.values())
         self._group()
+
+    def tensors_now(self) -> dict[Any, tuple[Any, str, Any]]:
+        """The tensors that are there now, where, and under which names."""
+        return {key: (d, n, d.get(n)) for key, (d, n) in (*self.tensors_at.items(), *self.rebound.items())}
+
+    def after(self, earlier: dict[Any, tuple[Any, str, Any]], rebound: dict[Any, Any]) -> Watched:
+        """Itself, knowing which tensors a call has replaced: the plan will not depend on who they are."""
+        for key, (d, name, old) in earlier.items():
+            if key in self.tensors_at and (key in rebound or d.get(name) is not old):
+                self.rebound[key] = self.tensors_at.pop(key)
+        return self
 
     def _group(self) -> None:
         """Sorts the places by the dictionary that they are in, which is then asked once."""
@@ -145,6 +160,8 @@ class Watched:
         except KeyError:  # an attribute was deleted
             found = [tuple([d.get(n) for d, n in self.places])]
         found += [(d.get(n),) for d, n in self._other]
+        if self.tensors_at:
+            found.append((Identities([d.get(n) for d, n in self.tensors_at.values()]),))
         found.append(tuple([p._node is not None for p in self.parameters]))
         return tuple(found)
 
@@ -158,9 +175,35 @@ class Watched:
         names = [get(_Same()) for _, get in self._plain] + [(name,) for _, name in self._other]
         for known, olds, news in zip(names, before, now, strict=False):
             for name, old, new in zip(known, olds, news, strict=False):
+                if isinstance(old, Identities):
+                    continue
                 if old != new or type(old) is not type(new):
                     return f"{name}: {old!r} became {new!r}"
+        for (_, name), old, new in zip(self.tensors_at.values(), *map(_identities, (before, now)), strict=False):
+            if old is not new:
+                return f"{name}: another tensor"
         return "requires_grad of a parameter changed"
+
+
+class Identities(list):
+    """Objects that are compared by who they are."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identities) and len(self) == len(other) and all(map(operator.is_, self, other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(map(id, self)))
+
+
+def _identities(values: tuple[Any, ...]) -> Any:
+    return next((part[0] for part in values if len(part) == 1 and isinstance(part[0], Identities)), ())
+
+
+def _whose(d: Any) -> int:
+    return id(d.cell) if isinstance(d, _Cell) else id(d)
 
 
 class _Same(dict):

@@ -88,8 +88,10 @@ class Compiled:
                 self.plans.clear()
                 self.latest = None
             self.before[key] = None
+            earlier, rebound = self.watched.tensors_now(), self.watched.rebound
             result = self.function(*args, **kwargs)
-            self.watched = Watched(self.function)  # the first call may have made modules and optimizers
+            # the first call may have made modules and optimizers, or put other tensors in the place of some
+            self.watched = Watched(self.function).after(earlier, rebound)
             self.before[self._key(args, kwargs, [])] = None
             return result
         return self._capture(key, args, kwargs)
@@ -110,6 +112,7 @@ class Compiled:
 
     def _capture(self, key: Any, args: tuple, kwargs: dict) -> Any:
         """Runs and captures the step; the second capture that does the same makes the plan."""
+        tensors = self.watched.tensors_now().values()  # type: ignore[union-attr]
         try:
             variant = Variant(self.function, args, kwargs, self.watched.parameters)  # type: ignore[union-attr]
         except CaptureError as error:
@@ -118,6 +121,13 @@ class Compiled:
             shape = list(variant.moved[0]._a.shape)
             error = CaptureError(f"a compiled step can't give a tensor ({shape}) other memory; write into it (copy_)")
             return self._refuse(error, lambda: variant.handed_out())
+        for where, name, old in tensors:
+            if where.get(name) is not old and isinstance(old, NS["Tensor"]) and variant.uses(old._a):
+                error = CaptureError(
+                    f"the step reads the tensor `{name}` and then puts another one in its place; a compiled step works "
+                    f"on the same tensors each time: write into it instead ({name}.copy_(...))"
+                )
+                return self._refuse(error, lambda: variant.handed_out())
         before, digest = self.before[key], variant.digest()
         if before is None:
             self.before[key] = digest

@@ -62,6 +62,13 @@ class Variant:
         self.pending: list[Any] = []
         self._tie()
 
+    def uses(self, array: np.ndarray) -> bool:
+        """Whether the captured step works on this memory, which was there before it."""
+        if self.capture is None or not array.size:
+            return False
+        block = self.capture.memory.at(np.lib.array_utils.byte_bounds(array)[0])
+        return block is not None and not block.made and block.root.array is not None
+
     def _find_roots(self) -> None:
         """What leaves the step with a history: arguments that it wrote, then results."""
         arguments = self.arguments
