@@ -99,6 +99,8 @@ def over_mesh(value: Any, mesh: DeviceMesh, placements: Placements) -> Tensor:
 
 
 def _traced(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return False
     from flambeau.engines.xla.runtime import Tracer
 
     return isinstance(value, Tracer)

@@ -62,9 +62,10 @@ def adaptive_avg_pool(x: np.ndarray, out_size: Sizes) -> np.ndarray:
         return avg_pool(x, kernel, kernel, (0,) * len(kernel), out_size, True, None)
     for i, out in enumerate(out_size):
         if out != x.shape[first + i]:
-            averaged = _along(x, first + i, _mean_matrix(x.shape[first + i], out, x.dtype))
-            poisoned = averaged.__class__ is np.ndarray and not np.isfinite(averaged).all()
-            x = _averages(x, first + i, out) if poisoned else averaged
+            if isinstance(x, np.ndarray):
+                x = _averages(x, first + i, out)
+            else:  # one product is quicker than many small calls on a device
+                x = _along(x, first + i, _mean_matrix(x.shape[first + i], out, x.dtype))
     return np.ascontiguousarray(x)
 
 
