@@ -115,8 +115,9 @@ def test_worse_than_the_committed_result(tmp_path, monkeypatch):
             ("ops", "mul"): {"checks": {"values": mul}, "differs": []},
         }
 
-    assert report.worse(results([9, 10], [5, 5])) == []
-    assert report.worse(results([12, 12], [6, 6])) == []
+    assert report.worse(results([9, 10], [5, 5])) == {}
+    assert report.worse(results([12, 12], [6, 6])) == {}
+    assert report.worse(results([8, 9], [5, 5])) == {}  # one that PyTorch answers otherwise elsewhere
     assert len(report.worse(results([8, 10], [5, 5]))) == 1
     assert len(report.worse(results([9, 10], [4, 4]))) == 1  # a sample is gone
     assert len(report.worse({})) == 2
@@ -126,11 +127,8 @@ def test_the_scope_is_most_of_the_database():
     inside, outside = scope.operators(), scope.out_of_scope()
     assert len(inside) > 660 and sum(map(len, outside.values())) < 40
     assert not any(name.startswith(("_", "torch.ops")) and not name.startswith("__") for name in inside)
-    kinds = {"none", "all", "all pairs"}
-    names = {label for label, _ in edges.samples(inside["exp"], list)} | {
-        label for label, _ in edges.samples(inside["atan2"], list)
-    }
-    assert names == kinds
+    names = {label for name in ("exp", "atan2") for label, _ in edges.samples(inside[name], lambda dtype: [])}
+    assert {label.split()[0] for label in names} == {"float64", "float32"} and len(names) > 8
 
 
 def test_ties_may_be_named_in_another_order():

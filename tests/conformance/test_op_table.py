@@ -90,7 +90,7 @@ def compare(row, found, what):
     if isinstance(theirs, NotImplementedError):
         return False  # PyTorch lacks this dtype; flambeau may have it
     if isinstance(theirs, Exception):
-        assert type(ours).__name__ == type(theirs).__name__.lstrip("_"), (
+        assert type(ours).__name__.lstrip("_") == type(theirs).__name__.lstrip("_"), (
             f"{what}: {ours!r}, but PyTorch refuses with {theirs!r}"
         )
         return False
