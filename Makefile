@@ -17,7 +17,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-xla lint conformance bench bench-gpu gpu-found peers reliability docs clean
+.PHONY: help demo test test-slow test-xla lint conformance bench bench-gpu gpu-found peers reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -72,7 +72,10 @@ demo: $(VENV)/.ready
 	@$(VENV)/bin/python -m flambeau run examples/custom_layer.py $(ARGS)
 
 test: $(VENV)/.ready-test
-	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance $(ARGS)
+	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.ready-test
+	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance --ignore=tests/xla -m slow $(ARGS)
 
 test-xla: $(XLA)/.ready
 	$(XLA)/bin/python -m pytest tests/xla tests/test_onnx.py $(ARGS)

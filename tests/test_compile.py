@@ -66,6 +66,7 @@ def all_samples(row):
     return step, [convert(a, torch) for sample in samples for a in operands(sample)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [r for r in ROWS if r.name not in REFUSED], ids=lambda row: row.name)
 def test_every_op(row):
     step, given = all_samples(row)

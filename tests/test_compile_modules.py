@@ -113,6 +113,7 @@ def run(row, training, compiled, whole):
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True], ids=["forward", "step"])
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("row", LAYERS, ids=lambda row: row.title)
