@@ -335,13 +335,12 @@ def run_plain(edges: list[Any], grads: list[Any], retain: bool) -> None:
             node = _spread(node, results, pending, heap, leaves)
             g = pending.pop(node, None)
             continue
-        side = None
         if count == 1:
             (edge,), (g,) = node.edges, results
         else:
             (edge, side), (g, h) = node.edges, results
             if edge is None or g is None:
-                edge, g, side = side, h, None
+                edge, g = side, h
             elif side is not None and h is not None:
                 if not isinstance(edge, Node):
                     edge, g, side, h = side, h, edge, g

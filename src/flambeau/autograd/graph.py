@@ -13,10 +13,6 @@ from typing import Any, NamedTuple
 
 from flambeau.autograd.runtime import NS, thread, tick, watch
 
-# nodes that PyTorch writes by hand: their names come with where they live
-_WITHOUT_RULES = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))
-
-
 # nodes that PyTorch has beside the generated ones: their names tell where they live
 _WRITTEN_BY_HAND = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))
 

@@ -14,7 +14,7 @@ import numpy as np
 from .calls import Kernel, address
 from .products import packed
 from .records import run_loops
-from .recurrent import any_product, pass_over, slices, times
+from .recurrent import any_product, from_the_end, output, pass_over, rows_contiguous, slices, times
 
 __all__ = ["gru", "gru_backward", "is_tape", "rnn", "rnn_backward"]
 
@@ -68,7 +68,7 @@ def gru(
     """Output (steps, batch, hidden), in memory as the input lies, final state and tape."""
     steps, batch, width = x.shape
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
-    tape, y = np.empty((steps + 1, batch, _PARTS * size), dtype), _output(x, size)
+    tape, y = np.empty((steps + 1, batch, _PARTS * size), dtype), output(x, size)
     tape[0, :, 4 * size :] = h0
     bias = own_bias = None
     if b_ih is not None and b_hh is not None:
@@ -104,7 +104,7 @@ def gru_backward(
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
     dh = np.zeros((batch, size), dtype) if gh is None else np.array(gh)
     grads = np.empty((steps, batch, 4 * size), dtype)  # of r, z, n and u
-    gy = _rows_contiguous(gy)
+    gy = rows_contiguous(gy)
     gates, own = packed(w_hh[: 2 * size]), packed(w_hh[2 * size :])
     row, turn, one = _PARTS * size * item, batch * _PARTS * size * item, size * item
     loops = []
@@ -116,7 +116,7 @@ def gru_backward(
             part[name + ".grad"] = (last + at * one, 4 * one, -batch * 4 * one)
         part["state.grad"] = (address(dh) + start * one, one, 0)
         if gy is not None:
-            part["out.grad"] = _from_the_end(gy, start)
+            part["out.grad"] = from_the_end(gy, start)
         loops.append([
             pass_over(_BACKWARD[gy is not None], dtype, rows, size, part),
             times(rows, size, part["r.grad"], gates, part["state.grad"], True),
@@ -191,15 +191,15 @@ def rnn_backward(
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
     dh = np.zeros((batch, size), dtype) if gh is None else np.array(gh)
     grads = np.empty((steps, batch, size), dtype)
-    gy, y = _rows_contiguous(gy), _rows_contiguous(y)
+    gy, y = rows_contiguous(gy), rows_contiguous(y)
     weights, one = packed(w_hh), size * item
     kernel = _PLAIN_BACKWARD[relu, gy is not None]
     loops = []
     for start, stop in slices(batch, steps * batch * w_hh.size):
-        part = {"state": _from_the_end(y, start), "grad": _from_the_end(grads, start)}
+        part = {"state": from_the_end(y, start), "grad": from_the_end(grads, start)}
         part["state.grad"] = (address(dh) + start * one, one, 0)
         if gy is not None:
-            part["out.grad"] = _from_the_end(gy, start)
+            part["out.grad"] = from_the_end(gy, start)
         loops.append([
             pass_over(kernel, dtype, stop - start, size, part),
             times(stop - start, size, part["grad"], weights, part["state.grad"], False),
@@ -211,26 +211,3 @@ def rnn_backward(
     gx = any_product(flat, w_ih).reshape(x.shape)
     g_ih = any_product(flat.T, np.ascontiguousarray(x).reshape(-1, width))
     return gx, dh, g_ih, any_product(flat.T, before.reshape(-1, size)), np.ones(len(flat), dtype).dot(flat)
-
-
-# --- what both need ---------------------------------------------------------------------------------------------------
-
-
-def _output(x: np.ndarray, size: int) -> np.ndarray:
-    """Memory for an output, in the order of the input's: batch first, if that is what the program works with."""
-    steps, batch, _ = x.shape
-    if x.strides[1] > x.strides[0]:
-        return np.empty((batch, steps, size), x.dtype).swapaxes(0, 1)
-    return np.empty((steps, batch, size), x.dtype)
-
-
-def _rows_contiguous(a: Any) -> Any:
-    if a is not None and (a.strides[2] != a.itemsize or min(a.strides) <= 0):
-        return np.ascontiguousarray(a)
-    return a
-
-
-def _from_the_end(a: np.ndarray, start: int) -> tuple[int, int, int]:
-    """(steps, batch, hidden) as an operand that goes back through time: address, row step, growth."""
-    turn, row, _ = a.strides
-    return address(a) + (len(a) - 1) * turn + start * row, row, -turn

@@ -21,7 +21,19 @@ from .gemm import Word
 from .products import packed, packed_product_table, product
 from .records import Step, run_loops
 
-__all__ = ["any_product", "fits", "is_tape", "lstm", "lstm_backward", "pass_over", "slices", "times"]
+__all__ = [
+    "any_product",
+    "fits",
+    "from_the_end",
+    "is_tape",
+    "lstm",
+    "lstm_backward",
+    "output",
+    "pass_over",
+    "rows_contiguous",
+    "slices",
+    "times",
+]
 
 _PARTS = 7
 _NAMES = ("i", "f", "g", "o", "cell", "tanh")
@@ -98,6 +110,28 @@ def times(rows: int, columns: int, a: tuple[int, int, int], b: np.ndarray, c: tu
     return place, table, 0, tasks, growth
 
 
+def output(x: np.ndarray, size: int) -> np.ndarray:
+    """Memory for an output, in the order of the input's: batch first, if that is what the program works with."""
+    steps, batch, _ = x.shape
+    if x.strides[1] > x.strides[0]:
+        return np.empty((batch, steps, size), x.dtype).swapaxes(0, 1)
+    return np.empty((steps, batch, size), x.dtype)
+
+
+def rows_contiguous(a: Any) -> Any:
+    """(steps, batch, hidden), or None, as it lies where each row can be read from a step, else a copy."""
+    if a is not None and (a.strides[2] != a.itemsize or min(a.strides) <= 0):
+        return np.ascontiguousarray(a)
+    return a
+
+
+def from_the_end(a: np.ndarray, start: int) -> tuple[int, int, int]:
+    """(steps, batch, hidden) as an operand that goes back through time: address, row step, growth."""
+    turn, row, _ = a.strides
+    return address(a) + (len(a) - 1) * turn + start * row, row, -turn
+
+
+
 def lstm(
     x: np.ndarray, h0: np.ndarray, c0: np.ndarray, w_ih: np.ndarray, w_hh: np.ndarray, bias: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -108,10 +142,7 @@ def lstm(
     steps, batch, width = x.shape
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
     tape = np.empty((steps + 1, batch, _PARTS * size), dtype)
-    if x.strides[1] > x.strides[0]:
-        y = np.empty((batch, steps, size), dtype).swapaxes(0, 1)
-    else:
-        y = np.empty((steps, batch, size), dtype)
+    y = output(x, size)
     tape[0, :, 4 * size : 5 * size], tape[0, :, 6 * size :] = c0, h0
     gates = tape[:-1].reshape(steps * batch, -1)[:, : 4 * size]
     any_product(np.ascontiguousarray(x).reshape(-1, width), w_ih.T, gates, bias)
@@ -142,8 +173,7 @@ def lstm_backward(
     size, dtype, item = w_hh.shape[1], x.dtype, x.itemsize
     dh, dc = (np.zeros((batch, size), dtype) if g is None else np.array(g) for g in (gh, gc))
     gates = np.empty((steps, batch, 4 * size), dtype)
-    if gy is not None and (gy.strides[2] != item or min(gy.strides) <= 0):
-        gy = np.ascontiguousarray(gy)
+    gy = rows_contiguous(gy)
     weights = packed(w_hh)
     row, turn, own = _PARTS * size * item, batch * _PARTS * size * item, size * item
     loops = []
@@ -156,8 +186,7 @@ def lstm_backward(
         part["state.grad"] = (address(dh) + start * own, own, 0)
         part["cell.grad"] = (address(dc) + start * own, own, 0)
         if gy is not None:
-            turn_g, row_g, _ = gy.strides
-            part["out.grad"] = (address(gy) + (steps - 1) * turn_g + start * row_g, row_g, -turn_g)
+            part["out.grad"] = from_the_end(gy, start)
         loops.append([
             pass_over(_BACKWARD[gy is not None], dtype, rows, size, part),
             times(rows, size, part["i.grad"], weights, part["state.grad"], False),
