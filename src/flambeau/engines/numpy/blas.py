@@ -1,7 +1,8 @@
-"""Direct access to the OpenBLAS inside NumPy's wheel: thread controls, and products that accumulate in place.
+"""Direct access to the OpenBLAS inside NumPy's wheel: thread controls, products that accumulate in place, and LAPACK.
 
 `np.matmul` can neither add to its output nor read a matrix at an arbitrary address with a row stride, which is what
-convolution wants. Where NumPy comes with another BLAS, `sgemm` and `dgemm` are None and callers use `np.matmul`.
+convolution wants, and `np.linalg` keeps no factors. Where NumPy comes with another BLAS, `gemm_of` and `routine_of`
+give None, and callers do with NumPy's functions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import numpy as np
 
 from ..native import hooks
 
-__all__ = ["ROW_MAJOR", "NO_TRANS", "TRANS", "blend", "gemm_of", "get_threads", "set_threads", "single_blas"]
+__all__ = [
+    "ROW_MAJOR", "NO_TRANS", "TRANS", "WORD", "blend", "gemm_of", "get_threads", "routine_of", "set_threads",
+    "single_blas",
+]  # fmt: skip
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112
 
@@ -37,6 +41,9 @@ def _open() -> tuple[Any, str, str]:
 
 _lib, _prefix, _suffix = _open()
 
+#: The library's integers.
+WORD: Any = ctypes.c_int64 if _suffix else ctypes.c_int
+
 
 def _bind(name: str, result: Any, *args: Any) -> Callable[..., Any] | None:
     function = getattr(_lib, _prefix + name + _suffix, None) if _lib is not None else None
@@ -46,7 +53,7 @@ def _bind(name: str, result: Any, *args: Any) -> Callable[..., Any] | None:
 
 
 def _bind_gemm(name: str, real: Any) -> Callable[..., Any] | None:
-    word, flag, pointer = (ctypes.c_int64 if _suffix else ctypes.c_int), ctypes.c_int, ctypes.c_void_p
+    word, flag, pointer = WORD, ctypes.c_int, ctypes.c_void_p
     sizes = (flag, flag, flag, word, word, word)
     return _bind(name, None, *sizes, real, pointer, word, pointer, word, real, pointer, word)
 
@@ -68,8 +75,7 @@ def gemm_of(dtype: Any) -> Callable[..., Any] | None:
 
 
 def _bind_axpby(name: str, real: Any) -> Callable[..., Any] | None:
-    word = ctypes.c_int64 if _suffix else ctypes.c_int
-    return _bind(name, None, word, real, ctypes.c_void_p, word, real, ctypes.c_void_p, word)
+    return _bind(name, None, WORD, real, ctypes.c_void_p, WORD, real, ctypes.c_void_p, WORD)
 
 
 _axpbys = {
@@ -90,6 +96,18 @@ def blend(alpha: float, x: Any, beta: float, y: Any) -> bool:
         return False
     function(y.size, alpha, x.__array_interface__["data"][0], 1, beta, y.__array_interface__["data"][0], 1)
     return True
+
+
+_LETTERS = {"f4": "s", "f8": "d", "c8": "c", "c16": "z"}
+
+
+def routine_of(name: str, dtype: Any, arguments: int) -> Callable[..., Any] | None:
+    """LAPACK's routine for `dtype`, its name without the letter of its type; None without one.
+
+    It takes that many addresses (ints or `ctypes.byref`), and the length of each string among them at the end.
+    """
+    letter = _LETTERS.get(np.dtype(dtype).str[1:])
+    return None if letter is None else _bind(f"{letter}{name}_", None, *[ctypes.c_void_p] * arguments)
 
 
 def get_threads() -> int:

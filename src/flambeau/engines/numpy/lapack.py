@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..native.hooks import needs_sight
-
-
-def _routine(name: str, a: Any) -> Callable:
-    return importlib.import_module("scipy.linalg.lapack").get_lapack_funcs((name,), (a,))[0]
+from . import factoring
 
 
 def geqrf(a: Any) -> tuple[Any, Any]:
     """R above the vectors of the reflections, and their factors."""
     needs_sight()
-    m, n = a.shape[-2:]
-    packed, tau = np.array(a), np.zeros((*a.shape[:-2], min(m, n)), a.dtype)
-    if a.size:
-        run = _routine("geqrf", a)
-        for place in np.ndindex(a.shape[:-2]):
-            packed[place], tau[place] = run(a[place])[:2]
-    return packed, tau
+    if not a.size:
+        return np.array(a), np.zeros((*a.shape[:-2], min(a.shape[-2:])), a.dtype)
+    columns, tau = np.linalg.qr(a, "raw")
+    return np.ascontiguousarray(columns.swapaxes(-1, -2)), tau
 
 
 def ldl_factor(a: Any, hermitian: bool) -> tuple[Any, Any, Any]:
     """L and D packed into lower triangles, the exchanges (from 1, negative for blocks of two), and `info`."""
-    needs_sight()
-    packed = np.array(a)
-    pivots = np.zeros(a.shape[:-1], np.int32)
-    info = np.zeros(a.shape[:-2], np.int32)
-    if a.size:
-        run = _routine("hetrf" if hermitian and a.dtype.kind == "c" else "sytrf", a)
-        for place in np.ndindex(a.shape[:-2]):
-            packed[place], pivots[place], info[place] = run(a[place], lower=1)
+    packed, pivots, info = factoring.symmetric(a, hermitian and a.dtype.kind == "c")
     return np.tril(packed), pivots, info
 
 

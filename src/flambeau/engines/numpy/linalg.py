@@ -1,15 +1,15 @@
-"""Kernels of linear algebra: LAPACK through NumPy (and scipy for what NumPy lacks), on matrices in the last two
-dimensions.
-"""
+"""Kernels of linear algebra: LAPACK through NumPy, on matrices in the last two dimensions."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 
 from flambeau.errors import LinAlgError
+
+from . import factoring
+from .exponential import exponential
 
 
 def _lapack(function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -149,9 +149,7 @@ def _limit(s: Any, atol: Any, rtol: Any) -> Any:
 
 def matrix_exp(a: Any) -> Any:
     """The exponential of each matrix."""
-    if a.size == 0:
-        return np.array(a)
-    return importlib.import_module("scipy.linalg").expm(a).astype(a.dtype)
+    return exponential(a)
 
 
 def permutation(pivots: Any, m: int, dtype: Any) -> Any:
@@ -171,10 +169,4 @@ def permutation(pivots: Any, m: int, dtype: Any) -> Any:
 
 def lu_factor(a: Any) -> tuple[Any, Any]:
     """The factors packed into one matrix, and the rows exchanged (from 1)."""
-    flat = a.reshape(-1, *a.shape[-2:])
-    getrf = importlib.import_module("scipy.linalg.lapack").get_lapack_funcs(("getrf",), (flat,))[0]
-    parts = [getrf(m)[:2] for m in flat]
-    k = min(a.shape[-2:])
-    lu = np.array([p[0] for p in parts], a.dtype).reshape(a.shape)
-    pivots = np.array([p[1] + 1 for p in parts], np.int32).reshape(*a.shape[:-2], k)
-    return lu, pivots
+    return factoring.triangular(a)
