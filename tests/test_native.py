@@ -1,11 +1,13 @@
 """Machine code against NumPy: every length around the vectors', both vector widths, both types, threads."""
 
 import ctypes
+import gc
 import itertools
 import os
 import struct
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -272,3 +274,18 @@ def test_the_environment_chooses(setting, level):
         "torch.testing.assert_close(y, want.float())\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, "FLAMBEAU_NATIVE": setting})
+
+
+def test_code_outlives_the_interpreter(monkeypatch):
+    """A worker that gets its core only when the process ends still finds its code: nothing holds it that can go."""
+    made = []
+
+    def keep(code, make=machine.Code):
+        made.append(weakref.ref(made_now := make(code)))
+        return made_now
+
+    monkeypatch.setattr(machine, "Code", keep)
+    machine.install(b"\xc3")
+    gc.collect()
+    assert made[0]() is not None
+    assert not gc.get_referrers(made[0]())

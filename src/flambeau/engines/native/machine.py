@@ -12,15 +12,13 @@ import mmap
 import os
 import platform
 import sys
-import threading
+from typing import Any
 
-__all__ = ["LEVEL", "NONE", "AVX2", "AVX512", "install"]
+__all__ = ["LEVEL", "NONE", "AVX2", "AVX512", "for_ever", "install"]
 
 NONE, AVX2, AVX512 = 0, 2, 3
 
 _PAGE = mmap.PAGESIZE
-_kept: list[Code] = []
-_lock = threading.Lock()
 
 
 def _mprotect() -> ctypes._CFuncPtr | None:  # type: ignore[name-defined]
@@ -58,10 +56,13 @@ def install(code: bytes) -> int:
 
     The memory lives as long as the process: a kernel is made once.
     """
-    made = Code(code)
-    with _lock:
-        _kept.append(made)
-    return made.address
+    return for_ever(Code(code)).address
+
+
+def for_ever(thing: Any) -> Any:
+    """`thing`, which the end of the interpreter does not take away either: workers run on until the process is gone."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    return thing
 
 
 #: void f(int leaf, int subleaf, int out[4]): cpuid; and xgetbv where leaf is -1.

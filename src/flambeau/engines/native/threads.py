@@ -36,7 +36,7 @@ from .assembler import (
     Assembler,
     Mem,
 )  # fmt: skip
-from .machine import LEVEL, install
+from .machine import LEVEL, for_ever, install
 
 __all__ = ["SHARED", "address_of", "alone", "count", "run", "set_workers", "spread"]
 
@@ -170,8 +170,7 @@ class _Pool:
     """The control block and its workers."""
 
     def __init__(self) -> None:
-        memory = ctypes.create_string_buffer(8 * _LINE + _LINE)
-        self.memory = memory
+        memory = for_ever(ctypes.create_string_buffer(8 * _LINE + _LINE))
         start = ctypes.addressof(memory)
         self.control = -(-start // _LINE) * _LINE
         self.job = (ctypes.c_int64 * 5).from_address(self.control + _JOB)
