@@ -56,6 +56,13 @@ row(
     ops="diagonal diagonal_put",
 )
 row("clone", lambda s: s.unary(s.real), ops="clone_op", dtypes=ALL)
+row(
+    "Tensor.contiguous.channels_last",
+    lambda s: [call(s.real(2, 3, 2, 2))],
+    lambda lib, x: x.contiguous(memory_format=lib.channels_last),
+    ops="ordered_copy",
+    dtypes=ALL,
+)
 row("flip", lambda s: [call(s.real(2, 3), (0, 1)), call(s.real(3), (-1,))], dtypes=ALL)
 row("roll", lambda s: [call(s.real(2, 3), 1), call(s.real(2, 3), (1, 2), (0, 1)), call(s.real(4), -1, 0)], dtypes=ALL)
 row("movedim", lambda s: [call(s.real(2, 3, 2), 0, 2), call(s.real(2, 3, 1), (0, 1), (1, 2))], ops="permute")

@@ -43,6 +43,8 @@ NS: dict[str, Any] = {
     "LEVELS": 0,
     # what is told of writes in place, while a program is recorded (see flambeau.export.recording)
     "WRITES": None,
+    # a program has asked for a memory format, which operations now keep (see flambeau.ops.memory_formats)
+    "FORMATS": False,
 }
 
 

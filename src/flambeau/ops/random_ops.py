@@ -17,6 +17,7 @@ from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe, need_tensor
+from flambeau.ops import memory_formats
 from flambeau.ops.core import op
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import checks_values, deliver, made, wrap
@@ -257,9 +258,8 @@ def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.nda
     """The array whose shape and layout a `*_like` function follows, and the dtype to make."""
     need_tensor(name, input)
     array = input._a
-    if getattr(memory_format, "name", "preserve_format") == "contiguous_format":
-        array = np.broadcast_to(np.empty((), array.dtype), array.shape) if array.size else array
-        array = np.empty(array.shape, np.bool_)
+    if memory_format is not None and getattr(memory_format, "name", "") != "preserve_format":
+        array = memory_formats.room(array.shape, np.bool_, memory_formats.order_of(memory_format, array.ndim, name))
     return array, _dtype(dtype, input.dtype)
 
 

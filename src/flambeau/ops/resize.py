@@ -16,6 +16,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.engines.numpy.image import Taps
 from flambeau.ops import adaptive
 from flambeau.ops.core import op
+from flambeau.ops.memory_formats import kept
 from flambeau.ops.whole import recorded_whole
 
 
@@ -208,7 +209,7 @@ def interpolate(
     )
     if str(input.dtype) == "torch.uint8" and not mode.startswith("nearest"):
         return NS["WRAP"](NS["KERNELS_OF"](input._a).resample_bytes(input._a, maps))
-    return function(input, maps)
+    return kept(input, function(input, maps))
 
 
 def _map(mode: str, n_in: int, n_out: int, align: bool, factor: float | None, antialias: bool, kind: Any) -> Any:

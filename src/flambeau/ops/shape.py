@@ -13,7 +13,8 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import Region, make_view, shows_memory_of
-from flambeau.engines.arrays import is_array, moved, place_of, window
+from flambeau.engines.arrays import FOREIGN, is_array, moved, place_of, window
+from flambeau.ops import memory_formats
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim, wrap_dims
 
@@ -523,15 +524,20 @@ def unflatten(input: Any, dim: Any, sizes: Any) -> Any:
 
 
 def contiguous(input: Any, memory_format: Any = None) -> Any:
-    """The tensor itself if its memory is in C order, else a copy that is."""
+    """The tensor itself if its memory is in C order (or in that of `memory_format`), else a copy that is."""
+    if memory_format is not None and memory_formats.order_of(memory_format, input._a.ndim, "contiguous") is not None:
+        return memory_formats.laid_out(input, memory_format, "contiguous")
     return input if input._a.flags.c_contiguous else contiguous_op(input)
 
 
 def clone(input: Any, *, memory_format: Any = None) -> Any:
-    """A copy; gradients flow through it."""
-    if memory_format is not None and getattr(memory_format, "name", "") == "contiguous_format":
-        return contiguous_op(input)
-    return clone_op(input)
+    """A copy, in the order of `memory_format` if given; gradients flow through it."""
+    if memory_format is None or input._a.__class__ in FOREIGN:
+        return clone_op(input)
+    order = memory_formats.order_of(memory_format, input._a.ndim, "clone")
+    if order is not None:
+        return memory_formats.ordered_copy(input, order)
+    return clone_op(input) if memory_format.name == "preserve_format" else contiguous_op(input)
 
 
 swapdims = transpose

@@ -104,6 +104,6 @@ class SGD(RuleOptimizer):
         buffer = state.get("momentum_buffer")
         first = buffer is None
         if first:
-            buffer = grad.clone() if group["differentiable"] else tensor_of(grad._a.copy())
+            buffer = grad.clone() if group["differentiable"] else tensor_of(grad._a.copy("K"))
             state["momentum_buffer"] = buffer
         apply(sgd_update, group, (param, grad, buffer), (*hyper, first))

@@ -10,9 +10,9 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import default
-from flambeau.engines.arrays import copied
+from flambeau.engines.arrays import FOREIGN, copied
 from flambeau.errors import need_tensor, outdated
-from flambeau.ops import complexes
+from flambeau.ops import complexes, memory_formats
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
 from flambeau.ops.placing import bare
@@ -262,7 +262,7 @@ def _shape(size: tuple, name: str) -> tuple[int, ...]:
 def _size_from(size: tuple, kwargs: dict, name: str) -> tuple[int, ...]:
     if "size" in kwargs:
         size = (kwargs.pop("size"),)
-    for key in ("layout", "pin_memory", "memory_format", "names"):
+    for key in ("layout", "pin_memory", "names"):
         kwargs.pop(key, None)
     if kwargs:
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
@@ -298,8 +298,10 @@ def empty(
     *size: Any, out: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **kwargs: Any
 ) -> Any:
     """A tensor whose values are not asked for: zeros, since no memory is left uninitialised here."""
+    memory_format = kwargs.pop("memory_format", None)
     shape = _size_from(size, kwargs, "empty")
-    return _give(out, _finish(np.zeros(shape, _numpy_type(dtype)), device, requires_grad))
+    order = None if memory_format is None else memory_formats.order_of(memory_format, len(shape), "empty")
+    return _give(out, _finish(memory_formats.room(shape, _numpy_type(dtype), order), device, requires_grad))
 
 
 def full(
@@ -352,12 +354,21 @@ def empty_permuted(
     return _finish(memory.transpose(np.argsort(order)) if order else memory, device, requires_grad)
 
 
-def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool) -> Any:
+def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool, memory_format: Any = None) -> Any:
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
     device = input.device if device is None else device
-    made_ = _finish(make(input._a, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
+    array = input._a if memory_format is None else _in_format(input._a, memory_format)
+    made_ = _finish(make(array, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
     return made_ if input._level is None else NS["IN_BATCH"](input, made_)
+
+
+def _in_format(array: Any, memory_format: Any) -> Any:
+    """An array like this one, whose values are not asked for, in a memory format."""
+    order = memory_formats.order_of(memory_format, array.ndim, "empty_like")
+    if array.__class__ in FOREIGN or memory_format.name == "preserve_format":
+        return array
+    return memory_formats.room(array.shape, array.dtype, order)
 
 
 @asking
@@ -371,7 +382,7 @@ def zeros_like(
     memory_format: Any = None,
 ) -> Any:
     """Zeros in the shape and dtype of `input`."""
-    return _like(input, dtype, np.zeros_like, device, requires_grad)
+    return _like(input, dtype, np.zeros_like, device, requires_grad, memory_format)
 
 
 @asking
@@ -385,7 +396,7 @@ def ones_like(
     memory_format: Any = None,
 ) -> Any:
     """Ones in the shape and dtype of `input`."""
-    return _like(input, dtype, np.ones_like, device, requires_grad)
+    return _like(input, dtype, np.ones_like, device, requires_grad, memory_format)
 
 
 empty_like = zeros_like
@@ -405,7 +416,11 @@ def full_like(
     """A tensor filled with one value in the shape and dtype of `input`."""
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
-    return _like(input, dtype, lambda a, dtype: np.full_like(a, fill_value, dtype=dtype), device, requires_grad)
+
+    def filled(a: Any, dtype: Any) -> Any:
+        return np.full_like(a, fill_value, dtype=dtype)
+
+    return _like(input, dtype, filled, device, requires_grad, memory_format)
 
 
 def _number(value: Any) -> Any:

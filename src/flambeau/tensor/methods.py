@@ -20,6 +20,7 @@ from flambeau.ops import (
     elementwise,
     fillers,
     joining,
+    memory_formats,
     products,
     random_ops,
     reduce,
@@ -277,6 +278,9 @@ class Conversions:
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """In another dtype or on another device; the tensor itself where it is so already and `copy` is false."""
         d, where, copy = _to_arguments(args, kwargs)
+        if kwargs.get("memory_format") is not None:
+            kept = {"dtype": d, "device": where, "copy": copy}
+            return memory_formats.converted(self.to(**kept), kwargs["memory_format"])
         there = where is None or where == self.device  # type: ignore[attr-defined]
         if d is None or d is self.dtype:  # type: ignore[attr-defined]
             if there and not copy:
@@ -301,59 +305,59 @@ class Conversions:
 
     def float(self, memory_format: Any = None) -> Any:
         """In float32."""
-        return self.to(dtypes.float32)
+        return self.to(dtypes.float32, memory_format=memory_format)
 
     def double(self, memory_format: Any = None) -> Any:
         """In float64."""
-        return self.to(dtypes.float64)
+        return self.to(dtypes.float64, memory_format=memory_format)
 
     def half(self, memory_format: Any = None) -> Any:
         """In float16."""
-        return self.to(dtypes.float16)
+        return self.to(dtypes.float16, memory_format=memory_format)
 
     def bfloat16(self, memory_format: Any = None) -> Any:
         """In bfloat16."""
-        return self.to(dtypes.bfloat16)
+        return self.to(dtypes.bfloat16, memory_format=memory_format)
 
     def long(self, memory_format: Any = None) -> Any:
         """In int64."""
-        return self.to(dtypes.int64)
+        return self.to(dtypes.int64, memory_format=memory_format)
 
     def int(self, memory_format: Any = None) -> Any:
         """In int32."""
-        return self.to(dtypes.int32)
+        return self.to(dtypes.int32, memory_format=memory_format)
 
     def short(self, memory_format: Any = None) -> Any:
         """In int16."""
-        return self.to(dtypes.int16)
+        return self.to(dtypes.int16, memory_format=memory_format)
 
     def char(self, memory_format: Any = None) -> Any:
         """In int8."""
-        return self.to(dtypes.int8)
+        return self.to(dtypes.int8, memory_format=memory_format)
 
     def byte(self, memory_format: Any = None) -> Any:
         """In uint8."""
-        return self.to(dtypes.uint8)
+        return self.to(dtypes.uint8, memory_format=memory_format)
 
     def bool(self, memory_format: Any = None) -> Any:
         """In bool."""
-        return self.to(dtypes.bool_)
+        return self.to(dtypes.bool_, memory_format=memory_format)
 
     def cfloat(self, memory_format: Any = None) -> Any:
         """In complex64."""
-        return self.to(dtypes.complex64)
+        return self.to(dtypes.complex64, memory_format=memory_format)
 
     def cdouble(self, memory_format: Any = None) -> Any:
         """In complex128."""
-        return self.to(dtypes.complex128)
+        return self.to(dtypes.complex128, memory_format=memory_format)
 
     def cpu(self, memory_format: Any = None) -> Any:
         """On the CPU."""
-        return self.to(CPU)
+        return self.to(CPU, memory_format=memory_format)
 
     def cuda(self, device: Any = None, non_blocking: builtins.bool = False, memory_format: Any = None) -> Any:
         """On a GPU; a RuntimeError where there is none."""
-        return self.to("cuda" if device is None else device_class(device))
+        return self.to("cuda" if device is None else device_class(device), memory_format=memory_format)
 
     def pin_memory(self, device: Any = None) -> Any:
         """The tensor: without an accelerator there is nothing to pin for."""

@@ -13,6 +13,7 @@ from flambeau.autograd.runtime import LEAF, NS
 from flambeau.devices import CPU, require
 from flambeau.engines.arrays import FOREIGN, place_of
 from flambeau.ops import index as indexing
+from flambeau.ops import memory_formats
 from flambeau.tensor.elsewhere import Elsewhere, legacy_array
 from flambeau.tensor.history import History
 from flambeau.tensor.methods import Methods
@@ -163,9 +164,9 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
         return place_of(self._a).__array_interface__["data"][0] if self._a.size else 0
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in C order without gaps."""
-        if getattr(memory_format, "name", "") == "channels_last":
-            return self._a.ndim == 4 and self._a.transpose(0, 2, 3, 1).flags.c_contiguous
+        """Whether the elements lie without gaps in C order, or in that of `memory_format`."""
+        if memory_format is not None and getattr(memory_format, "name", "") in memory_formats.NAMES:
+            return memory_formats.dense(self._a, memory_formats.NAMES[memory_format.name])
         return self._a.flags.c_contiguous
 
     is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = is_xpu = is_mps = is_sparse_csr = False
