@@ -66,6 +66,7 @@ class device:
 
 
 CPU = device("cpu")
+META = device("meta")
 _ACCELERATED = ("xla", "cuda", "tpu")
 
 
@@ -102,4 +103,7 @@ def require(where: Any) -> device:
         return CPU
     if found.type in _ACCELERATED:
         return importlib.import_module("flambeau.engines.xla.runtime").require(found)
+    if found.type == "meta":
+        importlib.import_module("flambeau.engines.meta")
+        return META
     raise DeviceError(f"no device '{found}' on this machine: tensors live on 'cpu' here")

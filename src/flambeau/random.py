@@ -56,6 +56,8 @@ class Generator:
 
     __slots__ = ("__weakref__", "_bulk", "_seed", "_words", "device", "pair", "pair32")
 
+    #: Whether it draws nothing, since what it is asked for has no values.
+    silent = False
     device: devices.device
     #: The second value of the last pair of normal draws, as a double, until it is used.
     pair: float | None
@@ -225,6 +227,22 @@ def _is_seed_key(key: np.ndarray, seed: int) -> bool:
 
 #: The generator that is used where none is given. Until `manual_seed` its seed differs from run to run.
 default_generator = Generator()
+
+
+class _Nowhere(Generator):
+    """For tensors without values: it gives zeros, and no stream moves on."""
+
+    __slots__ = ()
+    silent = True
+
+    def few(self, n: int) -> np.ndarray:
+        return np.zeros(n, np.uint64)
+
+    def words(self, n: int) -> np.ndarray:
+        return np.zeros(n, np.uint32)
+
+
+NOWHERE = _Nowhere()
 default_generator.seed()
 
 

@@ -16,6 +16,8 @@ from flambeau.engines.native import hooks
 
 #: The classes of arrays that are not NumPy's own.
 FOREIGN: set[type] = set()
+#: Those of them that have no values.
+VALUELESS: set[type] = set()
 #: For each of them its engine.
 ENGINES: dict[type, Any] = {}
 
@@ -50,6 +52,8 @@ def move(array: Any, where: Any, fresh: bool = False) -> Any:
     """`array` as a new one on a device. `fresh`: nobody else has it, so that its memory may be used."""
     if where.type == "cpu" and array.__class__ not in FOREIGN:
         return array
+    if where.type == "meta" or array.__class__ in VALUELESS:
+        return importlib.import_module("flambeau.engines.meta").move(array, where)
     return importlib.import_module("flambeau.engines.xla").move(array, where, fresh)
 
 
@@ -73,6 +77,12 @@ def place_of(array: Any) -> np.ndarray:
 def visible(array: Any) -> bool:
     """Whether values may be looked at for a check: on accelerators and in compiled steps nobody waits for them."""
     return array.__class__ not in FOREIGN or array.visible()
+
+
+def need_values(array: Any) -> None:
+    """NotImplementedError for an array that has no values."""
+    if array.__class__ in VALUELESS:
+        array.host()
 
 
 def copied(array: Any) -> Any:

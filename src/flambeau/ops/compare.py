@@ -12,6 +12,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import need_values
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.arithmetic import where_op
 from flambeau.ops.core import offer, op
@@ -324,4 +325,5 @@ def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, e
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same shape and elements."""
     need_tensor("equal", other, "other")
+    need_values(input._a)
     return input._a.shape == other._a.shape and bool(np.array_equal(input._a, other._a))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from flambeau import random
+from flambeau.engines.arrays import VALUELESS
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.core import op
@@ -53,12 +54,13 @@ def _(k, g, noise):
 def _noise(input: Any, keep: float, channels: bool) -> np.ndarray:
     """Ones with probability `keep`, else zeros: per element in the input's memory layout, or one per channel."""
     array = input._a
+    source = random.default_generator if array.__class__ not in VALUELESS else random.NOWHERE
     if channels:
         if array.ndim < 2:
             raise RuntimeError(f"feature dropout needs at least 2 dimensions, got {describe(input)}")
         shape = array.shape[:2] + (1,) * (array.ndim - 2)
-        return draws.bernoulli(random.default_generator, shape[0] * shape[1], keep).reshape(shape)
-    return arranged(draws.bernoulli(random.default_generator, array.size, keep), array)
+        return draws.bernoulli(source, shape[0] * shape[1], keep).reshape(shape)
+    return arranged(draws.bernoulli(source, array.size, keep), array)
 
 
 def _check(name: str, input: Any, p: Any, error: type[Exception]) -> float:

@@ -7,6 +7,7 @@ go: a tensor whose memory is not in the order of its dimensions is filled in the
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from flambeau import dtypes, random
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, written
+from flambeau.devices import META, default
+from flambeau.engines.arrays import VALUELESS
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe
 from flambeau.ops.dispatch import checks_values, wrap
@@ -39,15 +42,27 @@ _INT64_MIN = -(2**63)
 
 
 def drawing(function: Callable) -> Callable:
-    """Lets vmap have its say in what a function draws."""
+    """Lets vmap have its say in what a function draws; for tensors without values nothing is drawn."""
+    takes = "generator" in inspect.signature(function).parameters
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if NS["LEVELS"]:
             return NS["DRAW"](function, args, kwargs)
+        if takes and _valueless(args, kwargs.get("device")):
+            kwargs["generator"] = random.NOWHERE
         return function(*args, **kwargs)
 
     return wrapper
+
+
+def _valueless(args: tuple, where: Any) -> bool:
+    """Whether the numbers are for a tensor without values: then none are drawn."""
+    if where is not None:
+        return getattr(where, "type", where) == "meta"
+    if VALUELESS and args and isinstance(args[0], NS["Tensor"]):
+        return args[0]._a.__class__ in VALUELESS
+    return default() is META
 
 
 def generator_of(generator: Any) -> random.Generator:
@@ -107,7 +122,7 @@ def _fill(tensor: Any, label: str, draw: Callable[[np.ndarray], np.ndarray]) -> 
     What was recorded before gets no gradient through it.
     """
     array = tensor._a
-    if array.size:
+    if array.size and array.__class__ not in VALUELESS:
         target = real_parts(array) if array.dtype.kind == "c" else array
         _put(target, draw(target))
     if thread.grad:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
-from flambeau.engines.arrays import is_array
+from flambeau.engines.arrays import is_array, need_values
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import checks_values
 
@@ -184,6 +184,7 @@ def parse_index(index: Any, array: Any) -> tuple[tuple[Any, ...], bool]:
             elif value.dtype == np.uint8:
                 parsed.append(value.astype(bool))
             elif value.dtype == bool:
+                need_values(value)
                 parsed.append(value)
             else:
                 raise IndexError(f"a tensor as index must hold integers or bools, got {value.dtype}")

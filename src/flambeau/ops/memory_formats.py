@@ -17,7 +17,7 @@ import numpy as np
 
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
-from flambeau.engines.arrays import FOREIGN
+from flambeau.engines.arrays import FOREIGN, VALUELESS
 from flambeau.engines.kernels import CPU_KERNELS
 from flambeau.ops.core import op
 from flambeau.ops.declare import PLAIN, REGISTRY, TENSORS, Op
@@ -67,6 +67,11 @@ def order_of(memory_format: Any, ndim: int, name: str) -> tuple[int, ...] | None
     return ORDERS[ndim]
 
 
+def elsewhere(a: Any) -> bool:
+    """Whether an engine has the array whose memory has one order only."""
+    return a.__class__ in FOREIGN and a.__class__ not in VALUELESS
+
+
 def dense(a: Any, ndim: int) -> bool:
     """Whether the elements lie without gaps in the order of the format for `ndim` dimensions."""
     return a.ndim == ndim and a.transpose(ORDERS[ndim]).flags.c_contiguous
@@ -89,7 +94,7 @@ def last(a: Any) -> bool:
 def laid_out(input: Any, memory_format: Any, name: str) -> Any:
     """The tensor itself if its elements lie in a format, else a copy that does."""
     order = order_of(memory_format, input._a.ndim, name)
-    if order is None or dense(input._a, input._a.ndim) or input._a.__class__ in FOREIGN:
+    if order is None or dense(input._a, input._a.ndim) or elsewhere(input._a):
         return input
     return ordered_copy(input, order)
 
@@ -97,7 +102,7 @@ def laid_out(input: Any, memory_format: Any, name: str) -> Any:
 def converted(input: Any, memory_format: Any) -> Any:
     """`Tensor.to(memory_format=...)`: the tensor itself if its strides say that format, else a copy in it."""
     order = order_of(memory_format, input._a.ndim, "to")
-    if input._a.__class__ in FOREIGN or memory_format.name == "preserve_format":
+    if elsewhere(input._a) or memory_format.name == "preserve_format":
         return input
     if order is not None:
         return input if last(input._a) else show_as(ordered_copy(input, order), "ToCopyBackward0")

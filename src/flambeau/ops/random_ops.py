@@ -15,6 +15,7 @@ import numpy as np
 from flambeau import dtypes, random
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import place_of
 from flambeau.engines.numpy import draws
 from flambeau.errors import describe, need_tensor
 from flambeau.ops import memory_formats
@@ -257,7 +258,7 @@ def randperm(
 def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.ndarray, dtypes.dtype]:
     """The array whose shape and layout a `*_like` function follows, and the dtype to make."""
     need_tensor(name, input)
-    array = input._a
+    array = place_of(input._a)
     if memory_format is not None and getattr(memory_format, "name", "") != "preserve_format":
         array = memory_formats.room(array.shape, np.bool_, memory_formats.order_of(memory_format, array.ndim, name))
     return array, _dtype(dtype, input.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import Region, make_view, shows_memory_of
-from flambeau.engines.arrays import FOREIGN, is_array, moved, place_of, window
+from flambeau.engines.arrays import is_array, moved, place_of, window
 from flambeau.ops import memory_formats
 from flambeau.ops.core import composite, op
 from flambeau.ops.dims import wrap_dim, wrap_dims
@@ -532,7 +532,7 @@ def contiguous(input: Any, memory_format: Any = None) -> Any:
 
 def clone(input: Any, *, memory_format: Any = None) -> Any:
     """A copy, in the order of `memory_format` if given; gradients flow through it."""
-    if memory_format is None or input._a.__class__ in FOREIGN:
+    if memory_format is None or memory_formats.elsewhere(input._a):
         return clone_op(input)
     order = memory_formats.order_of(memory_format, input._a.ndim, "clone")
     if order is not None:

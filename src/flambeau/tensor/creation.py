@@ -10,13 +10,14 @@ import numpy as np
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import default
-from flambeau.engines.arrays import FOREIGN, copied
+from flambeau.engines.arrays import copied, place_of
 from flambeau.errors import need_tensor, outdated
 from flambeau.ops import complexes, memory_formats
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
 from flambeau.ops.placing import bare
 from flambeau.ops.public import asking
+from flambeau.tensor.rooms import filled, in_format, is_meta, without_values
 from flambeau.tensor.storage import UntypedStorage
 from flambeau.tensor.tensor import Tensor
 
@@ -283,7 +284,7 @@ def zeros(
 ) -> Any:
     """Zeros of a shape given as ints or one tuple."""
     shape = _size_from(size, kwargs, "zeros")
-    return _give(out, _finish(np.zeros(shape, _numpy_type(dtype)), device, requires_grad))
+    return _give(out, _finish(filled(shape, 0, _numpy_type(dtype), device), device, requires_grad))
 
 
 def ones(
@@ -291,7 +292,7 @@ def ones(
 ) -> Any:
     """Ones of a shape given as ints or one tuple."""
     shape = _size_from(size, kwargs, "ones")
-    return _give(out, _finish(np.ones(shape, _numpy_type(dtype)), device, requires_grad))
+    return _give(out, _finish(filled(shape, 1, _numpy_type(dtype), device), device, requires_grad))
 
 
 def empty(
@@ -301,7 +302,9 @@ def empty(
     memory_format = kwargs.pop("memory_format", None)
     shape = _size_from(size, kwargs, "empty")
     order = None if memory_format is None else memory_formats.order_of(memory_format, len(shape), "empty")
-    return _give(out, _finish(memory_formats.room(shape, _numpy_type(dtype), order), device, requires_grad))
+    d = _numpy_type(dtype)
+    array = filled(shape, 0, d, device) if order is None else memory_formats.room(shape, d, order)
+    return _give(out, _finish(array, device, requires_grad))
 
 
 def full(
@@ -321,7 +324,7 @@ def full(
     if not isinstance(fill_value, (bool, int, float, complex, np.generic)):
         raise TypeError(f"full(): fill_value must be a number, got {type(fill_value).__name__}")
     d = _numpy_type(dtype, dtypes.of_scalar(fill_value))
-    return _give(out, _finish(np.full(shape, fill_value, d), device, requires_grad))
+    return _give(out, _finish(filled(shape, fill_value, d, device), device, requires_grad))
 
 
 def empty_strided(
@@ -358,17 +361,12 @@ def _like(input: Any, dtype: Any, make: Any, device: Any, requires_grad: bool, m
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, got {type(input).__name__}")
     device = input.device if device is None else device
-    array = input._a if memory_format is None else _in_format(input._a, memory_format)
+    array = place_of(input._a) if input.is_meta else input._a
+    if is_meta(device):
+        make = without_values
+    array = array if memory_format is None else in_format(array, memory_format)
     made_ = _finish(make(array, dtype=None if dtype is None else _numpy_type(dtype)), device, requires_grad)
     return made_ if input._level is None else NS["IN_BATCH"](input, made_)
-
-
-def _in_format(array: Any, memory_format: Any) -> Any:
-    """An array like this one, whose values are not asked for, in a memory format."""
-    order = memory_formats.order_of(memory_format, array.ndim, "empty_like")
-    if array.__class__ in FOREIGN or memory_format.name == "preserve_format":
-        return array
-    return memory_formats.room(array.shape, array.dtype, order)
 
 
 @asking
@@ -417,10 +415,10 @@ def full_like(
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
 
-    def filled(a: Any, dtype: Any) -> Any:
+    def full(a: Any, dtype: Any) -> Any:
         return np.full_like(a, fill_value, dtype=dtype)
 
-    return _like(input, dtype, filled, device, requires_grad, memory_format)
+    return _like(input, dtype, full, device, requires_grad, memory_format)
 
 
 def _number(value: Any) -> Any:

@@ -11,7 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.graph import Node
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, check_writable, refuse_partial_overlap, written
-from flambeau.engines.arrays import is_array
+from flambeau.engines.arrays import VALUELESS, is_array, need_values
 from flambeau.errors import describe, need_tensor
 from flambeau.ops.fillers import forget
 from flambeau.tensor.storage import Memory
@@ -193,6 +193,8 @@ def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
     array = src._a
     if array.dtype.kind == "c" and self._a.dtype.kind != "c":
         array = array.real
+    if self._a.__class__ not in VALUELESS:
+        need_values(array)
     np.copyto(self._a, array, casting="unsafe")
     if NS["WRITES"] is not None:
         NS["WRITES"].write(self, src)

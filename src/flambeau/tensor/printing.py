@@ -256,7 +256,7 @@ def tensor_repr(tensor: Any, *, plain: bool, default_dtype: Any, tensor_contents
         grad_fn = "Invalid"
     device = tensor.device
     return format_tensor(
-        tensor._a,
+        None if device.type == "meta" else tensor._a,
         dtype=str(tensor.dtype),
         shape=tuple(tensor.shape),
         requires_grad=tensor.requires_grad,

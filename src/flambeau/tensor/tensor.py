@@ -11,7 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.graph import public_edge
 from flambeau.autograd.runtime import LEAF, NS
 from flambeau.devices import CPU, require
-from flambeau.engines.arrays import FOREIGN, place_of
+from flambeau.engines.arrays import FOREIGN, VALUELESS, place_of
 from flambeau.ops import index as indexing
 from flambeau.ops import memory_formats
 from flambeau.tensor.elsewhere import Elsewhere, legacy_array
@@ -160,8 +160,8 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
         return (array.__array_interface__["data"][0] - start) // array.itemsize if array.size else 0
 
     def data_ptr(self) -> int:
-        """The address of the first element; 0 for an empty tensor."""
-        return place_of(self._a).__array_interface__["data"][0] if self._a.size else 0
+        """The address of the first element; 0 for a tensor without elements or values."""
+        return place_of(self._a).__array_interface__["data"][0] if self._a.size and not self.is_meta else 0
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie without gaps in C order, or in that of `memory_format`."""
@@ -169,7 +169,7 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
             return memory_formats.dense(self._a, memory_formats.NAMES[memory_format.name])
         return self._a.flags.c_contiguous
 
-    is_sparse = is_quantized = is_mkldnn = is_meta = is_nested = is_xpu = is_mps = is_sparse_csr = False
+    is_sparse = is_quantized = is_mkldnn = is_nested = is_xpu = is_mps = is_sparse_csr = False
 
     @property
     def is_cpu(self) -> bool:
@@ -180,6 +180,11 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
     def is_cuda(self) -> bool:
         """Whether the tensor is on an NVIDIA GPU."""
         return self.device.type == "cuda"
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether the tensor has a shape and a dtype only, and no values."""
+        return self._a.__class__ in VALUELESS
 
     @property
     def is_xla(self) -> bool:

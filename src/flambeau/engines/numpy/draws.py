@@ -112,6 +112,8 @@ def _unit(value: np.float32) -> float:
 
 def uniform(generator: Any, n: int, dtype: np.dtype, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """`n` numbers uniform in [low, high). float16 and bfloat16 are drawn as float32 and rounded."""
+    if generator.silent:
+        return np.broadcast_to(np.zeros((), dtype), n)
     if dtype == _F64:
         out = doubles(generator, n)
         if low == 0 and high == 1:
@@ -160,6 +162,8 @@ def normal(
 
     From 16 on they come in blocks of 16, if `blocks`; PyTorch does so for contiguous tensors only.
     """
+    if generator.silent:
+        return np.broadcast_to(np.zeros((), dtype), n)
     if n < 16 or not blocks:
         return _cast(fused64(_pairs(generator, n, dtype == _F64), std, mean), dtype)
     whole, rest = n - n % 16, n % 16
@@ -268,6 +272,8 @@ def geometric(generator: Any, n: int, dtype: np.dtype, p: float) -> np.ndarray:
 
 def integers(generator: Any, n: int, dtype: np.dtype, low: int, span: int) -> np.ndarray:
     """`n` integers from `low` on, of `span` different ones: a word modulo `span`, of 64 bits where `span` is large."""
+    if generator.silent:
+        return np.broadcast_to(np.zeros((), dtype), n)
     if span >= 1 << 28:
         values = (_long_words(generator, n) % np.uint64(span)).view(np.int64)
     elif span & (span - 1) == 0:

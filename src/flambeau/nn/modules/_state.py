@@ -231,6 +231,8 @@ class Stateful:
                 else:
                     if undo is not None and not lazy:
                         undo.append(_copy_back(param))
+                    if param.is_meta and not value.is_meta:
+                        _warn_of_meta(key)
                     param.copy_(value)
         except Exception as error:
             return (
@@ -299,6 +301,14 @@ class Stateful:
                 step()
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
         return _IncompatibleKeys(missing, unexpected)
+
+
+def _warn_of_meta(key: str) -> None:
+    warnings.warn(
+        f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current module, "
+        "which is a no-op: pass assign=True to make the tensors of the state_dict the module's own",
+        stacklevel=6,
+    )
 
 
 def _copy_back(param: Any) -> Callable:
