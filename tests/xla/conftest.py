@@ -6,11 +6,12 @@ import os
 
 import pytest
 
+from tests.xla.processes import quick_compiling
+
 if importlib.util.find_spec("jax") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# thousands of small programs run once each: compiling is what takes the time
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+os.environ.update(quick_compiling(os.environ.get("XLA_FLAGS", "")))
 _count = itertools.count(1)
 
 

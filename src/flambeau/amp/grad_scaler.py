@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from flambeau.autograd.runtime import no_grad
+from flambeau.autograd.runtime import NS, no_grad
+from flambeau.cuda import is_available
 from flambeau.dtypes import float16, float32, int32
+from flambeau.errors import CaptureError
+from flambeau.ops.compare import where
 from flambeau.tensor.creation import full
 from flambeau.tensor.tensor import Tensor
 
@@ -35,7 +37,10 @@ class GradScaler:
     """Scales losses, takes the scale off gradients, skips steps whose gradients are not finite, and adapts the scale.
 
     The scale grows by `growth_factor` after `growth_interval` good steps in a row and shrinks by `backoff_factor` after
-    a bad one. With ``'cuda'``, absent here, it warns and is disabled: everything passes through.
+    a bad one. For ``'cuda'`` where there is none it warns and is disabled: everything passes through.
+
+    A step compiled by XLA may hold all of an iteration, `scale` to `update`: whether gradients are finite is then found
+    out within the program.
 
     Raises:
         AssertionError: factors on the wrong side of 1, or calls in the wrong order.
@@ -61,7 +66,7 @@ class GradScaler:
     ) -> None:
         self._device = device
         self._enabled = enabled
-        if device == "cuda" and enabled:
+        if device == "cuda" and enabled and not is_available():
             warnings.warn("GradScaler: 'cuda' is not available, so it is disabled", UserWarning, stacklevel=2)
             self._enabled = False
         if not self._enabled:
@@ -83,11 +88,11 @@ class GradScaler:
             raise AssertionError(f"GradScaler.{name}() before any loss was scaled: {_START}")
         return self._scale, self._growth_tracker
 
-    def _begin(self) -> Any:
+    def _begin(self, device: Any) -> Any:
         if self._scale is None:
-            self._scale = full((), self._init_scale, dtype=float32)
-            self._growth_tracker = full((), self._init_growth_tracker, dtype=int32)
-        return self._scale
+            self._scale = full((), self._init_scale, dtype=float32, device=device)
+            self._growth_tracker = full((), self._init_growth_tracker, dtype=int32, device=device)
+        return self._scale if self._scale.device == device else self._scale.to(device)
 
     # --- a step --------------------------------------------------------------------------------------------------
 
@@ -96,7 +101,7 @@ class GradScaler:
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
-            return outputs * self._begin()
+            return outputs * self._begin(outputs.device)
         if isinstance(outputs, Iterable):
             scaled = map(self.scale, outputs)
             return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled  # type: ignore[call-arg]
@@ -109,10 +114,8 @@ class GradScaler:
         if not allow_fp16 and any(g.dtype is float16 for g in grads):
             raise ValueError("gradients in float16 can't be unscaled: keep the parameters in float32 and use autocast")
         for g in grads:
-            if not g.isfinite().all():
-                found_inf.fill_(1.0)
-            if inv_scale != 1.0:
-                g.mul_(inv_scale)
+            found_inf.masked_fill_(g.isfinite().all().logical_not_().to(found_inf.device), 1.0)
+            g.mul_(inv_scale.to(g.device))
         return {self._device: found_inf} if grads else {}
 
     def unscale_(self, optimizer: Any) -> None:
@@ -129,7 +132,7 @@ class GradScaler:
         if own["stage"] is OptState.STEPPED:
             raise RuntimeError("unscale_() comes before step(), not after it")
         inverse = scale.double().reciprocal().float()
-        found = full((), 0.0, dtype=float32)
+        found = full((), 0.0, dtype=float32, device=scale.device)
         own["found_inf_per_device"] = self._unscale_grads_(optimizer, inverse, found, False)
         own["stage"] = OptState.UNSCALED
 
@@ -155,9 +158,22 @@ class GradScaler:
         return result
 
     def _maybe_opt_step(self, optimizer: Any, optimizer_state: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        if any(found.item() for found in optimizer_state["found_inf_per_device"].values()):
+        found = list(optimizer_state["found_inf_per_device"].values())
+        skipping = getattr(NS["CAPTURE"], "skipping", None)
+        if skipping is not None:  # the choice is the program's
+            with skipping(found, optimizer, self._check_begun_anew):
+                return optimizer.step(*args, **kwargs)
+        if any(f.item() for f in found):
             return None
         return optimizer.step(*args, **kwargs)
+
+    def _check_begun_anew(self) -> None:
+        """At the end of a step that is compiled."""
+        if self._per_optimizer_states:
+            raise CaptureError(
+                "a compiled step with scaler.step(optimizer) ends with scaler.update(), which goes on from what that "
+                "step has found: call update() in the compiled function too"
+            )
 
     def update(self, new_scale: Any = None) -> None:
         """Adapt the scale to what the steps since the last update met, or set it to `new_scale`."""
@@ -167,12 +183,10 @@ class GradScaler:
         if new_scale is not None:
             self._set_scale(new_scale)
         else:
-            found = [
-                f.item() for own in self._per_optimizer_states.values() for f in own["found_inf_per_device"].values()
-            ]
+            found = [f for own in self._per_optimizer_states.values() for f in own["found_inf_per_device"].values()]
             if not found:
                 raise AssertionError("GradScaler.update() before any step: no gradients were checked")
-            self._adapt(scale, tracker, any(found))
+            self._adapt(scale, tracker, found)
         self._per_optimizer_states = defaultdict(_fresh)
 
     def _set_scale(self, new_scale: Any) -> None:
@@ -184,18 +198,15 @@ class GradScaler:
             raise AssertionError("new_scale must be a float, or a tensor with one element that requires no gradient")
         self._scale.copy_(new_scale.reshape(()))
 
-    def _adapt(self, scale: Any, tracker: Any, bad: bool) -> None:
-        if bad:
-            scale.mul_(self._backoff_factor)
-            tracker.fill_(0)
-            return
-        good = int(tracker.item()) + 1
-        if good == self._growth_interval:
-            grown = scale * self._growth_factor
-            if math.isfinite(grown.item()):
-                scale.copy_(grown)
-            good = 0
-        tracker.fill_(good)
+    @no_grad()
+    def _adapt(self, scale: Any, tracker: Any, found: list[Any]) -> None:
+        bad = sum(f.to(scale.device) for f in found) > 0
+        good = tracker + 1
+        due = good == self._growth_interval
+        grown = scale * self._growth_factor
+        kept = where(due & grown.isfinite(), grown, scale)
+        scale.copy_(where(bad, scale * self._backoff_factor, kept))
+        tracker.copy_(good.masked_fill_(due | bad, 0))
 
     # --- settings ------------------------------------------------------------------------------------------------
 
@@ -282,7 +293,8 @@ class GradScaler:
 
     def _check_inf_per_device(self, optimizer: Any) -> dict[str, Any]:
         self._begun("_check_inf_per_device")
-        one, found = full((), 1.0, dtype=float32), full((), 0.0, dtype=float32)
+        scale = self._scale
+        one, found = (full((), value, dtype=float32, device=scale.device) for value in (1.0, 0.0))
         own = self._per_optimizer_states[id(optimizer)]
         own["found_inf_per_device"] = self._unscale_grads_(optimizer, one, found, True)
         return own["found_inf_per_device"]

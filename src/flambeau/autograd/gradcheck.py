@@ -10,7 +10,7 @@ import numpy as np
 
 from flambeau.autograd.api import grad
 from flambeau.autograd.runtime import NS
-from flambeau.engines.arrays import host
+from flambeau.engines.arrays import host, like
 
 
 class GradcheckError(RuntimeError):
@@ -322,7 +322,7 @@ def gradgradcheck(
             values = draw.standard_normal(o._a.shape)
             if o._a.dtype.kind == "c":
                 values = values + 1j * draw.standard_normal(o._a.shape)
-            t = NS["WRAP"](np.asarray(values, dtype=o._a.dtype))
+            t = NS["WRAP"](like(o._a, np.asarray(values, dtype=o._a.dtype)))
             made.append(t.requires_grad_())
         grads = tuple(made)
     else:

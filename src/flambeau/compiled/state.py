@@ -137,6 +137,13 @@ class Watched:
         """The tensors that are there now, where, and under which names."""
         return {key: (d, n, d.get(n)) for key, (d, n) in (*self.tensors_at.items(), *self.rebound.items())}
 
+    def outdated(self, earlier: dict[Any, tuple[Any, str, Any]]) -> bool:
+        """Whether there are tensors now where there were none, or others in the place of the earlier ones."""
+        tensor = NS["Tensor"]
+        return any(isinstance(d.get(n), tensor) for d, n in self.places) or any(
+            d.get(n) is not old for key, (d, n, old) in earlier.items() if key in self.tensors_at
+        )
+
     def after(self, earlier: dict[Any, tuple[Any, str, Any]], rebound: dict[Any, Any]) -> Watched:
         """Itself, knowing which tensors a call has replaced: the plan will not depend on who they are."""
         for key, (d, name, old) in earlier.items():

@@ -97,22 +97,29 @@ class Compiled:
         return self._capture(key, args, kwargs)
 
     def _as_before(self, latest: tuple[Any, Variant], args: tuple) -> bool:
-        """Whether the plan that ran last holds for this call: what `_key` compares, the usual way only."""
-        (form, values, grads, modes), variant = latest
+        """Whether the plan that ran last holds for this call."""
+        return (
+            NS["CAPTURE"] is None
+            and NS["PLAIN"]
+            and self._suits(latest[0], args)
+            and latest[1].free()
+            and latest[1].holds()
+        )
+
+    def _suits(self, key: Any, args: tuple) -> bool:
+        """Whether `_key` would give this key for these arguments; False in doubt."""
+        form, values, grads, modes = key
+        watched = self.watched
         return (
             suits_form(args, form)
-            and NS["CAPTURE"] is None
-            and NS["PLAIN"]
-            and self.watched.values() == values  # type: ignore[union-attr]
-            and tuple([p._grad is None for p in self.watched.parameters]) == grads  # type: ignore[union-attr]
+            and watched.values() == values  # type: ignore[union-attr]
+            and tuple([p._grad is None for p in watched.parameters]) == grads  # type: ignore[union-attr]
             and (thread.grad, thread.inference, dtypes.get_default_dtype()) == modes
-            and variant.free()
-            and variant.holds()
         )
 
     def _capture(self, key: Any, args: tuple, kwargs: dict) -> Any:
         """Runs and captures the step; the second capture that does the same makes the plan."""
-        tensors = self.watched.tensors_now().values()  # type: ignore[union-attr]
+        earlier = self.watched.tensors_now()  # type: ignore[union-attr]
         try:
             variant = Variant(self.function, args, kwargs, self.watched.parameters)  # type: ignore[union-attr]
         except CaptureError as error:
@@ -121,13 +128,9 @@ class Compiled:
             shape = list(variant.moved[0]._a.shape)
             error = CaptureError(f"a compiled step can't give a tensor ({shape}) other memory; write into it (copy_)")
             return self._refuse(error, lambda: variant.handed_out())
-        for where, name, old in tensors:
-            if where.get(name) is not old and isinstance(old, NS["Tensor"]) and variant.uses(old._a):
-                error = CaptureError(
-                    f"the step reads the tensor `{name}` and then puts another one in its place; a compiled step works "
-                    f"on the same tensors each time: write into it instead ({name}.copy_(...))"
-                )
-                return self._refuse(error, lambda: variant.handed_out())
+        replaced = self._replaced(earlier, variant)
+        if replaced is not None:
+            return self._refuse(replaced, lambda: variant.handed_out())
         before, digest = self.before[key], variant.digest()
         if before is None:
             self.before[key] = digest
@@ -144,6 +147,17 @@ class Compiled:
         self.plans.setdefault(key, []).append(variant)
         self.before[key] = digest
         return variant.handed_out()
+
+    @staticmethod
+    def _replaced(earlier: dict[Any, tuple[Any, str, Any]], variant: Any) -> CaptureError | None:
+        """The error for a step that has read one of the tensors that were there, and then put another in its place."""
+        for where, name, old in earlier.values():
+            if where.get(name) is not old and isinstance(old, NS["Tensor"]) and variant.uses(old._a):
+                return CaptureError(
+                    f"the step reads the tensor `{name}` and then puts another one in its place; a compiled step works "
+                    f"on the same tensors each time: write into it instead ({name}.copy_(...))"
+                )
+        return None
 
     def _refuse(self, error: CaptureError, eager: Callable[[], Any]) -> Any:
         if not self.fallback:

@@ -23,7 +23,7 @@ from flambeau.engines.numpy import draws
 from flambeau.engines.xla import drawn
 from flambeau.engines.xla.array import XArray, fresh
 from flambeau.engines.xla.calls import called_back
-from flambeau.engines.xla.runtime import lifting
+from flambeau.engines.xla.runtime import jnp, lifting
 from flambeau.engines.xla.whole import Fed, HostStore, Trace, is_symbol
 from flambeau.ops import dispatch
 
@@ -45,6 +45,8 @@ class WholeCapture:
         self.arrays: dict[int, XArray] = {}
         self.before: dict[int, np.ndarray] = {}
         self.steps: list[Any] = []
+        self.skips: list[tuple[Any, list[Any]]] = []
+        self.ended: list[Callable[[], None]] = []
         self.moved: list[Any] = []
         self.keys: dict[Any, tuple[Any, Any]] = {}
         self.drawn: dict[Any, Any] = {}
@@ -92,6 +94,24 @@ class WholeCapture:
         from .whole_updates import Steps
 
         self.steps.append(Steps(optimizer, self))
+
+    @contextmanager
+    def skipping(self, found: list[Any], optimizer: Any, ended: Callable[[], None]) -> Iterator[None]:
+        """Inside, whatever is written stays as it was in a call in which one of the numbers `found` is not 0. At the
+        end of the step `ended` is asked whether that was all.
+        """
+        count = len(self.steps)
+        self.ended.append(ended)
+        skip = jnp.asarray(False)
+        for t in found:
+            skip = skip | (t._a.value.reshape(()) != 0)
+        with self.trace.writes() as before:
+            yield
+        for store, old in before.items():
+            store.value = jnp.where(skip, old, store.value)
+            store.version += 1
+        if len(self.steps) > count:
+            self.skips.append((skip, self.steps[count:]))
 
     # --- inputs ---------------------------------------------------------------------------------------------------
 

@@ -36,25 +36,28 @@ class WholeCompiled(Compiled):
         self.trusted: dict[Any, list[WholeVariant]] = {}
         self.candidates: dict[Any, WholeVariant] = {}
         self.tries: dict[Any, int] = {}
-        self.recent: Any = (None, None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.refused or NS["CAPTURE"] is not None or not (NS["PLAIN"] or thread.inference):
             return self.function(*args, **kwargs)
+        latest = self.latest
+        if latest is not None and not kwargs and self._suits(latest[0], args):
+            recent: Any = latest[1]
+            if recent.holds() and recent.ready():
+                return recent.run(args)
         if self.watched is None:
             self.watched = Watched(self.function)
             if any(not o.state for o in self.watched.optimizers):
+                earlier = self.watched.tensors_now()
                 result = self.function(*args, **kwargs)
-                self.watched = Watched(self.function)  # the first call may have made modules and optimizers
+                # the first call may have made modules and optimizers, or put other tensors in the place of some
+                self.watched = Watched(self.function).after(earlier, {})
                 return result
         leaves: list[Any] = []
         key = self._key(args, kwargs, leaves)
-        known, variant = self.recent  # comparing is quicker than looking up
-        if known == key and variant.holds() and variant.ready():
-            return variant.run(leaves)
         for variant in self.trusted.get(key, ()):
             if variant.holds() and variant.ready():
-                self.recent = key, variant
+                self.latest = key, variant  # type: ignore[assignment]
                 return variant.run(leaves)
         if self.last is not None and key != self.last and key not in self.tries:
             self.reasons.append(self._what_changed(key))
@@ -65,15 +68,21 @@ class WholeCompiled(Compiled):
         """Traces the step and runs its program; the second trace that does the same makes it trusted."""
         if len(self.tries) >= _KINDS:
             self.trusted.clear()
-            self.recent = (None, None)
+            self.latest = None
             self.candidates.clear()
             self.tries.clear()
+        earlier = self.watched.tensors_now()  # type: ignore[union-attr]
         try:
             variant = WholeVariant(self.function, args, kwargs, self.watched, self._device(leaves))
         except CaptureError as error:
             return self._refuse(error, lambda: self.function(*args, **kwargs))
         except UNTRACEABLE as error:
             return self._refuse(_explained(error), lambda: self.function(*args, **kwargs))
+        replaced = self._replaced(earlier, variant)
+        if replaced is not None:
+            done = self._first_run(variant, leaves)  # what the step has left behind gets its values
+            return self._refuse(replaced, lambda: done)
+        key = self._watching_again(key, earlier)
         before = self.candidates.pop(key, None)
         wrong = ""
         if before is not None:
@@ -84,13 +93,27 @@ class WholeCompiled(Compiled):
                 self.tries[key] = 0
         if before is None or wrong:
             self.candidates[key] = variant
-        variant.ready()
-        result = variant.run(leaves)
+        result = self._first_run(variant, leaves)
         self.tries[key] = self.tries.get(key, 0) + (1 if wrong else 0)
         if self.tries[key] >= _TRIES:
             error = CaptureError(f"the step to compile does not do the same each time: {wrong}")
             return self._refuse(error, lambda: result)
         return result
+
+    @staticmethod
+    def _first_run(variant: WholeVariant, leaves: list[Any]) -> Any:
+        variant.ready()
+        return variant.run(leaves)
+
+    def _watching_again(self, key: Any, earlier: dict[Any, Any]) -> Any:
+        """The key, as it will be when the step has made tensors where there were none, or put others in their place:
+        its program does not depend on who they are.
+        """
+        watched = self.watched
+        if not watched.outdated(earlier):  # type: ignore[union-attr]
+            return key
+        self.watched = Watched(self.function).after(earlier, watched.rebound)  # type: ignore[union-attr]
+        return key[0], self.watched.values(), *key[2:]
 
     def explain(self) -> str:
         """The programs as a table: their operations, inputs, results and memory; and why there is more than one."""

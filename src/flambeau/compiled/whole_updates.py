@@ -147,6 +147,7 @@ class Steps:
         self.used: set[int] = set()
         self.state = optimizer.state
         self.groups = optimizer.param_groups
+        self.marks: list[float] = []  # the counts before the last step, of each cluster's first parameter
         self._trace()
         self.list = list(self.clusters.values())
         self.capture = None
@@ -156,6 +157,7 @@ class Steps:
     def _trace(self) -> None:
         self.owners = {id(p._a): (group, p) for group in self.groups for p in group["params"]}
         self.singles = self._single_numbers()
+        self.earlier = {id(t): a.item() for t, a in self.singles}
         back = [(t, t._a) for t, _ in self.singles]
         for t, a in self.singles:
             t._a = a
@@ -234,6 +236,8 @@ class Steps:
             lead = self.state.get(cluster.members[0]) or {}
             names = [n for n, v in lead.items() if _is_count(v)]
             cluster.counts = [(lead[n], _together([self.state[p][n] for p in cluster.members])) for n in names]
+        if not self.marks:  # the trace has counted
+            self.marks = [self.earlier.get(id(value), 0.0) for c in self.list for value, _ in c.counts]
 
     def advance(self) -> bool:
         """Advances the counts and computes the numbers of the next call; False, and all as before, if these are for

@@ -123,6 +123,10 @@ class WholeVariant:
             births = len(capture.trace.births)
             values += self._backward(roots, outputs, leaves)
             del capture.trace.births[births:]  # symbols of another program
+        for ended in capture.ended:
+            ended()
+        self.skips = [steps for _, steps in capture.skips]
+        values += [skip for skip, _ in capture.skips]
         for t in (*outputs, *own):
             t._node = None
         return values
@@ -216,6 +220,12 @@ class WholeVariant:
             if (a.__class__ is XArray and id(a.store) in mine) or any(id(b) in held for b in (a, a.base)):
                 self.grads.append((p, old))
 
+    def uses(self, array: Any) -> bool:
+        """Whether the program reads an array's memory."""
+        if array.__class__ is XArray:
+            return any(s is array.store for s in self.program.stores)
+        return any(np.may_share_memory(array, memory) for memory in self.program.held)
+
     def holds(self) -> bool:
         """Whether the tensors that the program works on still show the memory that they did."""
         return all(map(is_, [t._a for t in self.tensors], self.arrays))
@@ -235,7 +245,7 @@ class WholeVariant:
                     self.slots[i] = (p, old)
         for at in range(self.program.fixed, len(self.program.targets)):
             if at not in settled:
-                before.program.targets[at] = self.program.targets[at]
+                before.program.give_to(at, self.program.targets[at])
         self.program = before.program
         self.back = before.back
 
@@ -261,6 +271,8 @@ class WholeVariant:
         results = self.program.run([again(given) for again in self.again])
         for p, new in self.slots:
             p._grad = new
+        if self.skips:
+            results = self._counted(results)
         if self.written or self.graded or self.back is not None:
             return self._rest(results, given)
         forms = self.forms
@@ -268,7 +280,16 @@ class WholeVariant:
             return self.result(iter((forms[0].tensor(results[0]),)))
         return self.result(iter([f.tensor(v) for f, v in zip(forms, results)]))
 
-    def _rest(self, results: list[Any], given: list[Any]) -> Any:
+    def _counted(self, results: Any) -> Any:
+        """The results but for what the program says last: which steps it has skipped. Those do not count."""
+        n = len(results) - len(self.skips)
+        for skipped, steps in zip(results[n:], self.skips):
+            if skipped:
+                for step in steps:
+                    step.take_back()
+        return results[:n]
+
+    def _rest(self, results: Any, given: list[Any]) -> Any:
         """The results of a call that also writes its arguments, gives them gradients, or goes on to a backward."""
         n = len(self.forms)
         tensors = [f.tensor(v) for f, v in zip(self.forms, results)]

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flambeau.autograd.runtime import enable_grad
+from flambeau.autograd.runtime import NS, enable_grad
 from flambeau.autograd.views import bump
+from flambeau.errors import CaptureError
 from flambeau.optim.optimizer import Optimizer, ParamsT, check_lr, number, tensor_of
 from flambeau.tensor.tensor import Tensor
 
@@ -193,7 +194,16 @@ class LBFGS(Optimizer):
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def step(self, closure: Callable) -> Any:  # type: ignore[override]
-        """Iterate; `closure` clears the gradients, computes the loss, calls `backward()` and returns the loss."""
+        """Iterate; `closure` clears the gradients, computes the loss, calls `backward()` and returns the loss.
+
+        CaptureError within a compiled step: how often the closure runs depends on values.
+        """
+        if NS["CAPTURE"] is not None:
+            raise CaptureError(
+                "LBFGS can't be a part of a compiled step: how often it evaluates the closure depends on values. "
+                "Compile the closure, which does the work (closure = torch.compile(closure)), and call "
+                "optimizer.step(closure) outside"
+            )
 
         def evaluate() -> Any:
             with enable_grad():

@@ -10,16 +10,17 @@ import numpy as np
 
 from flambeau.engines.xla.runtime import Tracer, jax, lax, wide
 
-#: "cpu" when arrays lie over several CPU devices of this process, "processes" when over those of others.
-_crowded: set[str] = set()
+#: Why programs can't just be called: "cpu" when arrays lie over several CPU devices of this process, "processes" when
+#: over those of others.
+crowded: set[str] = set()
 _ran: set[Any] = set()
 
 
 def _note(where: jax.sharding.NamedSharding) -> None:
     if len(where.addressable_devices) > 1 and next(iter(where.addressable_devices)).platform == "cpu":
-        _crowded.add("cpu")
+        crowded.add("cpu")
     if not where.is_fully_addressable:
-        _crowded.add("processes")
+        crowded.add("processes")
 
 
 def sharding(mesh: jax.sharding.Mesh, spec: Sequence[Any]) -> jax.sharding.NamedSharding:
@@ -102,7 +103,7 @@ def settled(results: Any) -> Any:
 
 def agreeing(program: Any, values: Sequence[Any]) -> Any:
     """A program's results; where operands lie apart, those that are on one device are laid over the others' mesh."""
-    if "processes" in _crowded:
+    if "processes" in crowded:
         key = (program, *[(getattr(v, "shape", ()), getattr(v, "sharding", None)) for v in values])
         if key not in _ran:  # the first run may connect processes
             _ran.add(key)
@@ -111,7 +112,7 @@ def agreeing(program: Any, values: Sequence[Any]) -> Any:
             with quiet:
                 return jax.block_until_ready(_agreeing(program, values))
     results = _agreeing(program, values)
-    return settled(results) if "cpu" in _crowded else results
+    return settled(results) if "cpu" in crowded else results
 
 
 def _agreeing(program: Any, values: Sequence[Any]) -> Any:

@@ -19,7 +19,7 @@ __all__ = ["Pack", "Packed", "suited"]
 
 _LARGEST = 1 << 14  # elements of a memory that is packed
 _TOTAL = 1 << 22
-_FEWEST = 8
+_FEWEST = 2
 
 _version = Store.__dict__["version"]
 
@@ -85,7 +85,11 @@ class Pack:
             self._join(values)
 
     def replace(self, value: Any) -> None:
-        """The value that a program has made."""
+        """The value that a program has made, of all memories in the pack."""
+        if self.touched:  # what was written into single ones before is gone
+            self.touched = False
+            for s in self.stores:
+                s.value = None
         self.value = value
         self.version += 1
         self.parts = None

@@ -15,14 +15,14 @@ from jax.extend import core
 from jax.sharding import SingleDeviceSharding
 
 from flambeau.engines.xla.array import Store, XArray
-from flambeau.engines.xla.layouts import agreed, agreeing, spread
+from flambeau.engines.xla.layouts import agreed, agreeing, crowded, spread
 from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
 from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
 __all__ = ["Program"]
 
-_MINE = 4  # references to a value that only its store has: the store's, the list's, the loop's, getrefcount's
+_MINE = 4  # references to a value that only its store has: the store's, the list's, the name's, getrefcount's
 
 
 class Program:
@@ -133,6 +133,17 @@ class Program:
             None,
         )
 
+    def give_to(self, at: int, store: Store) -> None:
+        """Has the result of that number go to another memory from now on."""
+        old = self.targets[at]
+        if store is old:
+            return
+        self.targets[at] = store
+        if old in self.gives and store.__class__ is not Packed:
+            self.gives[self.gives.index(old)] = store
+        else:
+            self._function = None
+
     def table(self, number: int) -> list[str]:
         """What the program is made of, in words."""
         eqns = self.jaxpr.jaxpr.eqns
@@ -152,18 +163,21 @@ class Program:
         with wide(True):
             return self._compile(values).lower(*values)
 
-    def run(self, fed: Sequence[Any]) -> list[Any]:
+    def run(self, fed: Sequence[Any]) -> Sequence[Any]:
         """One call: the outputs. `fed` has the values for `self.fed`."""
         function = self._function
         if function is None:
             self._pack()
         for pack in self.packs:
-            pack.settle()
-        values = [u.value for u in self.units]
-        if None in values:  # a memory that has become part of a pack, of another program's
-            self._pack()
-            function = self._function = None
-            return self.run(fed)
+            if pack.touched:
+                pack.settle()
+        values: list[Any] = []
+        for unit in self.units:
+            value = unit.value
+            if value is None:  # a memory that has become part of a pack, of another program's
+                self._function = None
+                return self.run(fed)
+            values.append(value)
         for i in self.donated:
             value = values[i]
             if getrefcount(value) > _MINE:  # somebody else has this very value
@@ -173,13 +187,13 @@ class Program:
         value = None
         with wide(True):
             if function is None:
-                self._over_mesh = any(spread(v) is not None for v in values)
-            if self._over_mesh:  # what is on one device joins in whole
+                function, values = self._compiled(values)
+            elif self._over_mesh:  # what is on one device joins in whole
                 values = agreed(values)
-            if function is None:  # its own results will be committed to their device: one executable for both
-                values = [jax.device_put(v, v.sharding) if _is_loose(v) else v for v in values]
-                function = self._function = self._compile(values)
-            results = agreeing(function, values)
+            try:
+                results = agreeing(function, values) if crowded else function(*values)
+            except ValueError:  # operands that lie apart
+                results = agreeing(function, values)
         count = self.outputs
         for unit, new in zip(self.gives, results[count:]):
             cls = unit.__class__
@@ -191,6 +205,17 @@ class Program:
                 unit.value = new
                 unit.version += 1
         return results[:count]
+
+    def _compiled(self, values: list[Any]) -> tuple[Any, list[Any]]:
+        """The function for inputs like these, and these as it takes them: committed to their device, as its own results
+        will be, so that it is compiled once.
+        """
+        self._over_mesh = any(spread(v) is not None for v in values)
+        if self._over_mesh:
+            values = agreed(values)
+        values = [jax.device_put(v, v.sharding) if _is_loose(v) else v for v in values]
+        self._function = self._compile(values)
+        return self._function, values
 
 
 def _is_loose(value: Any) -> bool:

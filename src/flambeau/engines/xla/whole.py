@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,7 @@ class Trace:
         self.known: dict[Store, Any] = {}  # memory from before the step, and its value then
         self.births: list[Any] = []
         self.drawing = False  # random numbers are being drawn for it
+        self._before: dict[Store, Any] | None = None
 
     # --- memory ---------------------------------------------------------------------------------------------------
 
@@ -110,8 +112,21 @@ class Trace:
     def before_write(self, store: Store) -> None:
         """A memory is about to be replaced without having been read."""
         mine = isinstance(store.value, (Tracer, np.ndarray))  # made by the step
-        if not mine and store not in self.known and threading.get_ident() == self.thread:
+        if threading.get_ident() != self.thread:
+            return
+        if self._before is not None and store not in self._before:
+            self._before[store] = self.read(store)
+        elif not mine and store not in self.known:
             self.known[store] = store.value
+
+    @contextmanager
+    def writes(self) -> Iterator[dict[Store, Any]]:
+        """Notes what is written inside: memories, with their values before."""
+        outer, self._before = self._before, {}
+        try:
+            yield self._before
+        finally:
+            self._before = outer
 
     def born(self, store: Store) -> None:
         """A memory that the step makes."""
