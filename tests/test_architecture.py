@@ -23,9 +23,12 @@ SURFACE = 9
 
 
 # PyTorch has these in the namespace of autograd; they are made of what stands above it.
-OUTER = {"autograd/forward_ad.py": "func", "autograd/functional.py": "func", "autograd/gradcheck.py": "func"}
+OUTER = {"autograd/forward_ad.py": "func", "autograd/functional.py": "func", "autograd/gradcheck.py": "func",
+         "distributed/fsdp/sharded_grad_scaler.py": "amp"}
 # Likewise below distributed, which modules stand on.
-OUTER_FOLDERS = dict.fromkeys(("distributed/fsdp/", "distributed/tensor/parallel/", "distributed/checkpoint/"), "utils")
+OUTER_FOLDERS = dict.fromkeys(
+    ("distributed/fsdp/", "distributed/tensor/parallel/", "distributed/checkpoint/", "distributed/_composable/",
+     "distributed/algorithms/_checkpoint/"), "utils")  # fmt: skip
 
 
 def room(path):

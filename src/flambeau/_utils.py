@@ -46,3 +46,45 @@ class ExceptionWrapper:
         except Exception:
             error = RuntimeError(text)
         raise error from None
+
+
+def _element_size(dtype: Any) -> int:
+    """The bytes of one element."""
+    return dtype.itemsize
+
+
+def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = False) -> int:
+    """The index of a device: an integer as it is; -1 for the CPU where that is allowed.
+
+    Without an index, the current device's (0) if `optional`. Raises ValueError otherwise.
+    """
+    from flambeau.devices import device as Device
+
+    if isinstance(device, int):
+        return device
+    if device is None:
+        if optional:
+            return 0
+    else:
+        where = Device(device) if isinstance(device, str) else device
+        if where.type == "cpu" and not allow_cpu:
+            raise ValueError(f"Expected a non cpu device, but got: {where}")
+        if where.index is not None:
+            return where.index
+        if where.type == "cpu":
+            return -1
+        if optional:
+            return 0
+    raise ValueError(f"Expected a device with an index or an integer, but got: {device}")
+
+
+def _get_available_device_type() -> str | None:
+    """The type of the accelerator that is here: None for none."""
+    return None
+
+
+def _get_device_module(device_type: str) -> Any:
+    """The module of a type of devices, such as `torch.cuda`."""
+    import importlib
+
+    return importlib.import_module(f"flambeau.{device_type}")

@@ -20,8 +20,13 @@ def get_dir() -> str:
     """The folder for downloaded files: ``set_dir``'s, or ``hub`` below ``$TORCH_HOME`` or the user's cache."""
     if _folder is not None:
         return _folder
-    cache = os.environ.get("XDG_CACHE_HOME", os.path.join("~", ".cache"))
-    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))), "hub")
+    return os.path.join(_get_torch_home(), "hub")
+
+
+def _get_torch_home() -> str:
+    """The folder that holds `get_dir`'s, where it is not set: ``$TORCH_HOME`` or ``torch`` in the user's cache."""
+    cache = os.environ.get(ENV_XDG_CACHE_HOME, DEFAULT_CACHE_DIR)
+    return os.path.expanduser(os.environ.get(ENV_TORCH_HOME, os.path.join(cache, "torch")))
 
 
 def set_dir(d: str | os.PathLike) -> None:

@@ -27,10 +27,27 @@ LATE |= {
     f"{ROOT}.distributed.init_device_mesh": f"{ROOT}.distributed.device_mesh",
 }
 
+_OUT_OF_THE_WAY = {
+    "": {
+        "_symbolic": "SymInt SymFloat SymBool sym_int sym_float sym_not sym_max sym_min sym_ite sym_sum sym_sqrt "
+        "_assert_async",
+        "futures": "Future",
+        "jit": "ScriptModule",
+    },
+    "._dynamo": {"_dynamo.eval_frame": "OptimizedModule"},
+    "._utils": {
+        "tensor.flattening": "_flatten_dense_tensors _unflatten_dense_tensors _take_tensors",
+        "serialization.names": "_rebuild_tensor _rebuild_tensor_v2 _rebuild_parameter _rebuild_parameter_with_state",
+    },
+}
+for _place, _homes in _OUT_OF_THE_WAY.items():
+    for _home, _named in _homes.items():
+        LATE |= {f"{ROOT}{_place}.{name}": f"{ROOT}.{_home}" for name in _named.split()}
+
 #: Who wants to know that a submodule was imported because a program named it.
 told: dict[str, Callable[[], None]] = {}
 
-_ROOMS = ("cli", "devices", "dtypes", "engines", "errors", "missing", "ops", "run")
+_ROOMS = ("cli", "devices", "dtypes", "engines", "errors", "foreach", "missing", "ops", "run")
 
 
 def public_name(name: str) -> str:
@@ -95,11 +112,13 @@ def watch(module: ModuleType) -> None:
     has_submodules = hasattr(module, "__path__")
 
     def __getattr__(name: str) -> object:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__config__":
             raise AttributeError(f"module '{label}' has no attribute '{name}'")
         if name == "torch" and module is sys.modules[ROOT]:  # `torch.torch`, and more often than one would think
             return module
         late = LATE.get(f"{label}.{name}")
+        if late is None and name.startswith("_foreach_") and label == ROOT:
+            late = f"{ROOT}.foreach" if hasattr(importlib.import_module(f"{ROOT}.foreach"), name) else None
         if late is not None:
             found = module.__dict__[name] = getattr(importlib.import_module(late), name)
             return found

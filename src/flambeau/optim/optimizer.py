@@ -22,6 +22,25 @@ from flambeau.autograd.runtime import NS, enable_grad, set_grad_enabled
 from flambeau.autograd.views import bump
 from flambeau.dtypes import float64, get_default_dtype
 from flambeau.ops.dispatch import wrap as tensor_of
+from flambeau.optim._legacy import (  # noqa: F401 - optimizers of others import these from here
+    _capturable_doc,
+    _default_to_fused_or_foreach,
+    _differentiable_doc,
+    _disable_dynamo_if_unsupported,
+    _dispatch_sqrt,
+    _foreach_doc,
+    _fused_doc,
+    _get_capturable_supported_devices,
+    _get_scalar_dtype,
+    _get_value,
+    _group_tensors_by_device_and_dtype,
+    _maximize_doc,
+    _params_doc,
+    _stack_if_compiling,
+    _to_scalar,
+    _use_grad_for_differentiable,
+    _view_as_real,
+)
 from flambeau.optim.arithmetic import Recorded, run
 from flambeau.optim.fused import Batch
 from flambeau.optim.standing import Standing
@@ -123,6 +142,11 @@ class Optimizer:
     _optimizer_state_dict_post_hooks: OrderedDict[int, Callable]
     _optimizer_load_state_dict_pre_hooks: OrderedDict[int, Callable]
     _optimizer_load_state_dict_post_hooks: OrderedDict[int, Callable]
+
+    @staticmethod
+    def _group_tensors_by_device_and_dtype(tensorlistlist: Any, with_indices: bool = False) -> dict:
+        """Lists that belong together, parted by device and dtype, as optimizers of others sort them."""
+        return _group_tensors_by_device_and_dtype(tensorlistlist, with_indices)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

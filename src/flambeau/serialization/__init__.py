@@ -11,7 +11,7 @@ from typing import Any
 from flambeau.errors import CheckpointError, SaveError
 from flambeau.serialization.allow import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from flambeau.serialization.options import *
-from flambeau.serialization.options import MAP_PRIVATE, MAP_SHARED
+from flambeau.serialization.options import DEFAULT_PROTOCOL, MAP_LOCATION, MAP_PRIVATE, MAP_SHARED, FileLike
 
 __all__ = [
     "CheckpointError",

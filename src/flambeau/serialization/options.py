@@ -7,7 +7,9 @@ import enum
 import mmap
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar, TypeAlias
+
+from flambeau.devices import device
 
 __all__ = [
     "LoadEndianness",
@@ -31,6 +33,10 @@ __all__ = [
     "validate_hpu_device",
 ]
 
+#: The version of the pickle format that `save` writes, and what `map_location` and `f` may be.
+DEFAULT_PROTOCOL = 2
+MAP_LOCATION: TypeAlias = Callable[[Any, str], Any] | device | str | dict[str, str] | None
+FileLike: TypeAlias = str | os.PathLike[str] | IO[bytes]
 MAP_SHARED = getattr(mmap, "MAP_SHARED", 1)
 MAP_PRIVATE = getattr(mmap, "MAP_PRIVATE", 2)
 

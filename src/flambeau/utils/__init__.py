@@ -1,5 +1,6 @@
 """Helpers around training: `data`."""
 
+from flambeau.tensor.exchange import swap_tensors
 from flambeau.utils import data
 
-__all__ = ["data"]
+__all__ = ["data", "swap_tensors"]

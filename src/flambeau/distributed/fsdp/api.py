@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["BackwardPrefetch", "CPUOffload", "FullOptimStateDictConfig", "FullStateDictConfig", "LocalStateDictConfig",
-           "MixedPrecision", "OptimStateDictConfig", "ShardedOptimStateDictConfig", "ShardedStateDictConfig",
-           "ShardingStrategy", "StateDictConfig", "StateDictType"]  # fmt: skip
+           "MixedPrecision", "OptimStateDictConfig", "OptimStateKeyType", "ShardedOptimStateDictConfig",
+           "ShardedStateDictConfig", "ShardingStrategy", "StateDictConfig", "StateDictType"]  # fmt: skip
 
 
 class ShardingStrategy(enum.Enum):
@@ -96,3 +96,10 @@ class FullOptimStateDictConfig(OptimStateDictConfig):
 @dataclass
 class ShardedOptimStateDictConfig(OptimStateDictConfig):
     """As tensors over the mesh."""
+
+
+class OptimStateKeyType(enum.Enum):
+    """By what an optimizer's state names parameters."""
+
+    PARAM_NAME = enum.auto()
+    PARAM_ID = enum.auto()

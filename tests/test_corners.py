@@ -1,0 +1,225 @@
+"""Names below torch that few programs use themselves and many packages do."""
+
+import copy
+import gc
+import importlib
+
+import pytest
+
+import flambeau as torch
+from flambeau import missing
+
+
+@pytest.fixture(autouse=True)
+def watched():
+    """As serving torch does: some of these names live in rooms that are imported late."""
+    missing.watch_all()
+
+
+
+@pytest.mark.parametrize("name", """
+    _C._functorch _dynamo.eval_frame _dynamo.exc _tensor _tensor_str __config__ utils._contextlib utils._foreach_utils
+    utils.collect_env utils.cpp_extension utils.weak fx.experimental.proxy_tensor fx.experimental.symbolic_shapes
+    distributed.nn distributed.algorithms.join distributed.constants distributed.distributed_c10d distributed._tensor
+    distributed.algorithms._checkpoint.checkpoint_wrapper distributed._composable.fsdp
+    distributed.fsdp.fully_sharded_data_parallel distributed.fsdp.sharded_grad_scaler
+""".split())  # fmt: skip
+def test_it_is_there(name):
+    importlib.import_module(f"flambeau.{name}")
+
+
+def test_optimizers_of_others_find_their_helpers():
+    home = torch.optim.optimizer
+    Optimizer, _use_grad_for_differentiable = home.Optimizer, home._use_grad_for_differentiable
+    a, b, c = torch.ones(2), torch.ones(3, dtype=torch.float64), torch.zeros(1)
+    groups = Optimizer._group_tensors_by_device_and_dtype([[a, b, c], [1, None, 3]], with_indices=True)
+    assert groups[a.device, torch.float32] == ([[a, c], [1, 3]], [0, 2])
+    assert groups[a.device, torch.float64] == ([[b], [None]], [1])
+    assert home._default_to_fused_or_foreach([a], differentiable=False) == (False, False)
+
+    class Plain(Optimizer):
+        @_use_grad_for_differentiable
+        def step(self):
+            return torch.is_grad_enabled()
+
+    w = torch.nn.Parameter(a)
+    assert Plain([w], {}).step() is False and Plain([w], {"differentiable": True}).step() is True
+    assert torch.is_grad_enabled()
+
+
+def test_flattened_tensors_come_back():
+    home = torch._utils
+    _flatten_dense_tensors, _unflatten_dense_tensors = home._flatten_dense_tensors, home._unflatten_dense_tensors
+    parts = [torch.arange(4.0).view(2, 2), torch.ones(3)]
+    flat = _flatten_dense_tensors(parts)
+    assert flat.tolist() == [0, 1, 2, 3, 1, 1, 1]
+    for got, part in zip(_unflatten_dense_tensors(flat, parts), parts, strict=True):
+        assert torch.equal(got, part)
+    many = [torch.ones(4), torch.ones(4, dtype=torch.float64), torch.zeros(4), torch.zeros(8)]
+    assert [[t.numel() for t in group] for group in home._take_tensors(many, 32)] == [[4, 4], [8], [4]]
+
+
+def test_two_tensors_swap_places():
+    a, b = torch.ones(2), torch.nn.Parameter(torch.zeros(3))
+    known = [a, b]
+    torch.utils.swap_tensors(a, b)
+    assert isinstance(known[0], torch.nn.Parameter) and known[0].shape == (3,) and known[1].tolist() == [1, 1]
+    with pytest.raises(TypeError):
+        torch.utils.swap_tensors(a, 1)
+
+
+def test_dicts_hold_tensors_weakly_and_by_identity():
+    from flambeau.utils.weak import WeakIdKeyDictionary, WeakTensorKeyDictionary
+
+    a, b = torch.ones(2), torch.ones(2)
+    kept = WeakTensorKeyDictionary()
+    kept[a], kept[b] = 1, 2
+    assert kept[a] == 1 and kept[b] == 2 and len(kept) == 2 and torch.ones(2) not in kept and 3 not in kept
+    other = copy.copy(kept)
+    del b
+    gc.collect()
+    assert len(kept) == 1 and list(kept.values()) == [1] and len(other) == 1
+    del kept[a]
+    assert not kept and isinstance(other, WeakIdKeyDictionary)
+
+
+def test_contexts_decorate_functions_and_generators():
+    from flambeau.utils._contextlib import _DecoratorContextManager
+
+    class Off(_DecoratorContextManager):
+        def __enter__(self):
+            self.before = torch.is_grad_enabled()
+            torch._C._set_grad_enabled(False)
+
+        def __exit__(self, *exc):
+            torch.set_grad_enabled(self.before)
+
+    @Off()
+    def plain():
+        return torch.is_grad_enabled()
+
+    @Off()
+    def steps():
+        got = yield torch.is_grad_enabled()
+        yield got, torch.is_grad_enabled()
+
+    assert plain() is False and torch.is_grad_enabled()
+    run = steps()
+    assert next(run) is False and torch.is_grad_enabled() and run.send("x") == ("x", False)
+
+
+def test_the_compiled_core_answers():
+    from flambeau import _C
+
+    assert isinstance(torch.ones(1), _C._TensorBase) and type(torch.Tensor) is _C._TensorMeta
+    assert _C._LinAlgError is torch.linalg.LinAlgError and _C._jit_set_profiling_mode(True) is False
+    assert _C._nn._parse_to("cpu", torch.float64) == (torch.device("cpu"), torch.float64, False, None)
+    assert _C._nn.gelu is torch.nn.functional.gelu and not _C._are_functorch_transforms_active()
+    seen = []
+
+    def look(x):
+        inner = _C._functorch
+        seen.append((_C._are_functorch_transforms_active(), inner.is_batchedtensor(x), inner.get_unwrapped(x).shape))
+        return x * 2
+
+    torch.vmap(look)(torch.ones(3, 2))
+    assert seen == [(True, True, (3, 2))] and not _C._functorch.is_batchedtensor(torch.ones(1))
+    with pytest.raises(AttributeError):
+        _C.no_such_name
+
+
+def test_sizes_are_numbers():
+    assert not isinstance(3, torch.SymInt) and torch.sym_int(-2.7) == -2 and torch.sym_max(1, 2.0) == 2.0
+    assert torch.sym_not(False) and torch.sym_ite(True, 1, 2) == 1 and torch.sym_sum([1, 2]) == 3
+    torch._assert_async(torch.tensor(True))
+    with pytest.raises(RuntimeError, match="of no use"):
+        torch._assert_async(torch.tensor(False), "of no use")
+
+
+def test_settings_of_the_compiler_are_patched_and_put_back():
+    config = torch._dynamo.config
+    before = config.cache_size_limit
+    with config.patch(cache_size_limit=1), config.patch("verbose", True):
+        assert config.cache_size_limit == 1 and config.verbose
+    assert config.cache_size_limit == before and not config.verbose
+
+
+def test_extensions_in_another_language_are_refused():
+    from flambeau.utils import cpp_extension
+
+    with pytest.raises(RuntimeError, match="autograd.Function"):
+        cpp_extension.load("name", ["file.cpp"])
+    with pytest.raises(RuntimeError):
+        cpp_extension.BuildExtension()
+
+
+def test_checkpointed_modules_keep_their_names():
+    from flambeau.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+        CheckpointImpl,
+        apply_activation_checkpointing,
+        checkpoint_wrapper,
+    )
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    x = torch.randn(2, 3)
+    model(x).sum().backward()
+    wanted, names = [p.grad.clone() for p in model.parameters()], list(model.state_dict())
+    for how in CheckpointImpl:
+        other = copy.deepcopy(model)
+        apply_activation_checkpointing(
+            other, lambda m: checkpoint_wrapper(m, how), lambda m: isinstance(m, torch.nn.Linear)
+        )
+        other.zero_grad()
+        other(x.requires_grad_()).sum().backward()
+        assert [p.grad.tolist() for p in other.parameters()] == [g.tolist() for g in wanted]
+        assert list(other.state_dict()) == names and [n for n, _ in other[0].named_parameters()] == ["weight", "bias"]
+        other.load_state_dict(model.state_dict())
+        assert other[0].in_features == 3
+
+
+def test_collectives_with_gradients_in_a_group_of_one(monkeypatch):
+    from flambeau import distributed as dist
+    from flambeau.distributed import nn
+    from flambeau.distributed.algorithms.join import Join, Joinable, JoinHook
+
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    dist.init_process_group("gloo")
+    try:
+        for call in (
+            lambda x: nn.all_reduce(x), lambda x: nn.all_gather(x)[0], lambda x: nn.broadcast(x, 0),
+            lambda x: nn.reduce(x, 0), lambda x: nn.reduce_scatter(torch.empty(2), [x]), lambda x: nn.gather(x)[0],
+            lambda x: nn.scatter([x]), lambda x: nn.all_to_all([torch.empty(2)], [x])[0],
+            lambda x: nn.all_to_all_single(torch.empty(2), x),
+        ):  # fmt: skip
+            x = torch.tensor([1.0, 2.0], requires_grad=True)
+            out = call(x)
+            (out * torch.tensor([3.0, 4.0])).sum().backward()
+            assert out.tolist() == [1, 2] and x.grad.tolist() == [3, 4]
+
+        class Counts(Joinable):
+            def __init__(self):
+                super().__init__()
+                self.done = []
+
+            def join_hook(self, **kwargs):
+                counts = self
+
+                class Hook(JoinHook):
+                    def post_hook(self, is_last_joiner):
+                        counts.done.append(is_last_joiner)
+
+                return Hook()
+
+            join_device, join_process_group = torch.device("cpu"), None
+
+        counts = Counts()
+        with Join([counts]):
+            for _ in range(3):
+                Join.notify_join_context(counts)
+        assert counts.done == [True]
+        with pytest.raises(ValueError):
+            Join([])
+    finally:
+        dist.destroy_process_group()
