@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.api import grad
-from flambeau.autograd.runtime import NS
-from flambeau.engines.arrays import host, like
+from flambeau.autograd.runtime import NS, no_grad
+from flambeau.engines.arrays import host
 
 
 class GradcheckError(RuntimeError):
@@ -224,9 +224,8 @@ def _check_batched(func: Callable, args: tuple, wanted: list[Any], raise_excepti
     """A batch of gradients against each of them."""
     from flambeau.func.vmap import vmap
 
-    draw = np.random.default_rng(0)
     for out in _differentiable(func(*args)):
-        seeds = NS["WRAP"](np.stack([_drawn(draw, out._a) for _ in range(2)]))
+        seeds = NS["WRAP"](np.stack([_drawn(out) for _ in range(2)]))
 
         def back(seed: Any, out: Any = out) -> tuple:
             found = grad(out, wanted, seed, retain_graph=True, allow_unused=True)
@@ -242,9 +241,8 @@ def _check_batched_forward(func: Callable, args: tuple, wanted: list[Any], raise
     from flambeau.func.transforms import jvp
     from flambeau.func.vmap import vmap
 
-    draw = np.random.default_rng(0)
     for t in wanted:
-        tangents = NS["WRAP"](np.stack([_drawn(draw, t._a) for _ in range(2)]))
+        tangents = NS["WRAP"](np.stack([_drawn(t) for _ in range(2)]))
 
         def push(tangent: Any, t: Any = t) -> tuple:
             def moved(x: Any) -> tuple:
@@ -257,11 +255,18 @@ def _check_batched_forward(func: Callable, args: tuple, wanted: list[Any], raise
     return True
 
 
-def _drawn(draw: np.random.Generator, array: np.ndarray) -> np.ndarray:
-    values = draw.standard_normal(array.shape)
-    if array.dtype.kind == "c":
-        values = values + 1j * draw.standard_normal(array.shape)
-    return np.asarray(values, dtype=array.dtype)
+def _drawn(like: Any) -> np.ndarray:
+    """Normal numbers, drawn as PyTorch draws them: what a program draws next depends on it."""
+    with no_grad():
+        return NS["OPS"].zeros_like(like.detach()).normal_()._a
+
+
+def _uniform(like: Any) -> Any:
+    """Numbers from -1 to 1 in the shape and dtype of a tensor, drawn likewise."""
+    with no_grad():
+        made = NS["OPS"].zeros_like(like.detach())
+        (NS["OPS"].view_as_real(made) if made._a.dtype.kind == "c" else made).uniform_(-1, 1)
+    return made
 
 
 def _same_batch(together: tuple, apart: list[tuple]) -> bool:
@@ -316,15 +321,7 @@ def gradgradcheck(
     tensor = NS["Tensor"]
     outputs = _differentiable(func(*args))
     if grad_outputs is None:
-        draw = np.random.default_rng(0)
-        made = []
-        for o in outputs:
-            values = draw.standard_normal(o._a.shape)
-            if o._a.dtype.kind == "c":
-                values = values + 1j * draw.standard_normal(o._a.shape)
-            t = NS["WRAP"](like(o._a, np.asarray(values, dtype=o._a.dtype)))
-            made.append(t.requires_grad_())
-        grads = tuple(made)
+        grads = tuple(_uniform(o).requires_grad_() for o in outputs)
     else:
         grads = _as_tuple(grad_outputs)
     n = len(args)

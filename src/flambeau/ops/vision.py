@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.graph import show_as
+from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import deliver
@@ -210,9 +211,9 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Any
     spatial = size[2:]
     base = np.ones((*spatial, n + 1), theta._a.dtype)
     for d, length in enumerate(spatial):
-        line = np.linspace(-1, 1, length) if length > 1 else np.zeros(1)
+        line = NS["LINSPACE"](-1, 1, length, theta._a.dtype) if length > 1 else np.zeros(1, theta._a.dtype)
         if not align_corners:
-            line = line * ((length - 1) / length)
+            line = line * line.dtype.type(length - 1) / line.dtype.type(length)
         base[..., n - 1 - d] = line.reshape([length if i == d else 1 for i in range(n)])
     flat = beside(theta, base).reshape(1, -1, n + 1).expand(size[0], -1, n + 1)
     grid = flat.bmm(theta.transpose(1, 2)).reshape(size[0], *spatial, n)
@@ -276,7 +277,9 @@ def _unnormalized(x: Any, size: int, align_corners: bool, n: int) -> Any:
     """Coordinates from -1 to 1 as pixel numbers, rounded as PyTorch rounds them in images and in volumes."""
     if align_corners:
         return (x + 1) * ((size - 1) / 2)
-    return (x + 1) * (size / 2) - 0.5 if n == 2 else ((x + 1) * size - 1) / 2
+    x = x + 1
+    wide = x.double() if x.dtype is dtypes.float32 else x  # a product that feeds a sum is rounded with it
+    return (wide * (size / 2) - 0.5).to(x.dtype) if n == 2 else (wide * size - 1).to(x.dtype) / 2
 
 
 def _inside(x: Any, size: int, padding_mode: str, align_corners: bool) -> Any:

@@ -11,6 +11,7 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import default
 from flambeau.engines.arrays import copied, place_of
+from flambeau.engines.numpy.boxmuller import fused64
 from flambeau.errors import need_tensor, outdated
 from flambeau.ops import complexes, memory_formats
 from flambeau.ops.dims import checked_size
@@ -507,7 +508,9 @@ def linspace(
 
 
 def _evenly(start: Any, end: Any, steps: int, d: np.dtype) -> np.ndarray:
-    """Computed from both ends towards the middle, in the result's type, as PyTorch does."""
+    """Computed from both ends towards the middle, in the result's type and with products that are rounded once
+    with their sums, as PyTorch does.
+    """
     if steps < 2:
         return np.full(steps, start, d)
     if d.kind in "iu":
@@ -523,9 +526,17 @@ def _evenly(start: Any, end: Any, steps: int, d: np.dtype) -> np.ndarray:
         else (work.type(end) - work.type(start)) / work.type(steps - 1)
     )
     i = np.arange(steps).astype(work)
-    low = work.type(start) + step * i
-    high = work.type(end) - step * (work.type(steps - 1) - i)
+    back = work.type(steps - 1) - i
+    if work == np.float32:  # products of two are exact in double precision
+        low, high = float(np.float32(start)) + i * np.float64(step), float(np.float32(end)) - back * np.float64(step)
+    elif work == np.float64:
+        low, high = fused64(i, float(step), float(start)), fused64(back, -float(step), float(end))
+    else:
+        low, high = work.type(start) + step * i, work.type(end) - step * back
     return np.where(np.arange(steps) < steps // 2, low, high).astype(d)
+
+
+NS["LINSPACE"] = _evenly
 
 
 def logspace(
