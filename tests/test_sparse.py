@@ -120,3 +120,58 @@ def test_what_there_is_not_is_refused_and_never_read_as_zeros():
 def test_constants():
     assert (torch.pi, torch.inf, torch.newaxis) == (3.141592653589793, float("inf"), None)
     assert torch.nan != torch.nan and round(torch.e, 4) == 2.7183
+
+
+class TestCompressed:
+    """Rows or columns compressed, single elements or blocks."""
+
+    dense = torch.tensor([[0.0, 1.0, 0.0, 0.0], [2.0, 0.0, 3.0, 0.0]])
+
+    @pytest.mark.parametrize("layout", ["csr", "csc", "bsr", "bsc"])
+    def test_there_and_back(self, layout):
+        blocks = ((2, 2),) if layout.startswith("b") else ()
+        s = getattr(self.dense, f"to_sparse_{layout}")(*blocks)
+        assert (
+            s.layout is getattr(torch, f"sparse_{layout}") and not s.is_sparse and s.is_sparse_csr == (layout == "csr")
+        )
+        assert torch.equal(s.to_dense(), self.dense) and torch.equal(s.to_sparse().to_dense(), self.dense)
+        assert torch.equal(s.t().to_dense(), self.dense.t()) and torch.equal((s * 2).to_dense(), self.dense * 2)
+        assert torch.equal(s @ torch.ones(4, 2), self.dense @ torch.ones(4, 2))
+        assert torch.equal((s + s).to_dense(), 2 * self.dense) and torch.equal(s.sum(), self.dense.sum())
+        first, second = ("crow", "col") if layout.endswith("sr") else ("ccol", "row")
+        parts = getattr(s, f"{first}_indices")(), getattr(s, f"{second}_indices")(), s.values()
+        again = getattr(torch, f"sparse_{layout}_tensor")(*parts, size=s.shape)
+        assert torch.equal(again.to_dense(), self.dense)
+        with pytest.raises(RuntimeError):
+            getattr(s, f"{'ccol' if first == 'crow' else 'crow'}_indices")()
+
+    def test_printing(self):
+        assert repr(self.dense.to_sparse_csr()) == (
+            "tensor(crow_indices=tensor([0, 1, 3]),\n       col_indices=tensor([1, 0, 2]),\n"
+            "       values=tensor([1., 2., 3.]), size=(2, 4), nnz=3,\n       layout=torch.sparse_csr)"
+        )
+        assert "nnz=1, dtype=torch.float64, layout=torch.sparse_coo" in repr(torch.ones(1, 1).double().to_sparse())
+
+    def test_gradients_reach_values_and_dense_operands(self):
+        values = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        s = torch.sparse_csr_tensor([0, 1, 3], [1, 0, 2], values, size=(2, 4))
+        b = torch.ones(4, 2, requires_grad=True)
+        torch.sparse.mm(s, b).sum().backward()
+        assert torch.equal(b.grad, self.dense.t() @ torch.ones(2, 2))
+        assert torch.equal(values.grad, torch.full((3,), 2.0))
+
+    def test_what_does_not_belong_together_is_refused(self):
+        for c, p, v, size in (([0, 1], [5], [1.0], (1, 3)), ([0, 2], [0], [1.0], (1, 3)), ([0, 1], [0], [1.0], (2, 3))):
+            with pytest.raises(RuntimeError):
+                torch.sparse_csr_tensor(c, p, v, size=size)
+        with pytest.raises(RuntimeError, match="blocksize"):
+            torch.ones(3, 3).to_sparse_bsr((2, 2))
+        with pytest.raises(RuntimeError, match="layout"):
+            torch.ones(2).crow_indices()
+
+    def test_masks_and_products_at_places(self):
+        s = self.dense.to_sparse_csr()
+        found = torch.sparse.sampled_addmm(s, torch.ones(2, 3), torch.ones(3, 4))
+        assert torch.equal(found.to_dense(), (self.dense + 3) * (self.dense != 0))
+        full = torch.arange(8.0).view(2, 4)
+        assert torch.equal(full.sparse_mask(s).to_dense(), full * (self.dense != 0))

@@ -168,6 +168,13 @@ from flambeau.ops.vision import (
 from flambeau.ops.windows import *
 from flambeau.serialization import load, save
 from flambeau.settings import *
+from flambeau.tensor.compressed import (
+    sparse_bsc_tensor,
+    sparse_bsr_tensor,
+    sparse_compressed_tensor,
+    sparse_csc_tensor,
+    sparse_csr_tensor,
+)
 from flambeau.tensor.creation import (
     arange,
     as_tensor,

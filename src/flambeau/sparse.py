@@ -6,28 +6,43 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.tensor import compressed as _compressed
 from flambeau.tensor import formats as _formats
 from flambeau.tensor import sparse as _coo
+from flambeau.tensor.compressed import CompressedTensor
 from flambeau.tensor.creation import as_tensor
 from flambeau.tensor.formats import sparse_coo
 from flambeau.tensor.sparse import SparseTensor
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["addmm", "check_sparse_tensor_invariants", "log_softmax", "mm", "softmax", "spdiags", "sum"]
+__all__ = [
+    "addmm",
+    "check_sparse_tensor_invariants",
+    "log_softmax",
+    "mm",
+    "sampled_addmm",
+    "softmax",
+    "spdiags",
+    "sum",
+]
 
 
 def mm(mat1: Any, mat2: Any) -> Tensor:
     """The product of two matrices, of which at least one is sparse; sparse if both are."""
-    return _coo._mm(mat1, mat2)
+    if isinstance(mat1, CompressedTensor) or isinstance(mat2, CompressedTensor):
+        return _compressed.mm(mat1, mat2)
+    return _coo.mm(mat1, mat2)
 
 
 def addmm(mat: Tensor, mat1: Any, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0) -> Tensor:
     """`beta` times `mat` plus `alpha` times the product of a sparse and a dense matrix."""
-    return _coo._addmm(mat, mat1, mat2, beta=beta, alpha=alpha)
+    return mat * beta + mm(mat1, mat2) * alpha
 
 
 def sum(input: SparseTensor, dim: Any = None, dtype: Any = None) -> Tensor:
     """The sum of all elements, or over dimensions as a sparse tensor."""
+    if isinstance(input, CompressedTensor):
+        return input.sum(dim, dtype=dtype) if dim is not None else input.sum(dtype=dtype)
     return _coo._sum(input, dim, dtype=dtype)
 
 
@@ -39,6 +54,13 @@ def softmax(input: SparseTensor, dim: int, *, dtype: Any = None) -> SparseTensor
 def log_softmax(input: SparseTensor, dim: int, *, dtype: Any = None) -> SparseTensor:
     """The logarithm of `softmax`."""
     return _coo._softmax(input if dtype is None else input.to(dtype), dim, log=True)
+
+
+def sampled_addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0) -> Any:
+    """`beta * input + alpha * (mat1 @ mat2)` at the places where `input`, a CSR matrix, has elements."""
+    rows, columns = (as_tensor(places) for places in input.coordinates()._i._a)
+    products = (mat1[rows] * mat2.mT[columns]).sum(-1)
+    return _compressed.with_values(input, input.values() * beta + products * alpha)
 
 
 def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: Any = None) -> SparseTensor:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.graph import show_as
 from flambeau import dtypes
+from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import deliver

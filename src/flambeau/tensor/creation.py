@@ -11,14 +11,13 @@ from flambeau import dtypes
 from flambeau.autograd.runtime import NS
 from flambeau.devices import default
 from flambeau.engines.arrays import copied, place_of
-from flambeau.engines.numpy.boxmuller import fused64
 from flambeau.errors import need_tensor, outdated
 from flambeau.ops import complexes, memory_formats
 from flambeau.ops.dims import checked_size
 from flambeau.ops.dispatch import made, wrap
 from flambeau.ops.placing import bare
 from flambeau.ops.public import asking
-from flambeau.tensor.rooms import filled, in_format, is_meta, without_values
+from flambeau.tensor.rooms import evenly, filled, in_format, is_meta, without_values
 from flambeau.tensor.storage import UntypedStorage
 from flambeau.tensor.tensor import Tensor
 
@@ -504,39 +503,7 @@ def linspace(
         dtype,
         dtypes.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None,
     )
-    return _give(out, _finish(_evenly(start, end, int(steps), d), device, requires_grad))
-
-
-def _evenly(start: Any, end: Any, steps: int, d: np.dtype) -> np.ndarray:
-    """Computed from both ends towards the middle, in the result's type and with products that are rounded once
-    with their sums, as PyTorch does.
-    """
-    if steps < 2:
-        return np.full(steps, start, d)
-    if d.kind in "iu":
-        start, end = int(start), int(end)
-        step = (end - start) / (steps - 1)
-        i = np.arange(steps)
-        values = np.where(i < steps // 2, start + step * i, end - step * (steps - i - 1))
-        return values.astype(d)
-    work = d if d in (np.float32, np.float64, np.complex64, np.complex128) else np.dtype(np.float32)
-    step = (
-        work.type((end - start) / (steps - 1))
-        if work.itemsize >= 8
-        else (work.type(end) - work.type(start)) / work.type(steps - 1)
-    )
-    i = np.arange(steps).astype(work)
-    back = work.type(steps - 1) - i
-    if work == np.float32:  # products of two are exact in double precision
-        low, high = float(np.float32(start)) + i * np.float64(step), float(np.float32(end)) - back * np.float64(step)
-    elif work == np.float64:
-        low, high = fused64(i, float(step), float(start)), fused64(back, -float(step), float(end))
-    else:
-        low, high = work.type(start) + step * i, work.type(end) - step * back
-    return np.where(np.arange(steps) < steps // 2, low, high).astype(d)
-
-
-NS["LINSPACE"] = _evenly
+    return _give(out, _finish(evenly(start, end, int(steps), d), device, requires_grad))
 
 
 def logspace(
@@ -561,7 +528,7 @@ def logspace(
     first, last = float(_number(start)), float(_number(end))
     if d.kind in "iu":
         first, last = float(int(first)), float(int(last))
-    values = np.power(float(base), _evenly(first, last, int(steps), np.dtype(np.float64)))
+    values = np.power(float(base), evenly(first, last, int(steps), np.dtype(np.float64)))
     return _give(out, _finish(values.astype(d), device, requires_grad))
 
 

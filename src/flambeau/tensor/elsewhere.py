@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,24 @@ from flambeau.tensor.sharing import reduce_shared, travels
 from flambeau.tensor.size import Size
 
 
+def formats() -> Any:
+    """The layouts, which are made of tensors' room."""
+    from flambeau.tensor import formats as found
+
+    return found
+
+
+def _of_sparse(name: str) -> Callable:
+    def refuse(self: Any) -> Any:
+        raise RuntimeError(
+            f"{name}() is for tensors of a sparse layout that has it, but this one's layout is {self.layout}"
+        )
+
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = "RuntimeError: only sparse tensors of some layouts have this."
+    return refuse
+
+
 class Elsewhere:
     """The methods of `Tensor` by which others see it."""
 
@@ -26,15 +45,57 @@ class Elsewhere:
         """Itself: all elements are there."""
         return self if dtype is None else self.to(dtype)
 
-    def to_sparse(self, sparse_dim: int | None = None, **kwargs: Any) -> Any:
-        """The elements that are not zero, as a sparse tensor; see `torch.sparse_coo_tensor`."""
+    def to_sparse(
+        self, sparse_dim: int | None = None, *, layout: Any = None, blocksize: Any = None, dense_dim: Any = None
+    ) -> Any:
+        """The elements that are not zero, as a sparse tensor of coordinates or of a compressed `layout`; see
+        `torch.sparse_coo_tensor` and `torch.sparse_compressed_tensor`.
+        """
+        from flambeau.tensor.compressed import compress
         from flambeau.tensor.sparse import to_sparse
 
-        return to_sparse(self, sparse_dim, **kwargs)  # type: ignore[arg-type]
+        if layout is not None and str(layout) != "torch.sparse_coo":
+            return compress(self, layout, blocksize)
+        return to_sparse(self, sparse_dim)  # type: ignore[arg-type]
+
+    def to_sparse_csr(self, dense_dim: Any = None) -> Any:
+        """The elements that are not zero, by compressed rows."""
+        return self.to_sparse(layout=formats().sparse_csr)
+
+    def to_sparse_csc(self, dense_dim: Any = None) -> Any:
+        """The elements that are not zero, by compressed columns."""
+        return self.to_sparse(layout=formats().sparse_csc)
+
+    def to_sparse_bsr(self, blocksize: Any, dense_dim: Any = None) -> Any:
+        """The blocks that are not zero, by compressed rows."""
+        return self.to_sparse(layout=formats().sparse_bsr, blocksize=blocksize)
+
+    def to_sparse_bsc(self, blocksize: Any, dense_dim: Any = None) -> Any:
+        """The blocks that are not zero, by compressed columns."""
+        return self.to_sparse(layout=formats().sparse_bsc, blocksize=blocksize)
+
+    def sparse_mask(self, mask: Any) -> Any:
+        """The elements at the places where the sparse tensor `mask` has some, as a sparse tensor like it."""
+        from flambeau.tensor.sparse import masked_by
+
+        return masked_by(self, mask)  # type: ignore[arg-type]
 
     def to_sparse_coo(self) -> Any:
         """The elements that are not zero, as a sparse tensor of coordinates."""
         return self.to_sparse()
+
+    def sparse_dim(self) -> int:
+        """0: all elements are there."""
+        return 0
+
+    def dense_dim(self) -> int:
+        """The number of dimensions."""
+        return self._a.ndim
+
+    indices, values, coalesce, is_coalesced = map(_of_sparse, ("indices", "values", "coalesce", "is_coalesced"))
+    crow_indices, col_indices = map(_of_sparse, ("crow_indices", "col_indices"))
+    ccol_indices, row_indices = map(_of_sparse, ("ccol_indices", "row_indices"))
+    _nnz, _indices, _values = map(_of_sparse, ("_nnz", "_indices", "_values"))
 
     def __deepcopy__(self, memo: dict) -> Any:
         if not self.is_leaf:

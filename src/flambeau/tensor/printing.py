@@ -180,7 +180,7 @@ def format_array(array: np.ndarray, indent: int) -> str:
     return blocks[0]
 
 
-def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
+def with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
     """Append `dtype=...`, `grad_fn=...` and the like, on a new line where they would cross the line width."""
     column = len(text) - text.rfind("\n") + 1
     parts = [text]
@@ -241,7 +241,7 @@ def format_tensor(
         suffixes.append(f"grad_fn=<{grad_fn}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
-    return _with_suffixes(prefix + (body if contents is None else contents), suffixes, len(prefix))
+    return with_suffixes(prefix + (body if contents is None else contents), suffixes, len(prefix))
 
 
 def tensor_repr(tensor: Any, *, plain: bool, default_dtype: Any, tensor_contents: str | None = None) -> str:

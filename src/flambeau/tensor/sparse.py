@@ -16,17 +16,18 @@ from flambeau import dtypes
 from flambeau.ops import elementwise, joining, scatter
 from flambeau.tensor.creation import as_tensor, zeros
 from flambeau.tensor.formats import sparse_coo
+from flambeau.tensor.printing import format_array
 from flambeau.tensor.size import Size
 from flambeau.tensor.tensor import Tensor
 
 __all__ = ["SparseTensor", "sparse_coo_tensor", "spmm", "to_sparse"]
 
 
-def _to_dense_first(name: str) -> NotImplementedError:
+def to_dense_first(name: str) -> NotImplementedError:
     return NotImplementedError(f"{name}() of a sparse tensor: convert it with .to_dense() first")
 
 
-class _Absent:
+class Absent:
     """Stands where other tensors have their array: it tells shape and dtype and refuses all else."""
 
     __array_ufunc__ = None
@@ -35,10 +36,10 @@ class _Absent:
         self.dtype, self.shape, self.ndim, self.size = dtype, shape, len(shape), int(np.prod(shape))
 
     def __getattr__(self, name: str) -> Any:
-        raise _to_dense_first("this function")
+        raise to_dense_first("this function")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise _to_dense_first("this function")
+        raise to_dense_first("this function")
 
     __getitem__ = __setitem__ = __array__
 
@@ -57,7 +58,7 @@ class SparseTensor(Tensor):
         name = getattr(func, "__name__", str(func))
         handler = _HANDLERS.get(name)
         if handler is None:
-            raise _to_dense_first(name)
+            raise to_dense_first(name)
         return handler(*args, **(kwargs or {}))
 
     requires_grad = property(lambda self: self._v.requires_grad)  # type: ignore[assignment]
@@ -121,7 +122,7 @@ class SparseTensor(Tensor):
         values = zeros(len(places), *self._v.shape[1:], dtype=self.dtype)
         values = scatter.index_add(values, 0, as_tensor(where.reshape(-1)), self._v)
         shape = self.shape[: self.sparse_dim()]
-        return _make(np.stack(np.unravel_index(places, shape)), values, self.shape, True)
+        return make(np.stack(np.unravel_index(places, shape)), values, self.shape, True)
 
     def to_dense(self, dtype: Any = None, *, masked_grad: bool | None = None) -> Tensor:
         """The ordinary tensor with the same elements."""
@@ -130,14 +131,18 @@ class SparseTensor(Tensor):
         dense = scatter.index_add(flat, 0, as_tensor(self._flat()), self._v).reshape(self.shape)
         return dense if dtype is None else dense.to(dtype)
 
-    def to_sparse(self, *args: Any, **kwargs: Any) -> SparseTensor:
-        """Itself."""
-        return self
+    def to_sparse(self, *args: Any, layout: Any = None, blocksize: Any = None, **kwargs: Any) -> Any:
+        """Itself, or in a compressed layout."""
+        if layout in (None, sparse_coo):
+            return self
+        from flambeau.tensor.compressed import compress
+
+        return compress(self, layout, blocksize)
 
     def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """With values of another dtype; see `Tensor.to`."""
         values = self._v.to(*args, **kwargs)
-        return self if values is self._v else _make(self._i, values, self.shape, self._merged)
+        return self if values is self._v else make(self._i, values, self.shape, self._merged)
 
     def float(self, *args: Any) -> SparseTensor:  # type: ignore[override]
         """With values of float32."""
@@ -153,7 +158,7 @@ class SparseTensor(Tensor):
 
     def detach(self) -> SparseTensor:
         """Without history."""
-        return _make(self._i, self._v.detach(), self.shape, self._merged)
+        return make(self._i, self._v.detach(), self.shape, self._merged)
 
     data = property(detach)  # type: ignore[assignment]
 
@@ -170,24 +175,24 @@ class SparseTensor(Tensor):
 
     def clone(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """A copy."""
-        return _make(self._i.clone(), self._v.clone(), self.shape, self._merged)
+        return make(self._i.clone(), self._v.clone(), self.shape, self._merged)
 
     def __getitem__(self, index: Any) -> Tensor:
         if not isinstance(index, int):
-            raise _to_dense_first("indexing")
+            raise to_dense_first("indexing")
         n = index + self.shape[0] if index < 0 else index
         if not 0 <= n < self.shape[0]:
             raise IndexError(f"index {index} is out of range for a dimension of {self.shape[0]}")
         here = self._i._a[0] == n
         part = self._v[as_tensor(here)]
-        return _make(self._i._a[1:, here], part, self.shape[1:], self._merged) if self.sparse_dim() > 1 else part.sum(0)
+        return make(self._i._a[1:, here], part, self.shape[1:], self._merged) if self.sparse_dim() > 1 else part.sum(0)
 
     def __deepcopy__(self, memo: dict) -> SparseTensor:
         memo[id(self)] = copied = self.detach().clone()
         return copied.requires_grad_(self.requires_grad)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _make, (self._i, self._v.detach(), tuple(self.shape), self._merged)
+        return make, (self._i, self._v.detach(), tuple(self.shape), self._merged)
 
     def numpy(self, *, force: bool = False) -> Any:
         """TypeError: convert with `to_dense()` first."""
@@ -201,11 +206,13 @@ class SparseTensor(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         def shown(label: str, t: Tensor) -> str:
-            return f"{label}={repr(t.detach())}".replace("\n", "\n" + " " * (len(label) + 8))
+            size = "" if t._a.size else f", size={tuple(t.shape)}"
+            return f"{label}=tensor({format_array(t._a, 15 + len(label))}{size})"
 
-        tail = f"size={tuple(self.shape)}, nnz={self._nnz()}, layout=torch.sparse_coo"
+        tail = f"size={tuple(self.shape)}, nnz={self._nnz()}"
         if self.dtype not in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_):
             tail += f", dtype={self.dtype}"
+        tail += ", layout=torch.sparse_coo"
         tail += ", requires_grad=True" if self.requires_grad and self.is_leaf else ""
         return "tensor(" + ",\n       ".join([shown("indices", self._i), shown("values", self._v), tail]) + ")"
 
@@ -219,11 +226,11 @@ class SparseTensor(Tensor):
     mT = property(lambda self: _transpose(self, -2, -1))  # type: ignore[assignment]
 
 
-def _make(indices: Any, values: Tensor, shape: Any, merged: bool = False) -> SparseTensor:
+def make(indices: Any, values: Tensor, shape: Any, merged: bool = False) -> SparseTensor:
     out = object.__new__(SparseTensor)
     out._i = indices if isinstance(indices, Tensor) else as_tensor(np.ascontiguousarray(indices, np.int64))
     out._v, out._merged = values, merged
-    out._a = _Absent(values._a.dtype, tuple(shape))  # type: ignore[assignment]
+    out._a = Absent(values._a.dtype, tuple(shape))  # type: ignore[assignment]
     return out
 
 
@@ -264,13 +271,13 @@ def sparse_coo_tensor(
         raise RuntimeError(f"sparse_coo_tensor(): a size of {len(size)} dimensions does not fit {len(places)} indices")
     if places.size and (places.min() < 0 or (places.max(1) >= np.array(size[: len(places)])).any()):
         raise RuntimeError(f"sparse_coo_tensor(): an index lies outside of the size {tuple(size)}")
-    out = _make(places, kept, size, bool(is_coalesced) or places.shape[1] < 2)
+    out = make(places, kept, size, bool(is_coalesced) or places.shape[1] < 2)
     return out.requires_grad_() if requires_grad else out
 
 
 def spmm(input: Any, mat2: Any) -> Any:
     """`torch.mm`, under its name for sparse matrices."""
-    return _mm(input, mat2) if SparseTensor in (type(input), type(mat2)) else input.mm(mat2)
+    return mm(input, mat2) if SparseTensor in (type(input), type(mat2)) else input.mm(mat2)
 
 
 def to_sparse(input: Tensor, sparse_dim: int | None = None, **kwargs: Any) -> SparseTensor:
@@ -285,7 +292,15 @@ def to_sparse(input: Tensor, sparse_dim: int | None = None, **kwargs: Any) -> Sp
     there = input._a != 0
     places = np.stack(np.nonzero(there.any(axis=tuple(range(n, input.ndim)))))
     values = input[tuple(as_tensor(p) for p in places)]
-    return _make(places, values, input.shape, True)
+    return make(places, values, input.shape, True)
+
+
+def masked_by(input: Tensor, mask: Any) -> Any:
+    """The elements of a dense tensor at the places of a sparse one, in its layout."""
+    found = mask.coordinates() if not isinstance(mask, SparseTensor) else mask
+    picked = input[tuple(as_tensor(p) for p in found._i._a)]
+    made = make(found._i, picked, mask.shape, found._merged)
+    return made if found is mask else made.to_sparse(layout=mask.layout, blocksize=mask._v.shape[1:] or None)
 
 
 # --- functions ---------------------------------------------------------------------------------------------------
@@ -297,14 +312,14 @@ def _matrix(a: Any, name: str) -> SparseTensor:
     return a
 
 
-def _mm(input: Any, mat2: Any, *rest: Any, **kwargs: Any) -> Any:
+def mm(input: Any, mat2: Any, *rest: Any, **kwargs: Any) -> Any:
     """A product of matrices, or of a matrix and a vector, of which at least one is sparse."""
     if not isinstance(input, SparseTensor):
-        return _mm(_transpose(mat2), input.mT if input.ndim > 1 else input).mT if input.ndim > 1 else _mm(
+        return mm(_transpose(mat2), input.mT if input.ndim > 1 else input).mT if input.ndim > 1 else mm(
             _transpose(mat2), input)  # fmt: skip
     matrix = _matrix(input, "mm")
     if isinstance(mat2, SparseTensor):
-        return to_sparse(_mm(matrix, mat2.to_dense()))
+        return to_sparse(mm(matrix, mat2.to_dense()))
     if mat2.ndim not in (1, 2) or mat2.shape[0] != matrix.shape[1]:
         raise RuntimeError(f"mm(): matrices of {tuple(matrix.shape)} and {tuple(mat2.shape)} have no product")
     if matrix.dtype != mat2.dtype:
@@ -316,7 +331,7 @@ def _mm(input: Any, mat2: Any, *rest: Any, **kwargs: Any) -> Any:
 
 
 def _addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    return input * beta + _mm(mat1, mat2) * alpha
+    return input * beta + mm(mat1, mat2) * alpha
 
 
 def _transpose(input: Any, dim0: int = 0, dim1: int = 1) -> SparseTensor:
@@ -324,16 +339,16 @@ def _transpose(input: Any, dim0: int = 0, dim1: int = 1) -> SparseTensor:
     a, b = dim0 % input.ndim, dim1 % input.ndim
     order[a], order[b] = order[b], order[a]
     if input.dense_dim():
-        raise _to_dense_first("transpose with dense dimensions")
-    return _make(input._i._a[order], input._v, [input.shape[d] for d in order])
+        raise to_dense_first("transpose with dense dimensions")
+    return make(input._i._a[order], input._v, [input.shape[d] for d in order])
 
 
 def _joined(a: SparseTensor, b: SparseTensor, values: Tensor) -> SparseTensor:
     if a.shape != b.shape:
         raise RuntimeError(f"sparse tensors of the shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be added")
     if np.array_equal(a._i._a, b._i._a):
-        return _make(a._i, a._v + values, a.shape, a._merged)
-    return _make(np.concatenate([a._i._a, b._i._a], 1), joining.cat([a._v, values]), a.shape).coalesce()
+        return make(a._i, a._v + values, a.shape, a._merged)
+    return make(np.concatenate([a._i._a, b._i._a], 1), joining.cat([a._v, values]), a.shape).coalesce()
 
 
 def _add(input: Any, other: Any, *, alpha: float = 1) -> Any:
@@ -361,7 +376,7 @@ def _scaled(function: Callable) -> Callable:
             if other.shape != input.shape:
                 raise RuntimeError(f"a sparse tensor of {tuple(input.shape)} and {tuple(other.shape)} do not fit")
             other = other[tuple(as_tensor(p) for p in input._i._a)]
-        return _make(input._i, function(input._v, other, **kwargs), input.shape, input._merged)
+        return make(input._i, function(input._v, other, **kwargs), input.shape, input._merged)
 
     return handler
 
@@ -371,7 +386,7 @@ def _each(function: Callable) -> Callable:
 
     def handler(input: Any, *args: Any, **kwargs: Any) -> Any:
         merged = input.coalesce()
-        return _make(merged._i, function(merged._v, *args, **kwargs), input.shape, True)
+        return make(merged._i, function(merged._v, *args, **kwargs), input.shape, True)
 
     return handler
 
@@ -384,7 +399,7 @@ def _sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
     left = [d for d in range(input.ndim) if d not in gone]
     if not left or input.dense_dim() or keepdim:
         return input.to_dense().sum(dim, keepdim=keepdim, dtype=dtype)
-    return _make(input._i._a[left], input._v, [input.shape[d] for d in left]).coalesce()
+    return make(input._i._a[left], input._v, [input.shape[d] for d in left]).coalesce()
 
 
 def _select_rows(input: Any, dim: int, index: Any) -> SparseTensor:
@@ -394,7 +409,7 @@ def _select_rows(input: Any, dim: int, index: Any) -> SparseTensor:
     found = np.concatenate([h for h, _ in hits]) if hits else np.zeros(0, np.int64)
     places = merged._i._a[:, found].copy()
     places[d] = np.concatenate([np.full(len(h), n) for h, n in hits]) if hits else places[d]
-    return _make(places, merged._v[as_tensor(found)], [len(wanted) if k == d else s for k, s in enumerate(input.shape)])
+    return make(places, merged._v[as_tensor(found)], [len(wanted) if k == d else s for k, s in enumerate(input.shape)])
 
 
 def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> SparseTensor:
@@ -405,7 +420,7 @@ def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> SparseTensor:
         start += t.shape[d]
         moved.append(places)
     shape = [start if k == d else s for k, s in enumerate(tensors[0].shape)]
-    return _make(np.concatenate(moved, 1), joining.cat([t._v for t in tensors]), shape)
+    return make(np.concatenate(moved, 1), joining.cat([t._v for t in tensors]), shape)
 
 
 def _softmax(input: Any, dim: int, dtype: Any = None, log: bool = False) -> SparseTensor:
@@ -419,18 +434,18 @@ def _softmax(input: Any, dim: int, dtype: Any = None, log: bool = False) -> Spar
     total = scatter.index_add(zeros(len(highest), dtype=merged.dtype), 0, at, elementwise.exp(shifted))
     total = scatter.index_select(total, 0, at)
     values = shifted - elementwise.log(total) if log else elementwise.exp(shifted) / total
-    return _make(merged._i, values, input.shape, True)
+    return make(merged._i, values, input.shape, True)
 
 
 _HANDLERS: dict[str, Callable] = {
-    "mm": _mm, "matmul": _mm, "mv": _mm, "spmm": _mm, "addmm": _addmm, "sum": _sum, "cat": _cat,
+    "mm": mm, "matmul": mm, "mv": mm, "spmm": mm, "addmm": _addmm, "sum": _sum, "cat": _cat,
     "add": _add, "scaled_add": _add, "sub": _sub, "scaled_sub": _sub, "index_select": _select_rows,
     "transpose": _transpose, "swapaxes": _transpose, "t": _transpose, "softmax": _softmax,
     "log_softmax": functools.partial(_softmax, log=True),
     "mul": _scaled(lambda a, b: a * b), "multiply": _scaled(lambda a, b: a * b),
     "div": _scaled(lambda a, b, **kw: a.div(b, **kw)), "divide": _scaled(lambda a, b, **kw: a.div(b, **kw)),
     "true_divide": _scaled(lambda a, b: a / b), "pow_scalar": _each(lambda v, exponent: v**exponent),
-    "neg": lambda input: _make(input._i, -input._v, input.shape, input._merged), "negative": lambda input: -input,
+    "neg": lambda input: make(input._i, -input._v, input.shape, input._merged), "negative": lambda input: -input,
 }  # fmt: skip
 for _name in "abs sqrt square relu sin tan sinh tanh asin atan sign floor ceil round trunc expm1 log1p erf".split():
     _HANDLERS[_name] = _each(functools.partial(lambda v, *a, name, **kw: getattr(v, name)(*a, **kw), name=_name))
