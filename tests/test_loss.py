@@ -180,3 +180,28 @@ def test_warnings():
 def test_refused(call, error):
     with pytest.raises(error):
         call()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("options", [{}, {"ignore_index": 1}])
+def test_cross_entropy_compiled_on_what_comes_later(reduction, options):
+    """A plan is made on usual targets; later ones that do not count, lie outside or cost too much are seen all the same."""
+
+    def step(x, t):
+        loss = F.cross_entropy(x, t, reduction=reduction, **options)
+        loss.backward()
+        return loss
+
+    compiled = torch.compile(step)
+    generator = np.random.default_rng(3)
+    usual = [generator.integers(2, 4, 6) for _ in range(5)]
+    for at, target in enumerate([*usual, np.array([2, -100, 1, 0, 3, -100]), np.array([0, 1, 2, 3, 0, 1]), usual[0]]):
+        scores = generator.normal(size=(6, 4)).astype(np.float32) * (60 if at == 3 else 1)
+        own, theirs = (torch.tensor(scores, requires_grad=True) for _ in range(2))
+        if at == 5 and options:
+            continue  # -100 is a mistake there
+        got, want = compiled(own, torch.tensor(target)), step(theirs, torch.tensor(target))
+        assert got.item() == want.item()
+        np.testing.assert_array_equal(own.grad.numpy(), theirs.grad.numpy())
+    with pytest.raises(IndexError, match="out of bounds"):
+        compiled(own, torch.tensor([0, 1, 2, 3, 4, 0]))

@@ -96,6 +96,8 @@ class Plan:
             self._put(name, _chain(function, args, kwargs["temps"]))
         elif kind == "call" and (step := direct(function, args, kwargs, made)) is not None:
             self._put(name, step)
+        elif kind == "call" and (step := _prepared(function, args, kwargs, made)) is not None:
+            self._put(name, step)
         elif not made:
             self._put(name, functools.partial(function, *args, **kwargs))
         elif len(made) == 1 and (kind == "ufunc" or _takes_out(function, args, kwargs)):
@@ -153,6 +155,14 @@ def _copied(function: Callable, args: Any, kwargs: Any, made: list[np.ndarray]) 
             np.copyto(place, value if place.shape == value.shape else np.asarray(value)[_first(place)])
 
     return step
+
+
+def _prepared(function: Any, args: Any, kwargs: dict, made: list[np.ndarray]) -> Step | None:
+    """A kernel's own form of a call on memory that stays, where it has one."""
+    prepare = getattr(function, "prepare", None)
+    if prepare is None or kwargs or not all(a.flags.writeable for a in made):
+        return None
+    return prepare(args, made, _copied(function, args, kwargs, made))
 
 
 def _writable(a: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,10 +106,18 @@ class Kernel:
     ) -> None:  # fmt: skip
         """`rows` with operands and numbers by name."""
         made = self.of(dtype)
-        words: list[int] = []
-        for name in made.operands:
-            words += operands[name]
-        made.run(rows, length, words, [numbers[name] for name in made.numbers], inner, piece)
+        made.run(rows, length, *made.words(operands, numbers), inner, piece)
+
+    def prepared(
+        self, dtype: np.dtype, rows: int, length: int, operands: dict[str, tuple[int, int, int]],
+        numbers: dict[str, float],
+    ) -> Callable[[], None]:  # fmt: skip
+        """`named` with everything prepared but the call."""
+        made = self.of(dtype)
+        if not rows or not length:
+            return _nothing
+        table, piece = made.ready(rows, length, *made.words(operands, numbers), 0, 0)
+        return lambda: threads.run(made.place, made.call, table, rows, piece)
 
     def flat(self, arrays: Sequence[np.ndarray], numbers: Sequence[float] = ()) -> None:
         """Runs over all elements of contiguous arrays of one size and type."""
@@ -158,18 +166,35 @@ class _Made:
         self.operands, self.numbers = list(k.operands), list(k.numbers)
         self.weight = weight_of(k)
 
+    def words(self, operands: Mapping[str, Sequence[int]], numbers: dict[str, float]) -> tuple[list[int], list[float]]:
+        """Operands and numbers in the kernel's order."""
+        words: list[int] = []
+        for name in self.operands:
+            words += operands[name]
+        return words, [numbers[name] for name in self.numbers]
+
     def run(
         self, rows: int, length: int, operands: Sequence[int], numbers: Sequence[float], inner: int, piece: int
     ) -> None:
-        if not rows or not length:
-            return
+        if rows and length:
+            table, piece = self.ready(rows, length, operands, numbers, inner, piece)
+            threads.run(self.place, self.call, table, rows, piece)
+
+    def ready(
+        self, rows: int, length: int, operands: Sequence[int], numbers: Sequence[float], inner: int, piece: int
+    ) -> tuple[bytes, int]:
+        """The call's table, and how many rows go together."""
         table = self.pack(length, inner or rows, *operands, *numbers)
         work = rows * length * self.weight
         if work < _WORTH or rows == 1 or threads.alone():
             piece = rows
         elif not piece:
             piece = max(1, min(-(-rows // (2 * threads.count())), int(rows * 200_000 / work) or 1))
-        threads.run(self.place, self.call, table, rows, piece)
+        return table, piece
+
+
+def _nothing() -> None:
+    """What there is to do without elements."""
 
 
 def kernel(write: Callable[[RowKernel], None]) -> Kernel:

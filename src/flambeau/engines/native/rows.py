@@ -107,9 +107,12 @@ class RowKernel(Values):
         self.store(name, value)
         return self.make("kept", value, imm=name)
 
-    def store_row(self, name: str, value: Value) -> None:
-        """Writes one number for this row: the lowest lane of a value that is the same in all of them."""
-        self.sinks.append(self.make("store_row", value, imm=self._operand(name, False)))
+    def store_row(self, name: str, value: Value, after: int = 0) -> None:
+        """Writes one number for this row: the lowest lane of a value that is the same in all of them.
+
+        It is written once `after` passes are over, or more where the value takes more.
+        """
+        self.sinks.append(self.make("store_row", value, imm=self._operand(name, False), level=after))
 
     def _reduce(self, how: str, value: Any) -> Value:
         value = value if isinstance(value, Value) else self.const(value)

@@ -1,4 +1,4 @@
-"""Softmax, log-softmax and cross entropy over contiguous rows, forward and backward."""
+"""Softmax and log-softmax over contiguous rows, forward and backward."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .calls import Kernel, address, kernel, suits
 
-__all__ = ["exp_rows", "log_softmax_rows", "log_softmax_rows_backward", "softmax_rows", "softmax_rows_backward"]
+__all__ = ["log_softmax_rows", "log_softmax_rows_backward", "softmax_rows", "softmax_rows_backward"]
 
 
 @kernel
@@ -35,24 +35,6 @@ def _log_softmax(k: Any) -> None:
 def _log_softmax_backward(k: Any) -> None:
     g, out = k.load("grad"), k.load("input")
     k.store("out", g - k.exp(out) * k.sum(g))
-
-
-@kernel
-def _exp_rows(k: Any) -> None:
-    e = k.exp(k.load("input") - k.load_row("pivot"))
-    k.store("out", e)
-    k.store_row("total", k.sum(e))
-
-
-def exp_rows(a: np.ndarray, pivot: np.ndarray, out: np.ndarray, total: np.ndarray) -> bool:
-    """Writes `exp(a - pivot)` and its rows' sums; False, and nothing done, where it has to be NumPy's work."""
-    if not suits(a, pivot, out, total):
-        return False
-    (rows, n), size = a.shape, a.itemsize
-    at = {"input": (address(a), n * size, 0), "out": (address(out), n * size, 0)}
-    at["pivot"], at["total"] = (address(pivot), size, 0), (address(total), size, 0)
-    _exp_rows.named(a.dtype, rows, n, at, {})
-    return True
 
 
 def _rows(kernel: Kernel, *arrays: np.ndarray) -> np.ndarray | None:

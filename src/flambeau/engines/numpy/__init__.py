@@ -25,6 +25,7 @@ _MODULES = (
     "softmax",
     "norm",
     "loss",
+    "class_loss",
     "conv",
     "pool",
     "adaptive",
