@@ -16,7 +16,7 @@ import numpy as np
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import bump
 from flambeau.engines.native import threads
-from flambeau.engines.native.records import driver
+from flambeau.engines.native.records import driver, pack_calls, shared_out
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import run
 from flambeau.optim.fused import ALONE, Batch
@@ -189,14 +189,14 @@ class Updates:
         tables = [table for _, table, *_ in batch.records]
         self.blob = np.frombuffer(bytearray(b"".join(tables)), np.uint8)
         start, at = self.blob.ctypes.data, 0
-        words: list[int] = []
+        calls: list[tuple[int, ...]] = []
         ends: list[int] = []
         for function, table, low, high in batch.records:
-            words += (function, start + at, low, high)
+            calls.append((function, start + at, low, high))
             at += len(table)
             ends.append(at)
-        self.packed, self.count = struct.pack(f"<{len(words)}q", *words), len(batch.records)
         self.shared = batch.size > ALONE
+        self.packed, self.count = pack_calls(calls, shared_out(batch.records) if self.shared else None)
         clusters: dict[Any, _Cluster] = {}
         for known in batch.known:
             if known.key not in clusters:

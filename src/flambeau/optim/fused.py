@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.native import threads
 from flambeau.engines.native.calls import Kernel, address, suits
 from flambeau.engines.native.records import Record, run_records
 from flambeau.engines.native.rows import RowKernel
@@ -325,8 +326,11 @@ class Batch:
             for place in places:
                 words += (place, _ROW * size, 0)
             table = made.pack(_ROW, rows, *words, *numbers)
-            for start in range(0, rows, _TOGETHER):
-                self.records.append((made.place, table, start, min(start + _TOGETHER, rows)))
+            shares = min(threads.count(), rows)
+            for share in range(shares):
+                end = (share + 1) * rows // shares
+                for start in range(share * rows // shares, end, _TOGETHER):
+                    self.records.append((made.place, table, start, min(start + _TOGETHER, end)))
         if rest:
             words = []
             for place in places:

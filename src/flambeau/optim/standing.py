@@ -14,7 +14,7 @@ from typing import Any
 
 from flambeau.engines.native import threads
 from flambeau.engines.native.calls import address, suits
-from flambeau.engines.native.records import driver
+from flambeau.engines.native.records import driver, pack_calls, shared_out
 from flambeau.optim.arithmetic import run
 from flambeau.optim.fused import ALONE, Batch
 
@@ -156,11 +156,9 @@ class Standing(Batch):
         for key, table in tables.items():
             places[key] = at
             at += len(table)
-        words: list[int] = []
-        for function, table, low, high in self.records:
-            words += (function, start + places[id(table)], low, high)
-        self.packed, self.count = struct.pack(f"<{len(words)}q", *words), len(self.records)
+        calls = [(function, start + places[id(table)], low, high) for function, table, low, high in self.records]
         self.shared = self.size > ALONE
+        self.packed, self.count = pack_calls(calls, shared_out(self.records) if self.shared else None)
         self.forms: dict[Any, tuple[int, struct.Struct, int]] = {}
         for entry in self.entries:
             made, order = entry.course.made, entry.course.order

@@ -48,7 +48,9 @@ class Word:
 
     A, B, C, BIAS, M, N, K, STEP_A, STEP_B, STEP_C, CHUNKS, ROWS, PANELS, ADD = range(14)
     BATCH_A, BATCH_B, BATCH_C, INNER, INNER_A, INNER_B, INNER_C = range(14, 21)
-    COUNT = 21
+    #: Whether tasks go panel by panel within a chunk, else chunk by chunk within a panel.
+    BY_CHUNK = 21
+    COUNT = 22
 
 
 #: How B lies in memory: its rows contiguous, or its columns, or packed by `products.packed`.
@@ -72,22 +74,27 @@ _ZERO, _BIAS, _ADD = 0, 1, 2
 
 
 @functools.cache
-def gemm_code(wide: bool, double: bool, a_rows: bool, b_lies: int, rows_left: int, last: int, partial: bool) -> bytes:
+def gemm_code(
+    wide: bool, double: bool, a_rows: bool, b_lies: int, rows_left: int, last: int, partial: bool, vectors: int = 0
+) -> bytes:
     """The machine code for products in which A's rows (else its columns) are contiguous, and B lies as told.
 
-    `rows_left` rows remain beyond whole blocks; the last panel has `last` vectors, the last of them `partial`.
+    `rows_left` rows remain beyond whole blocks; the last panel has `last` vectors, the last of them `partial`; the
+    others have as many as a tile, or `vectors`.
     """
-    return _Gemm(wide, double, a_rows, b_lies, rows_left, last, partial).write()
+    return _Gemm(wide, double, a_rows, b_lies, rows_left, last, partial, vectors).write()
 
 
 class _Gemm:
     def __init__(
-        self, wide: bool, double: bool, a_rows: bool, b_lies: int, rows_left: int, last: int, partial: bool
-    ) -> None:
+        self, wide: bool, double: bool, a_rows: bool, b_lies: int, rows_left: int, last: int, partial: bool,
+        vectors: int = 0,
+    ) -> None:  # fmt: skip
         self.asm = Assembler(wide, double)
         self.a_rows, self.b_rows, self.packed = a_rows, b_lies == ROWS, b_lies == PACKED
         self.rows_left, self.last, self.partial = rows_left, last, partial
         self.rows, self.vectors = tile(wide)
+        self.vectors = vectors or self.vectors
         self.size = self.asm.lane_bytes
         self.lanes = self.asm.vector_bytes // self.size
         self.width = self.vectors * self.asm.vector_bytes  # of a packed row, in bytes
@@ -154,10 +161,20 @@ class _Gemm:
     def _place(self) -> None:
         """From the task's number: batch, panel and chunk, and where A, B and C begin."""
         asm, shift = self.asm, 3 if self.asm.double else 2
+        by_chunk, placed = asm.name("by_chunk"), asm.name("placed")
+        asm.cmp_imm(self._word(Word.BY_CHUNK), 0)
+        asm.jump(by_chunk, NOT_EQUAL)
         asm.divide(self._word(Word.CHUNKS))
         asm.mov(R8, RDX)  # chunk
         asm.divide(self._word(Word.PANELS))  # rax: batch, rdx: panel
         asm.mov(R9, RDX)
+        asm.jump(placed)
+        asm.label(by_chunk)
+        asm.divide(self._word(Word.PANELS))
+        asm.mov(R9, RDX)
+        asm.divide(self._word(Word.CHUNKS))
+        asm.mov(R8, RDX)
+        asm.label(placed)
         asm.divide(self._word(Word.INNER))  # a batch of two dimensions: rax, rdx
         asm.mov(R10, RAX)
         asm.mov(R11, RDX)

@@ -19,6 +19,7 @@ __all__ = ["Plan", "packed", "packed_product_table", "plan_product", "product"]
 _TAIL = struct.Struct(f"<{Word.COUNT - 4}q")
 _HEAD = struct.Struct("<4q").pack
 _ALONE = 400_000  # multiply-adds up to which one thread is quicker
+_ROWS = 32  # rows for which it is worth packing a panel again
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _functions: dict[Any, Any] = {}
@@ -66,15 +67,23 @@ def _batch(a: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int] | None:
     return steps[0], steps[1]
 
 
-def _cut(m: int, panels: int, batch: int, work: int, height: int) -> int:
-    """Into how many chunks of rows a product is cut, so that all threads have their share."""
+def _cut(m: int, panels: int, batch: int, work: int, height: int, by_rows: bool) -> int:
+    """Into how many chunks of rows a product is cut, so that all threads have their share (of rows, if `by_rows`)."""
     count = threads.count()
     if count == 1 or work <= _ALONE:
         return 1
-    chunks = 1
+    if not by_rows and batch == 1 and panels % count == 0:
+        return 1
+    chunks = count if by_rows else 1
     while batch * panels * chunks < 3 * count and m // (2 * chunks) >= 2 * height:
         chunks *= 2
     return chunks
+
+
+def _most(n: int, width: int, shares: int) -> int:
+    """Columns of the largest share of panels."""
+    panels = -(-n // width)
+    return -(-panels // shares) * width
 
 
 def _function(*key: Any) -> tuple[int, Any]:
@@ -115,7 +124,7 @@ def packed_product_table(
     place, _ = _function(b.dtype is _F64, True, PACKED, m % height, -(-left // lanes), left % lanes != 0)
     rows = -(-m // height) * height
     step_b = k * width * b.itemsize
-    tail = _TAIL.pack(m, n, k, a[1], step_b, c[1], 1, rows, panels, int(add), 0, 0, 0, 1, 0, 0, 0)
+    tail = _TAIL.pack(m, n, k, a[1], step_b, c[1], 1, rows, panels, int(add), 0, 0, 0, 1, 0, 0, 0, 0)
     return place, _HEAD(a[0], address(b), c[0], 0) + tail, panels
 
 
@@ -143,20 +152,26 @@ def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False,
         step_a = size
     height, vectors = tile(WIDE)
     lanes = (64 if WIDE else 32) // size
+    work = outer * inner * m * n * k
+    # threads share out the largest of the matrices, each to have in its cache what it needs of it next time
+    shares = 1 if whole or work <= _ALONE or outer * inner > 1 else threads.count()
+    by_rows = shares > 1 and max(m * k, m * n) >= n * k and m >= _ROWS * shares
+    if shares > 1 and n * k > max(m * k, m * n) and _most(n, vectors * lanes, shares) > _most(n, 2 * lanes, shares):
+        vectors = 2
     width = vectors * lanes
     panels = -(-n // width)
     left = n - (panels - 1) * width
-    work = outer * inner * m * n * k
-    chunks = 1 if whole else _cut(m, panels, outer * inner, work, height)
+    chunks = 1 if whole else _cut(m, panels, outer * inner, work, height, by_rows)
     rows = -(-m // chunks)
     rows = -(-rows // height) * height
     chunks = -(-m // rows)
     lies = ROWS if b_rows else COLUMNS
-    found = _function(a.dtype is _F64, a_rows, lies, m % height, -(-left // lanes), left % lanes != 0)
+    found = _function(a.dtype is _F64, a_rows, lies, m % height, -(-left // lanes), left % lanes != 0, vectors)
     steps = [x[0] for x in batches], [x[1] for x in batches]  # type: ignore[index]
     tail = _TAIL.pack(
-        m, n, k, step_a, step_b, c.strides[-2], chunks, rows, panels, int(add), *steps[0], inner, *steps[1]
-    )
+        m, n, k, step_a, step_b, c.strides[-2], chunks, rows, panels, int(add), *steps[0], inner, *steps[1],
+        int(by_rows),
+    )  # fmt: skip
     tasks = outer * inner * panels * chunks
     return Plan(*found, tail, tasks, tasks > 1 and work > _ALONE and not threads.alone(), c.shape)
 

@@ -11,7 +11,7 @@ from . import hooks, threads
 from .assembler import EQUAL, NOT_EQUAL, NOT_LESS, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
 from .calls import function_of
 
-__all__ = ["Loops", "Record", "Step", "prepared", "run_loops", "run_records"]
+__all__ = ["Loops", "Record", "Step", "driver", "prepared", "run_loops", "run_records", "shared_out"]
 
 #: A record: the function's address, the table, the first row and the one after the last.
 Record = tuple[int, bytes, int, int]
@@ -70,6 +70,32 @@ def _packed(records: Sequence[Record]) -> tuple[bytes, bytes]:
         words += (function, at, start, stop)
         at += len(table)
     return struct.pack(f"<{len(words)}q", *words), tables
+
+
+def shared_out(records: Sequence[Record]) -> list[int]:
+    """An order of records in which every thread's share is about as much work, and of every table about as much.
+
+    Numbers of records; -1 for none, where a share has fewer. What records of one table do is told by its first word,
+    the length of a row. Each thread then has the same part of each array whenever that comes.
+    """
+    shares: list[list[int]] = [[] for _ in range(threads.count())]
+    loads, count = [0] * len(shares), len(shares)
+    ends = {id(r[1]): r[3] for r in records}
+    for number, (_, table, start, stop) in enumerate(records):
+        rows = ends[id(table)]
+        at = (stop * count - 1) // rows if rows >= count else loads.index(min(loads))
+        shares[at].append(number)
+        loads[at] += (stop - start) * int.from_bytes(table[:8], "little")
+    most = max(map(len, shares))
+    return [number for own in shares for number in (*own, *[-1] * (most - len(own)))]
+
+
+def pack_calls(calls: Sequence[tuple[int, ...]], order: Sequence[int] | None) -> tuple[bytes, int]:
+    """The words that the driver reads, and how many calls they are: function, table, first row, end row of each."""
+    words: list[int] = []
+    for number in range(len(calls)) if order is None else order:
+        words += calls[number] if number >= 0 else (*calls[0][:2], 0, 0)
+    return struct.pack(f"<{len(words)}q", *words), len(words) // 4
 
 
 def run_records(records: Sequence[Record], shared: bool) -> None:

@@ -1,12 +1,16 @@
 """Threads that run native code without the interpreter: tasks of one call, spread over the cores.
 
-A worker waits for a job, takes its tasks one by one from a shared counter, and waits again: spinning for some
-microseconds, then asleep in the kernel (futex). Neither the workers nor the loop that hands out tasks is Python, so a
-job of twenty microseconds is worth sharing. The caller works too and returns when every task is done.
+A worker waits for a job, takes tasks one by one, and waits again: spinning for some microseconds, then asleep in the
+kernel (futex). Neither the workers nor the loop that hands out tasks is Python, so a job of twenty microseconds is
+worth sharing. The caller works too and returns when every task is done.
 
-The control block (64-byte lines of 8 words): generation; door (1: open); next task; workers inside; sleepers;
-then function, table, tasks, size of a task, end. A worker that comes late finds the door closed and leaves; the door
-opens only after the job is written, and no job is written while a worker is inside.
+Each thread has a share of the tasks, always the same one, the caller the first: what a core has in its cache from one
+job is so what it needs in the next. Who is done with his own share takes from the others'.
+
+The control block (64-byte lines of 8 words): generation; door (1: open); number of the latest worker; workers inside;
+sleepers; then function, table, tasks, size of a task, end, shares, end of the last share's line; then a line for each
+share: its next task and its end. A worker that comes late finds the door closed and leaves; the door opens only after
+the job is written, and no job is written while a worker is inside.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from collections.abc import Callable
 from . import hooks
 from .assembler import (
     EQUAL,
+    LESS,
     NOT_EQUAL,
     NOT_LESS,
     R10,
@@ -30,6 +35,7 @@ from .assembler import (
     RAX,
     RBP,
     RBX,
+    RCX,
     RDI,
     RDX,
     RSI,
@@ -41,8 +47,9 @@ from .machine import LEVEL, for_ever, install
 __all__ = ["SHARED", "address_of", "alone", "count", "run", "set_workers", "spread"]
 
 _LINE = 64
-_GENERATION, _DOOR, _NEXT, _INSIDE, _SLEEPERS, _JOB = (i * _LINE for i in range(6))
-_FUNCTION, _TABLE, _TASKS, _SIZE, _END = (_JOB + 8 * i for i in range(5))
+_GENERATION, _DOOR, _LATEST, _INSIDE, _SLEEPERS, _JOB, _SHARES = (i * _LINE for i in range(7))
+_FUNCTION, _TABLE, _TASKS, _SIZE, _END, _COUNT, _STOP = (_JOB + 8 * i for i in range(7))
+_MOST = 256  # shares, at most
 _YIELD, _FUTEX, _WAIT, _WAKE = 24, 202, 128, 129
 #: Ticks of the processor's clock for which an idle worker looks out for the next job: some 400 microseconds, so that it
 #: is awake through a step of a small model. Then it sleeps.
@@ -63,25 +70,62 @@ def _disp(offset: int) -> bytes:
 
 
 def _take_tasks(asm: Assembler) -> None:
-    """Runs tasks of the job at rbx until none is left."""
-    top, out, cut = asm.name("take"), asm.name("none"), asm.name("cut")
+    """Runs tasks of the job at rbx until none is left, of the share whose line is rbp bytes in, then of others."""
+    top, out, cut, other, first = (asm.name(n) for n in ("take", "none", "cut", "other", "first"))
+    asm.mov(R13, Mem(RBX, _COUNT))
+    asm.lea(R14, Mem(RBX, _SHARES, RBP, 1))
+    asm.cmp(R14, Mem(RBX, _STOP))
+    asm.jump(first, NOT_LESS)
     asm.label(top)
     asm.mov_imm(RAX, 1)
-    asm.raw(b"\xf0\x48\x0f\xc1\x83" + _disp(_NEXT))  # lock xadd [rbx + next], rax
-    asm.cmp(RAX, Mem(RBX, _TASKS))
-    asm.jump(out, NOT_LESS)
+    asm.raw(b"\xf0\x49\x0f\xc1\x06")  # lock xadd [r14], rax
+    asm.cmp(RAX, Mem(R14, 8))
+    asm.jump(other, NOT_LESS)
     asm.mov(RSI, RAX)
     asm.imul(RSI, Mem(RBX, _SIZE))
     asm.mov(RDX, RSI)
     asm.add(RDX, Mem(RBX, _SIZE))
     asm.cmp(RDX, Mem(RBX, _END))
-    asm.jump(cut, 12)  # less
+    asm.jump(cut, LESS)
     asm.mov(RDX, Mem(RBX, _END))
     asm.label(cut)
     asm.mov(RDI, Mem(RBX, _TABLE))
     asm.call_memory(Mem(RBX, _FUNCTION))
     asm.jump(top)
+    asm.label(other)
+    asm.add_imm(R13, -1)
+    asm.jump(out, EQUAL)
+    asm.add_imm(R14, _LINE)
+    asm.cmp(R14, Mem(RBX, _STOP))
+    asm.jump(top, LESS)
+    asm.label(first)
+    asm.lea(R14, Mem(RBX, _SHARES))
+    asm.jump(top)
     asm.label(out)
+
+
+def _share_out(asm: Assembler) -> None:
+    """Writes each share's line: the job's tasks in order, as many for each as can be."""
+    top, end, less = asm.name("share"), asm.name("shared"), asm.name("less")
+    asm.mov(RAX, Mem(RBX, _TASKS))
+    asm.divide(Mem(RBX, _COUNT))
+    asm.mov(RCX, RAX)  # tasks of a share; rdx: shares with one more
+    asm.mov_imm(RAX, 0)
+    asm.lea(R14, Mem(RBX, _SHARES))
+    asm.label(top)
+    asm.cmp(R14, Mem(RBX, _STOP))
+    asm.jump(end, NOT_LESS)
+    asm.store(Mem(R14), RAX)
+    asm.add(RAX, RCX)
+    asm.cmp_imm(RDX, 0)
+    asm.jump(less, EQUAL)
+    asm.add_imm(RAX, 1)
+    asm.add_imm(RDX, -1)
+    asm.label(less)
+    asm.store(Mem(R14, 8), RAX)
+    asm.add_imm(R14, _LINE)
+    asm.jump(top)
+    asm.label(end)
 
 
 def _worker_code() -> bytes:
@@ -91,6 +135,10 @@ def _worker_code() -> bytes:
         asm.push(reg)
     asm.mov(RBX, RDI)
     asm.mov_imm(R12, 0)
+    asm.mov_imm(RBP, 1)
+    asm.raw(b"\xf0\x48\x0f\xc1\xab" + _disp(_LATEST))  # lock xadd [rbx + latest], rbp
+    asm.add_imm(RBP, 1)
+    asm.shift_left(RBP, 6)
     wait, spin, go, leave = (asm.name(n) for n in ("wait", "spin", "go", "leave"))
     asm.label(wait)
     asm.raw(_CLOCK)
@@ -102,7 +150,7 @@ def _worker_code() -> bytes:
     asm.raw(_PAUSE)
     asm.raw(_CLOCK)
     asm.cmp(RAX, R13)
-    asm.jump(spin, 12)  # less
+    asm.jump(spin, LESS)
     asm.raw(_LOCK_INC + _disp(_SLEEPERS))
     asm.mov_imm(RAX, _FUTEX)
     asm.lea(RDI, Mem(RBX, _GENERATION))
@@ -127,11 +175,11 @@ def _worker_code() -> bytes:
 def _caller_code() -> bytes:
     """void call(control): hands the job out, works, and waits for those inside."""
     asm = Assembler(False)
-    for reg in (RBP, RBX, R12):
+    for reg in (RBP, RBX, R12, R13, R14):
         asm.push(reg)
     asm.mov(RBX, RDI)
-    asm.mov_imm(RAX, 0)
-    asm.store(Mem(RBX, _NEXT), RAX)
+    asm.mov_imm(RBP, 0)
+    _share_out(asm)
     asm.mov_imm(RAX, 1)
     asm.store(Mem(RBX, _DOOR), RAX)
     asm.raw(_LOCK_INC + _disp(_GENERATION))
@@ -160,7 +208,7 @@ def _caller_code() -> bytes:
     asm.mov_imm(R12, 20)
     asm.jump(wait)
     asm.label(done)
-    for reg in (R12, RBX, RBP):
+    for reg in (R14, R13, R12, RBX, RBP):
         asm.pop(reg)
     asm.ret()
     return asm.finish()
@@ -170,12 +218,18 @@ class _Pool:
     """The control block and its workers."""
 
     def __init__(self) -> None:
-        memory = for_ever(ctypes.create_string_buffer(8 * _LINE + _LINE))
+        memory = for_ever(ctypes.create_string_buffer(_SHARES + (_MOST + 1) * _LINE))
         start = ctypes.addressof(memory)
         self.control = -(-start // _LINE) * _LINE
-        self.job = (ctypes.c_int64 * 5).from_address(self.control + _JOB)
+        self.job = (ctypes.c_int64 * 7).from_address(self.control + _JOB)
         self.lock = threading.Lock()
-        self.workers = 0
+        self.workers = self.shares = 0
+
+    def share(self, count: int) -> None:
+        """Jobs have so many shares from now on; held by the lock."""
+        self.shares = count
+        self.job[5] = min(count, _MOST)
+        self.job[6] = self.control + _SHARES + self.job[5] * _LINE
 
     def grow(self, workers: int) -> None:
         """Starts workers; signals stay with the interpreter's own threads."""
@@ -249,8 +303,9 @@ def spread(function: int, direct: Callable, table: bytes, end: int, size: int) -
         pool = _pool or _start()
         if pool.lock.acquire(False):
             try:
-                if pool.workers < _wanted:
+                if pool.shares != _wanted + 1:
                     pool.grow(_wanted)
+                    pool.share(_wanted + 1)
                 job = pool.job
                 job[0] = function
                 job[1] = address_of(table)
