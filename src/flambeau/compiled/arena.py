@@ -100,6 +100,11 @@ class Arena:
         at = self.buffer.ctypes.data
         self.start = at + -at % _LINE
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Where the planned blocks lie."""
+        return self.start, self.start + self.size
+
     def array(self, place: Place) -> np.ndarray:
         """The array at a place."""
         if not place.size:

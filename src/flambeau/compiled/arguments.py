@@ -6,7 +6,9 @@ backward leaves there, is handed over to the program's tensor after each replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+import sys
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,11 @@ from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, tick
 from flambeau.autograd.views import bump
+from flambeau.engines.native.calls import address
 from flambeau.ops.dispatch import wrap
+
+from .capture import Entry
+from .memory import Block
 
 __all__ = ["Arguments", "flatten", "form_of", "rebuild", "suits_form"]
 
@@ -131,10 +137,49 @@ class Arguments:
             if old is not None or new is not None
         ]
 
-    def load(self, given: Sequence[Any]) -> None:
-        """Before a replay: the plan's memory takes the values of these arguments."""
-        for mine, t in zip(self.arrays, given, strict=True):
-            np.copyto(mine, t._a)
+    def loose(self, entries: Sequence[Entry], blocks: Sequence[Block | None]) -> dict[Block, int]:
+        """Arguments that a plan may read where the program has them, by their blocks.
+
+        Only native calls read them, nothing writes them, and nobody has kept their stand-ins or views of those.
+        """
+        found: dict[Block, int] = {}
+        marked = {*self.written, *self.graded}
+        for i, (array, given, block) in enumerate(zip(self.arrays, self.given, blocks, strict=True)):
+            if i in marked or block is None or given._node is not None or array.strides != given._a.strides:
+                continue
+            whole = block.whole is None and (block.start, block.size) == (address(array), array.nbytes)
+            if whole and all(e.kind == "native" and e.args[0] == "run" for e in entries if block in e.touched):
+                found[block] = i
+        kept = self._kept(list(found.values())) if found else set()
+        return {block: i for block, i in found.items() if i not in kept}
+
+    def _kept(self, numbers: list[int]) -> set[int]:
+        """Those of the arguments whose stand-ins something else holds, or shows."""
+        mine = {id(self.own[i]): i for i in numbers}
+        ends = {i: np.lib.array_utils.byte_bounds(self.arrays[i]) for i in numbers}
+        kept: set[int] = set()
+        for t in gc.get_objects():
+            if isinstance(t, NS["Tensor"]) and t._a.__class__ is np.ndarray and t._a.size:
+                at = address(t._a)
+                kept.update(i for i, (low, high) in ends.items() if low <= at < high and mine.get(id(t)) != i)
+        ours = {id(self.own), id(self.leaves)}
+        stack: list[Any] = [self.args, self.kwargs]
+        while stack:
+            x = stack.pop()
+            if isinstance(x, (tuple, list, dict)):
+                ours.add(id(x))
+                stack += x.values() if isinstance(x, dict) else x
+        frame = sys._getframe()
+        for i in numbers:
+            if any(id(x) not in ours and x is not frame for x in gc.get_referrers(self.own[i])):
+                kept.add(i)
+        return kept
+
+    def load(self, given: Sequence[Any], loose: Collection[int] = ()) -> None:
+        """Before a replay: the plan's memory takes the values of these arguments, but for the loose ones."""
+        for i, (mine, t) in enumerate(zip(self.arrays, given, strict=True)):
+            if i not in loose:
+                np.copyto(mine, t._a)
         for i in self.graded:
             if self.grads[i] is not None:
                 np.copyto(self.grads[i]._a, given[i]._grad._a)

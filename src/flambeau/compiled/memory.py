@@ -9,15 +9,16 @@ calls are kept in those; a plan decides later where each block really lies.
 from __future__ import annotations
 
 import bisect
+import itertools
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from flambeau.autograd.views import owner
 
-__all__ = ["VIRTUAL", "Block", "Memory", "Place", "places_in", "tables_of"]
+__all__ = ["VIRTUAL", "Block", "Memory", "Place", "Ranges", "places_in", "tables_of"]
 
 #: Where addresses of data lie; other words of a table are smaller, or bits of numbers.
 _LOWEST, _HIGHEST = 1 << 40, 1 << 47
@@ -217,6 +218,15 @@ class Memory:
         """The blocks that a lifted table has addresses of."""
         return {self._numbered(word).root for word in _addresses(table).tolist()}
 
+    def words_of(self, table: bytes) -> list[tuple[int, Block, int]]:
+        """The words of a lifted table that are addresses: which, in which block, how far from its start."""
+        words = np.frombuffer(table, np.int64)
+        found = []
+        for i in np.flatnonzero((words >= VIRTUAL) & (words < _END)).tolist():
+            block = self._numbered(int(words[i])).root
+            found.append((i, block, int(words[i]) - block.virtual))
+        return found
+
     def lower(self, table: bytes, arena: int) -> bytes:
         """A lifted table with the addresses at which blocks really lie: in an arena, or where they were."""
         words = np.frombuffer(table, np.int64)
@@ -241,6 +251,20 @@ class Memory:
             block.ref = None
         self.alive.clear()
         return {block.root for block in self.blocks if block.array is not None}
+
+
+class Ranges:
+    """Stretches of memory: those of blocks that stay where they are, and one more."""
+
+    def __init__(self, blocks: Iterable[Block], more: tuple[int, int]) -> None:
+        ranges = sorted([more, *((b.start, b.end) for b in blocks)])
+        self.starts = [start for start, _ in ranges]
+        self.ends = list(itertools.accumulate((end for _, end in ranges), max))
+
+    def meet(self, low: int, high: int) -> bool:
+        """Whether any of them has a byte of this one."""
+        i = bisect.bisect_left(self.starts, high) - 1
+        return i >= 0 and self.ends[i] > low
 
 
 def _addresses(table: bytes) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from flambeau.engines.native import threads
 from flambeau.engines.native.calls import address
-from flambeau.engines.native.records import Loops, Record, prepared, run_records
+from flambeau.engines.native.records import Loops, prepared, run_records
 from flambeau.engines.native.symbols import native_chain
 from flambeau.engines.numpy.chain import run_chain
 from flambeau.ops.dispatch import wrap
@@ -23,6 +23,7 @@ from flambeau.ops.dispatch import wrap
 from .arena import Arena
 from .capture import Entry
 from .copies import direct
+from .memory import Block
 from .updates import Updates
 
 __all__ = ["Plan"]
@@ -33,8 +34,11 @@ Step = Callable[[], Any]
 class Plan:
     """The steps of a replay, in order."""
 
-    def __init__(self, entries: Sequence[Entry], arena: Arena) -> None:
+    def __init__(self, entries: Sequence[Entry], arena: Arena, loose: dict[Block, int] | None = None) -> None:
         self.arena = arena
+        #: arguments that are read where the program has them: by their numbers, the words of tables to be written
+        self.loose = loose or {}
+        self.words: dict[int, list[tuple[np.ndarray, int, int]]] = {at: [] for at in self.loose.values()}
         self.steps: list[Step] = []
         self.names: list[str] = []
         self.fused = sum(entry.fused for entry in entries)
@@ -43,7 +47,7 @@ class Plan:
         pending: list[tuple[Any, ...]] = []
         for entry in entries:
             if entry.kind == "native" and entry.args[0] == "run":
-                pending.append(arena.native(entry.args)[1:])
+                pending.append((*arena.native(entry.args)[1:], self._open(entry.args[2])))
                 continue
             self._flush(pending)
             self._add(entry)
@@ -54,6 +58,17 @@ class Plan:
         for step in self.steps:
             step()
 
+    def bind(self, at: int, address: int) -> None:
+        """Lets the plan read an argument at this address."""
+        for words, place, beyond in self.words[at]:
+            words[place] = address + beyond
+
+    def _open(self, table: bytes) -> list[tuple[int, int, int]]:
+        """The words of a captured table that are addresses in loose arguments: which, whose, how far in."""
+        assert self.arena.memory is not None
+        found = self.arena.memory.words_of(table) if self.loose else []
+        return [(word, self.loose[block], beyond) for word, block, beyond in found if block in self.loose]
+
     def _put(self, name: str, step: Step) -> None:
         self.names.append(name)
         self.steps.append(step)
@@ -62,20 +77,31 @@ class Plan:
         """Native calls one after the other, as few calls from Python."""
         if not pending:
             return
-        records: list[Record] = []
-        for place, table, end, piece in pending:
+        alone: list[tuple[Any, ...]] = []
+        for place, table, end, piece, holes in pending:
             if piece < end and not threads.alone():
-                self._records(records)
-                records = []
-                self._put("native, shared", _shared(place, table, end, piece))
+                self._records(alone)
+                alone = []
+                step, words = _shared(place, table, end, piece)
+                self._put("native, shared", step)
+                self._note(words, 0, holes)
             else:
-                records.append((place, table, 0, end))
-        self._records(records)
+                alone.append((place, table, end, holes))
+        self._records(alone)
         pending.clear()
 
-    def _records(self, records: list[Record]) -> None:
-        if records:
-            self._put(f"native x{len(records)}", prepared(records))
+    def _records(self, alone: list[tuple[Any, ...]]) -> None:
+        if alone:
+            step, words = prepared([(place, table, 0, end) for place, table, end, _ in alone])
+            self._put(f"native x{len(alone)}", step)
+            at = 0
+            for _, table, _, holes in alone:
+                self._note(words, at, holes)
+                at += len(table) // 8
+
+    def _note(self, words: np.ndarray, at: int, holes: list[tuple[int, int, int]]) -> None:
+        for word, argument, beyond in holes:
+            self.words[argument].append((words, at + word, beyond))
 
     def _add(self, entry: Entry) -> None:
         kind, function = entry.kind, entry.function
@@ -122,9 +148,16 @@ def _chain(chain: Callable, arrays: tuple, temps: int) -> Step:
     return step
 
 
-def _shared(place: int, table: bytes, end: int, piece: int) -> Step:
-    direct = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)(place)
-    return lambda: threads.spread(place, direct, table, end, piece)
+def _shared(place: int, table: bytes, end: int, piece: int) -> tuple[Step, np.ndarray]:
+    """A call spread over the cores, and the words of its table."""
+    direct = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(place)
+    words = np.frombuffer(bytearray(table), np.int64)
+    at = words.ctypes.data
+
+    def step(kept: np.ndarray = words) -> None:
+        threads.spread(place, direct, at, end, piece)
+
+    return step, words
 
 
 _WITH_OUT = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flambeau import dtypes
@@ -56,8 +56,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         latest = self.latest
         if latest is not None and not kwargs and self._as_before(latest, args):
-            with REPLAYING:
-                return latest[1].replay(args)
+            return self._replay(latest[1], args, args, kwargs)
         if self.refused or NS["CAPTURE"] is not None or not NS["PLAIN"]:
             return self.function(*args, **kwargs)
         if self.watched is None:
@@ -70,8 +69,7 @@ class Compiled:
                 if variant.free():
                     if variant.holds():
                         self.latest = key, variant
-                        with REPLAYING:
-                            return variant.replay(leaves)
+                        return self._replay(variant, leaves, args, kwargs)
                     self.latest = None
                     self.reasons.append("a tensor that the step uses, or an optimizer's state, is another than it was")
                     del self.plans[key], self.before[key]
@@ -95,6 +93,12 @@ class Compiled:
             self.before[self._key(args, kwargs, [])] = None
             return result
         return self._capture(key, args, kwargs)
+
+    def _replay(self, variant: Variant, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Any:
+        if not variant.apart(leaves):  # a parameter as an argument, say: what the step writes, it reads as an argument
+            return self.function(*args, **kwargs)
+        with REPLAYING:
+            return variant.replay(leaves)
 
     def _as_before(self, latest: tuple[Any, Variant], args: tuple) -> bool:
         """Whether the plan that ran last holds for this call."""

@@ -13,6 +13,7 @@ from flambeau.autograd.engine import run_backward
 from flambeau.autograd.function import BackwardFunction
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.engines.native.calls import address
 from flambeau.errors import CaptureError
 from flambeau.ops.dispatch import wrap
 
@@ -21,7 +22,7 @@ from .arguments import Arguments, flatten, rebuild
 from .capture import Capture, plain
 from .dead import living
 from .fusion import fuse
-from .memory import Block, Place, places_in
+from .memory import Block, Place, Ranges, places_in
 from .plan import Plan
 
 __all__ = ["Digest", "Variant", "differ"]
@@ -57,6 +58,8 @@ class Variant:
         self.entries = len(capture.entries)
         self.plan: Plan | None = None
         self.back: Plan | None = None
+        self.works_on = Ranges((), (0, 0))  # the program's memory, other than arguments, and its own
+        self.bound: dict[int, int] = {}
         self.only: np.ndarray | None = None  # the result, where it is one tensor and nothing else leaves the step
         self.turn = 0
         self.pending: list[Any] = []
@@ -164,8 +167,11 @@ class Variant:
         memory, entries, cut = capture.memory, capture.entries, self.forward
         if memory.trouble:
             raise CaptureError(memory.trouble)
-        states = [(t, t._a, memory.meet(t._a)) for ref, _ in capture.states if (t := ref()) is not None]
+        mine = {id(a) for a in self.arguments.arrays}
+        there = [t for ref, _ in capture.states if (t := ref()) is not None and id(t._a) not in mine]
+        states = [(t, t._a, memory.meet(t._a)) for t in there]
         live = self._shown(capture)
+        blocks = [memory.meet(a) for a in self.arguments.arrays]
         stay = memory.close()
         for entry in entries:
             entry.touched = {block.root for block in entry.touched}
@@ -175,12 +181,14 @@ class Variant:
         first = fuse(living(entries[:cut], live | later), memory, live | later)
         rest = fuse(living(entries[cut:], live), memory, live)
         self.arena = Arena(memory, first + rest, stay, shared=not self.leaves)
-        self.plan = Plan(first, self.arena)
+        loose = {} if self.leaves else self.arguments.loose(first, blocks)
+        self.plan = Plan(first, self.arena, loose)
+        touched = {b for e in first for b in e.touched if b in stay} - {b and b.root for b in blocks}
+        self.works_on = Ranges(touched, self.arena.bounds)
         if self.leaves:
             self.back = Plan(rest, self.arena)
         used: set[Block] = set().union(*(e.touched for e in entries))
-        mine = {id(a) for a in self.arguments.arrays}
-        self.used = [(t, a) for t, a, block in states if id(a) not in mine and block is not None and block.root in used]
+        self.used = [(t, a) for t, a, block in states if block is not None and block.root in used]
         slots = [_slot(p, old, place, new, used, self.arena) for p, old, place, new in self.slots]
         self.slots = [slot for slot in slots if slot is not None]
         self.arena.memory = None
@@ -209,6 +217,15 @@ class Variant:
                 return False
         return True
 
+    def apart(self, given: Sequence[Any]) -> bool:
+        """Whether these arguments lie in no memory that the plan works on, where it would meet its own writes."""
+        for t in given:
+            a = t._a
+            low, high = (address(a), address(a) + a.nbytes) if a.flags.forc else np.lib.array_utils.byte_bounds(a)
+            if self.works_on.meet(low, high):
+                return False
+        return True
+
     def free(self) -> bool:
         """Whether no earlier replay waits for its backward, which needs what this one would overwrite."""
         for ref in self.pending:
@@ -219,7 +236,13 @@ class Variant:
 
     def replay(self, given: Sequence[Any]) -> Any:
         """One step on these arguments."""
-        self.arguments.load(given)
+        words = self.plan.words  # type: ignore[union-attr]
+        for i in words:
+            place = address(given[i]._a)
+            if self.bound.get(i) != place:
+                self.plan.bind(i, place)  # type: ignore[union-attr]
+                self.bound[i] = place
+        self.arguments.load(given, words)
         for p, old, _ in self.slots:
             if old is not None and p._grad._a is not old:
                 np.copyto(old, p._grad._a)

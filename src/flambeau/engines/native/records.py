@@ -242,12 +242,17 @@ def run_loops(turns: int, loops: Sequence[Sequence[Step]], shared: bool) -> None
     Loops(turns, loops).run((), shared)
 
 
-def prepared(records: Sequence[Record]) -> Callable[[], None]:
-    """`run_records` of these, on this thread, with everything prepared but the call."""
+def prepared(records: Sequence[Record]) -> tuple[Callable[[], None], np.ndarray]:
+    """`run_records` of these, on this thread, with everything prepared but the call; and the words of their tables."""
     _, call = driver()
-    (packed, tables), count = _packed(records), len(records)
+    tables = np.frombuffer(bytearray(b"".join(r[1] for r in records)), np.int64)
+    at, calls = tables.ctypes.data, []
+    for function, table, start, stop in records:
+        calls.append((function, at, start, stop))
+        at += len(table)
+    packed, count = pack_calls(calls, None)
 
-    def run(kept: bytes = tables) -> None:
+    def run(kept: np.ndarray = tables) -> None:
         call(packed, 0, count)
 
-    return run
+    return run, tables

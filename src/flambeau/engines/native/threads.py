@@ -294,10 +294,11 @@ def run(function: int, direct: Callable, table: bytes, end: int, size: int) -> N
     spread(function, direct, table, end, size)
 
 
-def spread(function: int, direct: Callable, table: bytes, end: int, size: int) -> None:
+def spread(function: int, direct: Callable, table: bytes | int, end: int, size: int) -> None:
     """Calls the native `f(table, start, stop)` over pieces of `range(end)`, `size` at a time, on all threads.
 
-    `direct` is the same function, callable from Python, for when there is nobody to share with.
+    `direct` is the same function, callable from Python, for when there is nobody to share with. A table may be given
+    by its address, if `direct` takes that.
     """
     if _wanted > 0 and end > size and SHARED:
         pool = _pool or _start()
@@ -308,7 +309,7 @@ def spread(function: int, direct: Callable, table: bytes, end: int, size: int) -
                     pool.share(_wanted + 1)
                 job = pool.job
                 job[0] = function
-                job[1] = address_of(table)
+                job[1] = table if table.__class__ is int else address_of(table)  # type: ignore[arg-type]
                 job[2] = -(-end // size)
                 job[3] = size
                 job[4] = end

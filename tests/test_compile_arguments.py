@@ -1,0 +1,139 @@
+"""Arguments that a plan reads where the program has them: a compiled step does what the step does."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+
+
+def made():
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(24, 80), nn.ReLU(), nn.Linear(80, 24))
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def training(keep=None):
+    model, optimizer = made()
+
+    def step(x):
+        optimizer.zero_grad()
+        if keep is not None:
+            keep(x)
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, step
+
+
+def inputs(count=8):
+    generator = np.random.default_rng(5)
+    return [torch.tensor(generator.normal(size=(64, 24)).astype(np.float32)) for _ in range(count)]
+
+
+def plan_of(compiled):
+    return compiled.latest[1].plan
+
+
+def test_batches_are_read_where_they_are():
+    (_, step), (_, eager) = training(), training()
+    compiled = torch.compile(step)
+    for x in inputs():
+        before = x.clone()
+        assert compiled(x).item() == eager(x).item()
+        assert torch.equal(x, before)
+    assert plan_of(compiled).words, "this step's argument is for products alone"
+
+
+def test_a_batch_may_go_as_soon_as_the_step_is_over():
+    (_, step), (_, eager) = training(), training()
+    compiled = torch.compile(step)
+    for x in inputs():
+        want = eager(x).item()
+        loss = compiled(x.clone())
+        gc.collect()
+        np.full(x.numel(), np.nan, np.float32)  # likely to lie where the copy was
+        assert loss.item() == want
+
+
+@pytest.mark.parametrize("which", ["a parameter's", "a gradient's", "a result's"])
+def test_arguments_in_memory_that_the_step_writes(which):
+    """What the step gets may be memory of its own from the step before."""
+    losses = []
+    for wrap in (torch.compile, lambda f: f):
+        torch.manual_seed(3)
+        model = nn.Linear(64, 64, bias=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss = torch.zeros(64, 64)
+
+        def step(x, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            out = model(x)
+            (out**2).mean().backward()
+            optimizer.step()
+            return model(x).detach()
+
+        run = wrap(step)
+        seen = []
+        for i in range(9):
+            x = torch.full((64, 64), 0.1 * (i + 1))
+            if i > 4:
+                x = {"a parameter's": model.weight.detach(), "a gradient's": model.weight.grad, "a result's": loss}[
+                    which
+                ]
+            loss = run(x)
+            seen.append(loss.clone())
+        losses.append(seen)
+    for got, want in zip(*losses, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["itself", "view", "in a list"])
+def test_a_step_that_keeps_its_argument(how):
+    """Whoever keeps a tensor finds the latest batch in it, not that of the capture."""
+
+    class Keeper:
+        kept = None
+
+    keeper, box = Keeper(), []
+
+    def keep(x):
+        if how == "in a list":
+            box[:] = [x]
+        else:
+            keeper.kept = x if how == "itself" else x.view(-1)
+
+    _, step = training(keep)
+    compiled = torch.compile(step)
+    for x in inputs():
+        compiled(x)
+        kept = box[0] if box else keeper.kept
+        assert torch.equal(kept.reshape(64, 24), x)
+
+
+def test_results_that_show_the_argument():
+    model, _ = made()
+
+    @torch.compile
+    def step(x):
+        with torch.no_grad():
+            return model(x), x[:2], x
+
+    for x in inputs():
+        out, head, same = step(x)
+        assert same is x and torch.equal(head, x[:2])
+        torch.testing.assert_close(out, model(x).detach())
+
+
+def test_other_layouts_are_other_plans():
+    (_, step), (_, eager) = training(), training()
+    compiled = torch.compile(step)
+    generator = np.random.default_rng(5)
+    for i in range(12):
+        wide = torch.tensor(generator.normal(size=(64, 48)).astype(np.float32))
+        x = (wide[:, ::2], wide[:, :24], wide[:, :24].contiguous(), wide[:, :24].t().contiguous().t())[i % 4]
+        assert compiled(x).item() == pytest.approx(eager(x).item(), rel=1e-6)
