@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from flambeau.engines.native import machine, threads
 from flambeau.engines.native.calls import Kernel, pack_of
 from flambeau.engines.native.gathering import add_rows
-from flambeau.engines.native.gemm import COLUMNS, ROWS, gemm_code
+from flambeau.engines.native.gemm import COLUMNS, ROWS, Word, gemm_code
 from flambeau.engines.native.products import packed, packed_product_table, product
 from flambeau.engines.native.records import run_loops
 from flambeau.engines.native.rows import RowKernel
@@ -211,7 +211,7 @@ def test_loops_step_their_tables():
     out = np.zeros((steps, 4, n), np.float32)
     b = packed(w)
     place, table, tasks = packed_product_table(4, n, (x.ctypes.data, n * 4), b, (out.ctypes.data, n * 4), False)
-    growth = [4 * n * 4, 0, 4 * n * 4] + [0] * 18
+    growth = [4 * n * 4, 0, 4 * n * 4] + [0] * (Word.COUNT - 3)
     run_loops(steps, [[(place, table, 0, tasks, growth)]], False)
     np.testing.assert_allclose(out, x @ w, rtol=1e-4, atol=1e-4)
 
