@@ -185,7 +185,7 @@ def test_refused(call, error):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("options", [{}, {"ignore_index": 1}])
 def test_cross_entropy_compiled_on_what_comes_later(reduction, options):
-    """A plan is made on usual targets; later ones that do not count, lie outside or cost too much are seen all the same."""
+    """A plan is made on usual targets; later ones may not count, lie outside, or cost too much."""
 
     def step(x, t):
         loss = F.cross_entropy(x, t, reduction=reduction, **options)
