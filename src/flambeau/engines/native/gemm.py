@@ -158,9 +158,9 @@ class _Gemm:
         if not asm.wide:
             asm.save(_Slots.MASK, 0)
 
-    def _place(self) -> None:
-        """From the task's number: batch, panel and chunk, and where A, B and C begin."""
-        asm, shift = self.asm, 3 if self.asm.double else 2
+    def _number(self) -> None:
+        """The task's chunk (r8) and panel (r9), and the number of its batch (rax), from its own number (rax)."""
+        asm = self.asm
         by_chunk, placed = asm.name("by_chunk"), asm.name("placed")
         asm.cmp_imm(self._word(Word.BY_CHUNK), 0)
         asm.jump(by_chunk, NOT_EQUAL)
@@ -175,6 +175,11 @@ class _Gemm:
         asm.divide(self._word(Word.CHUNKS))
         asm.mov(R8, RDX)
         asm.label(placed)
+
+    def _place(self) -> None:
+        """From the task's number: batch, panel and chunk, and where A, B and C begin."""
+        asm, shift = self.asm, 3 if self.asm.double else 2
+        self._number()
         asm.divide(self._word(Word.INNER))  # a batch of two dimensions: rax, rdx
         asm.mov(R10, RAX)
         asm.mov(R11, RDX)

@@ -67,15 +67,30 @@ def _batch(a: np.ndarray, shape: tuple[int, ...]) -> tuple[int, int] | None:
     return steps[0], steps[1]
 
 
-def _cut(m: int, panels: int, batch: int, work: int, height: int, by_rows: bool) -> int:
-    """Into how many chunks of rows a product is cut, so that all threads have their share (of rows, if `by_rows`)."""
-    count = threads.count()
-    if count == 1 or work <= _ALONE:
-        return 1
-    if not by_rows and batch == 1 and panels % count == 0:
-        return 1
-    chunks = count if by_rows else 1
-    while batch * panels * chunks < 3 * count and m // (2 * chunks) >= 2 * height:
+def _cut(m: int, k: int, n: int, lanes: int, shares: int) -> tuple[int, int, bool]:
+    """How one product is cut for `shares` threads: vectors of a panel, chunks of rows, whether each goes on its own.
+
+    Threads share out the largest of the matrices, each to have in its cache what it needs of it next time: the rows of
+    A and C, chunk by chunk, or the columns of B.
+    """
+    height, vectors = tile(WIDE)
+    panels = -(-n // (vectors * lanes))
+    by_rows = max(m * k, m * n) >= n * k and m >= _ROWS * shares
+    if by_rows:
+        chunks = shares
+    else:
+        chunks = 1
+        if n * k > max(m * k, m * n):
+            if _most(n, vectors * lanes, shares) > _most(n, 2 * lanes, shares):
+                vectors, panels = 2, -(-n // (2 * lanes))
+            if panels % shares == 0:
+                return vectors, 1, False
+    return vectors, _more(chunks, panels, m, shares, height), by_rows
+
+
+def _more(chunks: int, panels: int, m: int, shares: int, height: int) -> int:
+    """So many chunks that every thread has a few tasks."""
+    while panels * chunks < 3 * shares and m // (2 * chunks) >= 2 * height:
         chunks *= 2
     return chunks
 
@@ -152,16 +167,15 @@ def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False,
         step_a = size
     height, vectors = tile(WIDE)
     lanes = (64 if WIDE else 32) // size
-    work = outer * inner * m * n * k
-    # threads share out the largest of the matrices, each to have in its cache what it needs of it next time
-    shares = 1 if whole or work <= _ALONE or outer * inner > 1 else threads.count()
-    by_rows = shares > 1 and max(m * k, m * n) >= n * k and m >= _ROWS * shares
-    if shares > 1 and n * k > max(m * k, m * n) and _most(n, vectors * lanes, shares) > _most(n, 2 * lanes, shares):
-        vectors = 2
+    batch, chunks, by_rows = outer * inner, 1, False
+    shares = 1 if whole or batch * m * n * k <= _ALONE else threads.count()
+    if shares > 1 and batch == 1:
+        vectors, chunks, by_rows = _cut(m, k, n, lanes, shares)
     width = vectors * lanes
     panels = -(-n // width)
     left = n - (panels - 1) * width
-    chunks = 1 if whole else _cut(m, panels, outer * inner, work, height, by_rows)
+    if shares > 1 and batch > 1:
+        chunks = _more(1, batch * panels, m, shares, height)
     rows = -(-m // chunks)
     rows = -(-rows // height) * height
     chunks = -(-m // rows)
@@ -172,8 +186,8 @@ def plan_product(a: np.ndarray, b: np.ndarray, c: np.ndarray, add: bool = False,
         m, n, k, step_a, step_b, c.strides[-2], chunks, rows, panels, int(add), *steps[0], inner, *steps[1],
         int(by_rows),
     )  # fmt: skip
-    tasks = outer * inner * panels * chunks
-    return Plan(*found, tail, tasks, tasks > 1 and work > _ALONE and not threads.alone(), c.shape)
+    tasks = batch * panels * chunks
+    return Plan(*found, tail, tasks, tasks > 1 and shares > 1 and not threads.alone(), c.shape)
 
 
 def product(
