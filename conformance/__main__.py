@@ -89,11 +89,16 @@ def main() -> int:
             _show(task, result, len(results), len(tasks), bool(arguments.only))
 
     run(todo)
+    for task in pool.second_opinion({task: results[task] for task in todo}, arguments.jobs):
+        _store(task, results[task], code)
+        print(f"{task[1]}: as PyTorch without vector instructions: {results[task]['checks']}", flush=True)
     if anew or len(arguments.databases) < 3:
         return any(r["differs"] for r in results.values())
     if doubtful := [task for task in report.worse(results) if task in results]:
         print(f"once more, in processes of their own: {', '.join(name for _, name in doubtful)}", flush=True)
         run(doubtful)
+        for task in pool.second_opinion({task: results[task] for task in doubtful}, arguments.jobs):
+            _store(task, results[task], code)
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")
     return _conclude(results, arguments.accept)
 

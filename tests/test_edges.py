@@ -125,3 +125,113 @@ def test_renorm_and_distances_under_vmap():
     x = torch.randn(3, 4, 5)
     for function in (lambda x: x.renorm(2, 0, 0.5), lambda x: F.pdist(x, 3.0), lambda x: torch.cdist(x, 2 * x, 1.5)):
         assert torch.allclose(torch.func.vmap(function)(x), torch.stack([function(a) for a in x]), atol=1e-6)
+
+
+def given(numbers, dtype=torch.float64):
+    return torch.tensor(numbers, dtype=dtype)
+
+
+#: What the derivatives are in PyTorch 2.13, where infinities meet zeros that are no part of the sum, and at ties.
+RECORDED = {
+    "conv1d's input by an infinite weight": (
+        lambda x: F.conv1d(x, given([[[INF, 1.0, 2.0]]])), [[[1.0] * 5]], [[[INF, INF, INF, 3.0, 2.0]]]
+    ),
+    "conv1d's input in strides by a NaN weight": (
+        lambda x: F.conv1d(x, given([[[1.0, NAN, 2.0]]]), stride=2, padding=1),
+        [[[1.0] * 5]], [[[NAN, 3.0, NAN, 3.0, NAN]]],
+    ),
+    "a depthwise weight by an infinite pixel": (
+        lambda w: F.conv2d(given([[[[1.0, 2.0, INF], [3.0, 4.0, 5.0]]] * 2]), w, groups=2),
+        [[[[1.0, 1.0]]]] * 2, [[[[10.0, INF]]]] * 2,
+    ),
+    "batch_norm by an infinite weight": (
+        lambda x: F.batch_norm(x, None, None, given([INF]), training=True)[0], [[0.0], [1.0], [5.0]],
+        [[INF], [-INF], [INF]],
+    ),
+    "xlogy by NaN": (lambda x: torch.xlogy(x, NAN), [0.0, 1.0], [0.0, NAN]),
+    "xlog1py by NaN": (lambda x: torch.special.xlog1py(x, NAN), [0.0, 1.0], [0.0, NAN]),
+    "as_strided_scatter's input": (
+        lambda x: torch.as_strided_scatter(x, given([7.0, 8.0]), (2,), (2,)), [1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 1.0, 0.0]
+    ),
+    "as_strided_scatter's src": (
+        lambda x: torch.as_strided_scatter(given([1.0, 2.0, 3.0, 4.0]), x, (2,), (2,), 1), [1.0, 2.0], [1.0, 1.0]
+    ),
+    "det of a singular matrix": (torch.linalg.det, [[1.0, 2.0], [2.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]),
+    "det of one zero": (torch.linalg.det, [[0.0]], [[1.0]]),
+    "det of NaN": (torch.linalg.det, [[NAN, 2.0], [2.0, 4.0]], [[NAN, NAN], [NAN, NAN]]),
+    "nanmedian of NaN": (lambda x: x.nanmedian(0)[0], [NAN] * 4, [0.0, 0.0, 1.0, 0.0]),
+    "median of equals": (
+        lambda x: x.median(0)[0], [3.0, 0, 2, 2, 4, 0, 4, 0, 3, 2, 4, 1, 4, 3, 4], [1.0] + [0.0] * 14
+    ),
+    "kthvalue of equals": (lambda x: x.kthvalue(3, 0)[0], [1.0, 1, 0, 1, 1, 1, 0], [0.0] * 5 + [1.0, 0.0]),
+    "topk of equals": (lambda x: x.topk(2)[0], [1.0, 1, 0, 1, 1, 1, 0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+    "causal attention past a NaN that nobody sees": (
+        lambda k: F.scaled_dot_product_attention(given([[1.0, 0.0]]), k, given([[1.0], [2.0]]), is_causal=True),
+        [[1.0, 2.0], [NAN, 1.0]], [[NAN, NAN], [NAN, NAN]],
+    ),
+    "eigenvectors of equal eigenvalues": (
+        lambda a: torch.linalg.eigh(a)[1], [[2.0, 0.0], [0.0, 2.0]], [[NAN, NAN], [NAN, NAN]]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_derivatives_are_pytorchs(name):
+    function, numbers, wanted = RECORDED[name]
+    same(slopes(function, numbers), wanted)
+
+
+def test_transposed_convolution_adds_no_product_with_zeros_around():
+    y = F.conv_transpose1d(given([[[1.0, 2.0, 3.0]]]), given([[[INF, 1.0]]]))
+    assert y.tolist() == [[[INF, INF, INF, 3.0]]]
+
+
+def test_a_numbers_power_keeps_the_number():
+    """1e-45 is another number in single precision; its logarithm is taken in double."""
+    x = torch.tensor([0.0, 2.0], requires_grad=True)
+    assert torch.autograd.grad((1e-45**x).sum(), x)[0].tolist() == [-103.61632537841797, -0.0]
+
+
+def test_recorded_slopes_of_a_determinant_are_its_cofactors():
+    a = given([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 2.0], [3.0, 4.0]]]).requires_grad_()
+    (slope,) = torch.autograd.grad(torch.linalg.det(a).sum(), a, create_graph=True)
+    same(slope.tolist(), [[[4.0, -2.0], [-2.0, 1.0]], [[4.0, -3.0], [-2.0, 1.0]]])
+    same(torch.autograd.grad(slope[1].sum(), a)[0][1].tolist(), [[1.0, -1.0], [-1.0, 1.0]])
+
+
+def test_a_nuclear_norm_at_zero_has_no_second_derivative():
+    x = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(torch.linalg.norm(x, "nuc"), x, create_graph=True)
+    assert torch.autograd.grad(slope.sum(), x)[0].isnan().all()
+
+
+def test_the_sign_of_a_determinant_that_is_nan():
+    sign, size = torch.linalg.slogdet(given([[NAN, 1.0], [1.0, 2.0]]))
+    assert sign == 0 and size.isnan()
+
+
+def test_bilinear_multiplies_in_order():
+    w = given([[[1.0]]]).requires_grad_()
+    F.bilinear(given([[INF]]), given([[1e-310]]), w).backward(given([[1e-300]]))
+    assert w.grad.item() == INF
+
+
+def test_selections_among_equals_name_what_pytorch_names():
+    x = torch.tensor([i * 7 % 5 for i in range(20)])
+    assert x.sort()[1].tolist() == [0, 5, 15, 10, 18, 3, 13, 8, 1, 16, 11, 6, 9, 14, 4, 19, 12, 7, 17, 2]
+    assert x.argsort(stable=True).tolist() == [0, 5, 10, 15, 3, 8, 13, 18, 1, 6, 11, 16, 4, 9, 14, 19, 2, 7, 12, 17]
+    assert x.topk(5)[1].tolist() == [17, 7, 12, 2, 19]
+    assert x.mode(0)[1].item() == 10
+
+
+def test_bytes_are_resized_in_fixed_point_numbers():
+    x = torch.tensor([[[[148, 239, 74, 165, 0, 91]]]], dtype=torch.uint8)
+    wanted = [138, 167, 227, 229, 140, 73, 120, 167, 99, 10, 12, 72, 101]
+    assert F.interpolate(x, size=(1, 13), mode="bicubic").tolist() == [[[wanted]]]
+
+
+def test_attention_with_dropout_rounds_once():
+    torch.manual_seed(0)
+    q = torch.arange(-4.0, 4.0).reshape(1, 1, 4, 2).bfloat16()
+    wanted = [[0.0, 1.5133991837501526e-08], [3.504753112792969e-05, 0.00127410888671875], [8.5625, 14.5], [12.0, 18.0]]
+    assert F.scaled_dot_product_attention(q, q, q * 3, dropout_p=0.5).tolist() == [[wanted]]

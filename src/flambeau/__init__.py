@@ -119,6 +119,7 @@ from flambeau.ops.embedding import table_embedding as embedding
 from flambeau.ops.factors import *
 from flambeau.ops.implicit import _dirichlet_grad, _sample_dirichlet, _standard_gamma, _standard_gamma_grad
 from flambeau.ops.index import gather
+from flambeau.ops.inserting import *
 from flambeau.ops.joining import *
 from flambeau.ops.linalg import det
 from flambeau.ops.loss import (
@@ -143,6 +144,7 @@ from flambeau.ops.norm import (
 from flambeau.ops.norms import *
 from flambeau.ops.pad import constant_pad_nd
 from flambeau.ops.pool import avg_pool1d, max_pool1d, max_pool2d, max_pool3d
+from flambeau.ops.powers import *
 from flambeau.ops.products import *
 from flambeau.ops.public import open_methods as _open_methods
 from flambeau.ops.public import open_namespace as _open_namespace

@@ -73,7 +73,7 @@ row(
     "pow base",
     lambda s: [call(2.5, s.real(3)), call(2, s.real(3, 1))],
     lambda lib, b, x: b**x,
-    ops="pow_tensor",
+    ops="pow_base",
     dtypes="dfh",
 )
 row("rsub number", lambda s: [call(s.real(3))], lambda lib, x: 2.5 - x, ops="rsub", dtypes="dfhl")

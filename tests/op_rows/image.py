@@ -153,7 +153,7 @@ row(
 )
 
 
-@lambda f: row(F + "bilinear", f, ops="bmm", grad_fn=False)
+@lambda f: row(F + "bilinear", f, ops="trilinear", grad_fn=False)
 def _(s):
     yield call(s.real(2, 3), s.real(2, 2), s.real(2, 3, 2), s.real(2))
     yield call(s.real(1, 2, 2), s.real(1, 2, 3), s.real(2, 2, 3))

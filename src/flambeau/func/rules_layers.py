@@ -349,11 +349,18 @@ def _attention(query: Any, key: Any, value: Any, mask: Any, causal: bool, scale:
     return attention_by_steps(query, key, value, mask, causal, scale, 0.0)[0]
 
 
+def _trilinear(input1: Any, weight: Any, input2: Any) -> Any:
+    ops = _k()
+    rows = ops.matmul(ops.unsqueeze(ops.unsqueeze(input1, 1), 1), weight)
+    return ops.squeeze(ops.squeeze(ops.matmul(rows, ops.unsqueeze(ops.unsqueeze(input2, 1), 3)), 3), 2)
+
+
 NS["DECOMPOSED"] |= {
     "nll_loss": _nll,
     "nll_loss2d": _nll,
     "cross_entropy_rows": _cross_entropy,
     "attention": _attention,
+    "trilinear": _trilinear,
     "lstm_layer": lstm_steps,
     "gru_layer": gru_steps,
     "rnn_layer": rnn_steps,

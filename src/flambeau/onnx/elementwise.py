@@ -249,6 +249,11 @@ def _pow(g: Graph, x: Any, exponent: Any) -> str:
     return g.node("Pow", a, g.operand(exponent, g.dtype))
 
 
+@emits("pow_base")
+def _pow_base(g: Graph, exponent: Any, base: Any) -> str:
+    return g.node("Pow", g.operand(base, g.dtype), g.operand(exponent, g.dtype))
+
+
 @emits("lerp")
 def _lerp(g: Graph, x: Any, end: Any, weight: Any) -> str:
     a, b, w = (g.operand(v, g.dtype) for v in (x, end, weight))

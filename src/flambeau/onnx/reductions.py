@@ -190,6 +190,13 @@ def _linear(g: Graph, x: Operand, weight: Operand, bias: Operand | None = None) 
     return product if bias is None else g.node("Add", product, bias)
 
 
+@emits("trilinear")
+def _trilinear(g: Graph, x: Operand, weight: Operand, y: Operand) -> str:
+    rows = g.node("MatMul", g.unsqueeze(g.unsqueeze(x, 1), 1), weight)
+    product = g.node("MatMul", rows, g.unsqueeze(g.unsqueeze(y, 1), 3))
+    return g.squeeze(g.squeeze(product, 3), 2)
+
+
 @emits("cdist_euclidean")
 def _cdist(g: Graph, x: Operand, y: Operand, *_: Any) -> str:
     apart = g.node("Sub", g.unsqueeze(x, x.rank - 1), g.unsqueeze(y, y.rank - 2))

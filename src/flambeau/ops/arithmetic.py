@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from flambeau import dtypes
-from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.errors import need_tensor
-from flambeau.ops.core import offer, op
-from flambeau.ops.older import number_in_front, value_in_front
+from flambeau.ops.core import op
+from flambeau.ops.older import nothing_times_nan, number_in_front, value_in_front
 
 __all__ = [
     "addcdiv",
@@ -21,7 +20,6 @@ __all__ = [
     "atan2",
     "copysign",
     "divide",
-    "float_power",
     "floor_divide",
     "fmax",
     "fmin",
@@ -34,7 +32,6 @@ __all__ = [
     "minimum",
     "mul",
     "multiply",
-    "pow",
     "remainder",
     "rsub",
     "subtract",
@@ -235,80 +232,6 @@ def _(k, g):
 @fmod.derivative("other")
 def _(k, g, input, other):
     return k.neg(k.mul(g, k.trunc_divide(input, other)))
-
-
-@op(elementwise=True, grad_name="PowBackward0")
-def pow_scalar(k, input: Tensor, exponent):
-    """`input` to the power of a Python number."""
-    return k.pow_scalar(input, exponent)
-
-
-@pow_scalar.derivative("input")
-def _(k, g, input, exponent):
-    if exponent == 0:
-        return k.zeros_like(g)
-    if exponent == 1:
-        return g
-    if exponent == 2:
-        return k.mul(g, k.mul(input, 2))
-    return k.mul(g, k.mul(k.pow_scalar(input, exponent - 1), exponent))
-
-
-@op(elementwise=True, grad_name="PowBackward1")
-def pow_tensor(k, input: Tensor, exponent: Tensor):
-    """`input` to the power of `exponent`, both tensors or a number to a tensor."""
-    if exponent.dtype.kind == "i" and input.dtype.kind == "i":
-        return k.integer_pow(input, exponent)
-    return k.pow(input, exponent)
-
-
-@pow_tensor.derivative("input")
-def _(k, g, input, exponent):
-    slope = k.mul(g, k.mul(exponent, k.pow_tensor(input, k.sub(exponent, 1))))
-    return k.where(k.eq(exponent, 0), k.zeros_like(slope), slope)
-
-
-@pow_tensor.derivative("exponent")
-def _(k, g, input, exponent, out):
-    slope = k.mul(g, k.mul(out, k.log(input)))
-    flat = k.eq(exponent, 0) if k.is_complex(exponent) else k.ge(exponent, 0)
-    return k.where(k.logical_and(k.eq(input, 0), flat), k.zeros_like(slope), slope)
-
-
-def pow(input: Any, exponent: Any, *, out: Any = None) -> Any:
-    """`input` to the power `exponent`; either may be a number.
-
-    Integers to a negative integer power are refused with a RuntimeError.
-    """
-    if exponent is True and isinstance(input, NS["Tensor"]) and input._a.dtype == bool:
-        return NS["OPS"].clone_op(input)
-    if exponent.__class__ in (int, float) and isinstance(input, NS["Tensor"]):
-        kind = input._a.dtype.kind
-        if kind in "fcV":
-            return pow_scalar(input, exponent, out=out)
-        if exponent.__class__ is int and kind != "b":
-            if exponent < 0:
-                raise RuntimeError(
-                    "pow(): integers have no negative integer powers within the integers; convert the base with "
-                    ".float()"
-                )
-            return pow_scalar(input, exponent, out=out)
-    result = pow_tensor(input, exponent, out=out)
-    return result if isinstance(input, NS["Tensor"]) else show_as(result, "PowBackward2")
-
-
-offer("pow", pow)
-
-
-def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
-    """`pow` computed in float64 (complex128 for complex operands)."""
-    tensor = NS["Tensor"]
-    complex_ = any(
-        isinstance(x, complex) or (isinstance(x, tensor) and x._a.dtype.kind == "c") for x in (input, exponent)
-    )
-    to = dtypes.complex128 if complex_ else dtypes.float64
-    values = [x.to(to) if isinstance(x, tensor) else x for x in (input, exponent)]
-    return pow(*values, out=out)
 
 
 @op(elementwise="float", numbers=False)
@@ -586,6 +509,7 @@ for _function, _name in ((scaled_add, "add"), (scaled_sub, "sub"), (divide, "div
     _function.__name__ = _name  # what messages and `help` call it
 
 addcmul, addcdiv = value_in_front(addcmul), value_in_front(addcdiv)
+xlogy = nothing_times_nan(xlogy)
 true_divide = div
 multiply = mul
 subtract = scaled_sub

@@ -104,7 +104,11 @@ def scaled_dot_product_attention(
         batch = broadcast_shapes(batch, key.shape[:-2], value.shape[:-2])
         query, key, value = (t.expand(*batch, *t.shape[-2:]) for t in (query, key, value))
     if dropout_p > 0.0 or (attn_mask is not None and attn_mask.requires_grad):
-        return attention_by_steps(query, key, value, attn_mask, is_causal, scale, dropout_p)[0]
+        kind = query.dtype
+        if kind.itemsize < 4:  # nothing is rounded on the way
+            query, key, value = query.float(), key.float(), value.float()
+            attn_mask = attn_mask if attn_mask is None or attn_mask.dtype == dtypes.bool_ else attn_mask.float()
+        return attention_by_steps(query, key, value, attn_mask, is_causal, scale, dropout_p)[0].to(kind)
     result = attention_op(query, key, value, attn_mask, is_causal, scale)
     return result if query.ndim == 4 else show_as(result, "UnsafeViewBackward0" if query.ndim > 2 else "MmBackward0")
 

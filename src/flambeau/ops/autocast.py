@@ -31,7 +31,7 @@ DEFAULTS = {
     "ipu": dtypes.float16,
 }
 
-LOWER_OPS = "linear mm bmm matmul"
+LOWER_OPS = "linear mm bmm matmul trilinear"
 FLOAT_OPS = "trace view_as_complex"
 WIDEST_OPS = "index_copy"
 

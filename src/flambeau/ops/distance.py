@@ -1,5 +1,8 @@
 """Distances and similarities of vectors, normalisation to unit length, and products of pairs."""
 
+# ruff: noqa: F821  (Tensor in a signature marks an operand)
+# mypy: disable-error-code="name-defined"
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,6 +12,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS, no_grad
 from flambeau.engines.arrays import visible
+from flambeau.ops.core import op
 from flambeau.ops.dispatch import wrap
 from flambeau.ops.norms import norm_of_differences
 from flambeau.ops.placing import beside
@@ -112,6 +116,34 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
             f"{tuple(input1.shape)} and {tuple(input2.shape)}"
         )
     batch = tuple(input1.shape[:-1])
-    rows = input1.reshape(-1, i).matmul(weight.permute(1, 0, 2).reshape(i, k * j)).reshape(-1, k, j)
-    result = rows.bmm(input2.reshape(-1, j, 1)).reshape(*batch, k)
+    result = trilinear(input1.reshape(-1, i), weight, input2.reshape(-1, j)).reshape(*batch, k)
     return result if bias is None else result + bias
+
+
+@op(name="trilinear")
+def trilinear(k, input1: Tensor, weight: Tensor, input2: Tensor):
+    """x1 @ weight_k @ x2 for each row x1 of a matrix and x2 of another."""
+    return k.reshape(k.matmul(_rows(k, input1, weight), k.unsqueeze(input2, 2)), (len(input1), len(weight)))
+
+
+@trilinear.derivative("input1", "weight", "input2")
+def _(k, g, input1, weight, input2, weight_shape, needs):
+    """In the order of PyTorch's products: where some are infinite and others vanish, another one shows."""
+    co, i, j = weight_shape
+    rows = input1.shape[0]
+    g1 = gw = g2 = None
+    if needs[0]:
+        wide = k.reshape(k.matmul(g, k.reshape(weight, (co, i * j))), (rows, i, j))
+        g1 = k.reshape(k.matmul(wide, k.unsqueeze(input2, 2)), (rows, i))
+    if needs[1]:
+        pairs = k.reshape(k.mul(k.unsqueeze(g, 2), k.unsqueeze(input1, 1)), (rows, co * i))
+        gw = k.reshape(k.matmul(k.transpose(pairs, 0, 1), input2), (co, i, j))
+    if needs[2]:
+        g2 = k.reshape(k.matmul(k.unsqueeze(g, 1), _rows(k, input1, weight)), (rows, j))
+    return g1, gw, g2
+
+
+def _rows(k: Any, input1: Any, weight: Any) -> Any:
+    """The rows of one matrix times each weight: (rows, K, J)."""
+    co, i, j = weight.shape
+    return k.reshape(k.matmul(input1, k.reshape(k.permute(weight, (1, 0, 2)), (i, co * j))), (input1.shape[0], co, j))

@@ -8,7 +8,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+from flambeau.engines.arrays import is_array
 from flambeau.ops.core import composite, op
+from flambeau.ops.placing import beside
 
 
 def square(name: str, a: Any) -> None:
@@ -64,25 +69,66 @@ def _(k, g, out):
 def det(k, A: Tensor):
     """The determinant of each square matrix."""
     square("linalg.det", A)
-    return k.det(A)
+    return _spoilt(k, k.det(A), A, 0.0)
 
 
 @det.derivative("A")
 def _(k, g, A, out):
-    return k.linalg_det_backward(g, A, out)
+    """A multiple of the determinant, hence 0 at a singular matrix; recorded it is the matrix of cofactors there.
+
+    PyTorch does the same.
+    """
+    if A.shape[-1] == 1:
+        return k.mul(_spread(k, g), k.ones_like(A))
+    if not is_array(A) and A._level is None and A._a.size:
+        return _recorded_cofactors(g, A, np.abs(out._a) < 100 * np.finfo(A._a.dtype).eps)
+    singular = _spread(k, k.eq(out, 0))
+    eye = _diagonal_matrix(k, k.ones_like(k.diagonal(A, 0, -2, -1)))
+    regular = k.where(k.logical_or(singular, _spread(k, k.isnan(out))), eye, A)
+    slope = k.mul(_spread(k, k.mul(g, out)), _t(k, k.linalg_inv(regular)))
+    return k.where(singular, k.zeros_like(slope), slope)
 
 
-@composite
-def linalg_det_backward(k, g, a, out):
-    """The gradient of the determinant of regular matrices."""
-    return k.mul(_spread(k, k.mul(g, out)), _t(k, k.linalg_inv(a)))
+def _spoilt(k: Any, found: Any, a: Any, singular: float) -> Any:
+    """NaN for matrices with NaN: LAPACK may find no pivot in them and take them for singular ones."""
+    total = k.sum(k.abs(a), (-2, -1))
+    return k.where(k.logical_and(k.eq(found, singular), k.isnan(total)), k.full_like(found, np.nan), found)
+
+
+def _recorded_cofactors(g: Any, a: Any, singular: np.ndarray) -> Any:
+    """The cofactors of Tensors: det * inv^T of regular matrices, from singular values of the others."""
+    shape = a.shape
+    a, g = a.reshape(-1, *shape[-2:]), g.reshape(-1, 1, 1)
+    which = [np.flatnonzero(~singular), np.flatnonzero(singular)]
+    parts = []
+    for places, formula in zip(which, (_regular_cofactors, _singular_cofactors), strict=True):
+        if places.size:
+            chosen = beside(a, places)
+            parts.append(formula(a.index_select(0, chosen)) * g.index_select(0, chosen))
+    joined = NS["OPS"].cat(parts, 0)
+    return joined.index_select(0, beside(a, np.argsort(np.concatenate(which)))).reshape(shape)
+
+
+def _regular_cofactors(a: Any) -> Any:
+    return det(a).unsqueeze(-1).unsqueeze(-1) * inv(a).mT
+
+
+def _singular_cofactors(a: Any) -> Any:
+    u, s, vh = svd(a, False)
+    one = NS["OPS"].ones_like(s[..., :1])
+    before = NS["OPS"].cat([one, s[..., :-1]], -1).cumprod(-1)
+    after = NS["OPS"].cat([one, s.flip(-1)[..., :-1]], -1).cumprod(-1).flip(-1)
+    phase = (det(u) * det(vh)).unsqueeze(-1).unsqueeze(-1)
+    return phase * ((u.conj() * (before * after).unsqueeze(-2)) @ vh.conj())
 
 
 @op(name="linalg_slogdet", outputs=2, holomorphic=False, grad_name="LinalgSlogdetBackward0")
 def slogdet(k, A: Tensor):
     """The sign of each determinant and the logarithm of its absolute value."""
     square("linalg.slogdet", A)
-    return k.slogdet(A)
+    sign, size = k.slogdet(A)
+    size = _spoilt(k, size, A, -np.inf)
+    return k.where(k.isnan(size), k.zeros_like(sign), sign), size
 
 
 @slogdet.derivative("A")
@@ -215,12 +261,9 @@ def _qr_tall(k: Any, gq: Any, gr: Any, q: Any, r: Any) -> Any:
 
 
 def _gaps(k: Any, s: Any) -> Any:
-    """1 / (s_j - s_i), and 0 where they are equal."""
-    gap = k.sub(k.unsqueeze(s, -2), k.unsqueeze(s, -1))
-    same = k.eq(gap, 0)
-    safe = k.where(same, k.ones_like(gap), gap)
-    inverse = k.reciprocal(safe)
-    return k.where(same, k.zeros_like(inverse), inverse)
+    """1 / (s_j - s_i) off the diagonal, infinite where two are equal, as in PyTorch; 0 on it."""
+    eye = _diagonal_matrix(k, k.ones_like(s))
+    return k.sub(k.reciprocal(k.add(k.sub(k.unsqueeze(s, -2), k.unsqueeze(s, -1)), eye)), eye)
 
 
 @op(name="linalg_svd", outputs=3, holomorphic=False, grad_name="LinalgSvdBackward0")
@@ -241,18 +284,18 @@ def _(k, g0, g1, g2, A_shape, out0, out1, out2):
     total = None if g1 is None else k.matmul(k.mul(u, k.unsqueeze(g1, -2)), vh)
     if gu is None and gvh is None:
         return total
-    gaps = _gaps(k, k.mul(s, s))
-    inner = []
+    turns, phases = [], []
     if gu is not None:
         skew = k.matmul(_h(k, u), gu)
         skew = k.sub(skew, _h(k, skew))
-        inner.append(k.mul(k.mul(gaps, skew), row))
+        turns.append(k.mul(skew, row))
         if k.is_complex(skew):  # the phases of U and V turn together
-            inner.append(_diagonal_matrix(k, k.div(k.diagonal(skew, 0, -2, -1), k.mul(s, 2))))
+            phases.append(_diagonal_matrix(k, k.div(k.diagonal(skew, 0, -2, -1), k.mul(s, 2))))
     if gvh is not None:
         skew = k.matmul(vh, _h(k, gvh))
-        inner.append(k.mul(k.unsqueeze(s, -1), k.mul(gaps, k.sub(skew, _h(k, skew)))))
-    parts = [k.matmul(k.matmul(u, functools.reduce(k.add, inner)), vh)]
+        turns.append(k.mul(k.unsqueeze(s, -1), k.sub(skew, _h(k, skew))))
+    inner = k.mul(_gaps(k, k.mul(s, s)), functools.reduce(k.add, turns))
+    parts = [k.matmul(k.matmul(u, functools.reduce(k.add, [inner, *phases])), vh)]
     if gu is not None and m > r:
         outside = k.sub(gu, k.matmul(u, k.matmul(_h(k, u), gu)))
         parts.append(k.matmul(k.div(outside, row), vh))

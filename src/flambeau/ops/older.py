@@ -9,7 +9,7 @@ from typing import Any
 
 from flambeau.autograd.runtime import NS
 
-__all__ = ["factors_in_front", "number_in_front", "value_in_front"]
+__all__ = ["factors_in_front", "nothing_times_nan", "number_in_front", "value_in_front"]
 
 _told: set[str] = set()
 
@@ -60,5 +60,22 @@ def factors_in_front(function: Callable) -> Callable:
             numbers, args = [a for a in args if _number(a)], tuple(a for a in args if not _number(a))
             kwargs.update(zip(("beta", "alpha"), numbers, strict=False))
         return function(*args, **kwargs)
+
+    return wrapper
+
+
+def nothing_times_nan(function: Callable) -> Callable:
+    """`function(input, other)`, a multiple of `input`. Where that is 0 so is its derivative when `other` is NaN and a
+    Python number; PyTorch does not know this of a tensor.
+    """
+
+    @functools.wraps(function)
+    def wrapper(input: Any, other: Any, *, out: Any = None) -> Any:
+        if other.__class__ is not float or other == other or out is not None:
+            return function(input, other, out=out)
+        ops = NS["OPS"]
+        value = function(input.detach(), other)
+        slope = value.masked_fill(ops.eq(input, 0), 0)
+        return ops.add(ops.mul(input, slope), value)
 
     return wrapper

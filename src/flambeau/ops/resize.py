@@ -203,7 +203,7 @@ def interpolate(
         )
     if any(s <= 0 for s in sizes) or any(s == 0 for s in shape[2:]):
         raise RuntimeError(f"interpolate: sizes must be positive, got {shape[2:]} to {sizes}")
-    kind = np.float64 if str(input.dtype) == "torch.float64" else np.float32
+    kind = np.float64 if str(input.dtype) in ("torch.float64", "torch.uint8") else np.float32
     maps = tuple(
         _map(mode, a, b, bool(align_corners), f, antialias, kind) for a, b, f in zip(shape[2:], sizes, factors)
     )

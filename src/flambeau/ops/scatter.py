@@ -22,13 +22,11 @@ from flambeau.ops.index import check_gather, gather, parse_index
 from flambeau.ops.placing import beside
 
 __all__ = [
-    "diagonal_scatter",
     "index_add",
     "index_copy",
     "index_fill",
     "index_put",
     "index_reduce",
-    "as_strided_scatter",
     "nonzero_static",
     "index_select",
     "masked_scatter",
@@ -37,8 +35,6 @@ __all__ = [
     "scatter",
     "scatter_add",
     "scatter_reduce",
-    "select_scatter",
-    "slice_scatter",
     "take",
     "take_along_dim",
 ]
@@ -390,18 +386,6 @@ def index_reduce(
     return scatter_reduce(input, d, places, source, reduce, include_self=include_self, out=out)
 
 
-def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Any:
-    """A copy of `input` with `src` where a strided view of its memory would look."""
-    plain = input.device.type == "cpu" and not input.requires_grad and input._level is None
-    length = input.untyped_storage().nbytes() // input.element_size() if plain else input._a.size
-    if length == input._a.size and input.is_contiguous() or not plain:
-        return _copied_into(shape.as_strided)(shape.contiguous(input), src, size, stride, storage_offset)
-    whole = shape.clone(shape.as_strided(input, (length,), (1,), 0))
-    part = shape.as_strided(whole, size, stride, input.storage_offset() if storage_offset is None else storage_offset)
-    part.copy_(src)
-    return shape.as_strided(whole, input.shape, input.stride(), input.storage_offset())
-
-
 @by_example
 def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = None) -> Any:
     """The indices of the first `size` elements that are not zero, a row each, filled up with `fill_value`."""
@@ -553,36 +537,3 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None, *, out: Any = None
     source = joining.broadcast_to(input, (*full[:d], input._a.shape[d], *full[d + 1 :]))
     places = joining.broadcast_to(indices, (*full[:d], indices._a.shape[d], *full[d + 1 :]))
     return gather(source, d, places, out=out)
-
-
-def _copied_into(part: Any) -> Any:
-    def function(input: Any, src: Any, *args: Any, **kwargs: Any) -> Any:
-        result = shape.clone(input)
-        view = part(result, *args, **kwargs)
-        if tuple(view._a.shape) != tuple(src._a.shape):
-            raise RuntimeError(
-                f"src must have the shape of the part that it replaces, {list(view._a.shape)}, got {list(src._a.shape)}"
-            )
-        view.copy_(src)
-        return result
-
-    return function
-
-
-def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """A copy of `input` with `src` on the diagonals in two dimensions."""
-    return _copied_into(shape.diagonal)(input, src, offset, dim1, dim2)
-
-
-def select_scatter(input: Any, src: Any, dim: int, index: int) -> Any:
-    """A copy of `input` with `src` at `index` of `dim`."""
-    return _copied_into(shape.select)(input, src, dim, index)
-
-
-def slice_scatter(
-    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1, *, out: Any = None
-) -> Any:
-    """A copy of `input` with `src` in `start:end:step` of `dim`."""
-    d = wrap_dim(dim, input._a.ndim)
-    result = _copied_into(lambda t: t[(slice(None),) * d + (slice(start, end, step),)])(input, src)
-    return deliver("slice_scatter", out, result)

@@ -187,13 +187,13 @@ def argmin(k, input: Index, dim=None, keepdim=False):
 
 
 @op(outputs=2, nondiff=(1,), grad_name="SortBackward0")
-def sort_op(k, input: Tensor, dim, descending):
+def sort_op(k, input: Tensor, dim, descending, stable=True):
     """The elements sorted along `dim`, and the places they came from."""
     _real("sort", input)
     d = wrap_dim(dim, input.ndim)
     if input.ndim == 0:
         return input.copy(), like(input, np.zeros((), np.int64))
-    return k.sort(input, d, descending)
+    return k.sort(input, d, descending, stable)
 
 
 @sort_op.derivative("input")
@@ -204,7 +204,7 @@ def _(k, g0, out1, input_shape, dim):
 def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool | None = None, *, out: Any = None) -> Any:
     """The elements along `dim` in ascending (or descending) order, and where each came from: `values`, `indices`.
 
-    Equal elements keep their order, whether asked to (`stable`) or not; NaN comes last when ascending.
+    Equal elements keep their order if `stable`; NaN comes last when ascending.
 
     >>> import flambeau as torch
     >>> torch.sort(torch.tensor([3.0, 1.0, 2.0])).indices
@@ -212,7 +212,7 @@ def sort(input: Any, dim: Any = -1, descending: bool = False, stable: bool | Non
     """
     if isinstance(dim, bool):
         dim, descending = -1, dim
-    values, places = sort_op(input, dim, descending, out=out)
+    values, places = sort_op(input, dim, descending, bool(stable), out=out)
     return results.sort((values if stable is None else show_as(values, "SortBackward1"), places))
 
 

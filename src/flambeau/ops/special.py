@@ -14,6 +14,7 @@ from flambeau.autograd.runtime import NS
 from flambeau.errors import need_tensor
 from flambeau.ops import results
 from flambeau.ops.core import op
+from flambeau.ops.older import nothing_times_nan
 
 __all__ = [
     "digamma",
@@ -222,6 +223,9 @@ def _(k, g, input, other):
 @xlog1py.derivative("other")
 def _(k, g, input, other):
     return k.div(k.mul(g, input), k.add(other, 1))
+
+
+xlog1py = nothing_times_nan(xlog1py)
 
 
 @op(elementwise="float", grad_name="SpecialZetaBackward0")

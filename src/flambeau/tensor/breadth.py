@@ -9,14 +9,15 @@ from flambeau.autograd.runtime import NS, thread
 from flambeau.autograd.views import bump, check_writable
 from flambeau.ops import (
     algebra,
-    arithmetic,
     copies,
     counting,
     factors,
+    inserting,
     joining,
     linalg,
     matrices,
     norms,
+    powers,
     quantiles,
     shape,
     sorting,
@@ -75,16 +76,13 @@ class Places:
         places.index_put,
     )
     masked_scatter, put = places.masked_scatter, places.put
-    diagonal_scatter, select_scatter, slice_scatter = (
-        places.diagonal_scatter,
-        places.select_scatter,
-        places.slice_scatter,
-    )
+    diagonal_scatter, select_scatter = inserting.diagonal_scatter, inserting.select_scatter
+    slice_scatter, as_strided_scatter = inserting.slice_scatter, inserting.as_strided_scatter
     scatter_, scatter_add_, scatter_reduce_ = in_place(scatter), in_place(scatter_add), in_place(scatter_reduce)
     index_add_, index_copy_ = in_place(index_add), in_place(index_copy)
     index_fill_, index_put_ = in_place(index_fill), in_place(index_put)
     index_reduce, index_reduce_ = places.index_reduce, in_place(places.index_reduce)
-    as_strided_scatter, nonzero_static = places.as_strided_scatter, places.nonzero_static
+    nonzero_static = places.nonzero_static
     masked_scatter_, put_ = in_place(masked_scatter), in_place(put)
 
 
@@ -223,7 +221,7 @@ class Special:
             raise RuntimeError(
                 f"float_power_ computes in float64 or complex128 and can't write into {kind}: convert it first"
             )
-        return in_place(arithmetic.float_power)(self, exponent)
+        return in_place(powers.float_power)(self, exponent)
 
     def polygamma(self, n: int) -> Any:
         """The `n`-th derivative of digamma at each element."""

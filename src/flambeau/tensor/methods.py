@@ -21,6 +21,7 @@ from flambeau.ops import (
     fillers,
     joining,
     memory_formats,
+    powers,
     products,
     random_ops,
     reduce,
@@ -68,12 +69,12 @@ class Operators:
     def __pow__(self, exponent: Any) -> Any:
         if isinstance(exponent, np.ndarray):
             return NotImplemented
-        return arithmetic.pow(self, exponent)
+        return powers.pow(self, exponent)
 
     def __rpow__(self, base: Any) -> Any:
         if isinstance(base, np.ndarray):
             return NotImplemented
-        return arithmetic.pow(base, self)
+        return powers.pow(base, self)
 
     def __rtruediv__(self, other: Any) -> Any:
         inverse = self.reciprocal()  # type: ignore[attr-defined]
@@ -100,7 +101,7 @@ class Operators:
     __itruediv__ = __idiv__ = in_place(arithmetic.div, np.true_divide)
     __ifloordiv__ = in_place(arithmetic.floor_divide)
     __imod__ = in_place(arithmetic.remainder)
-    __ipow__ = in_place(arithmetic.pow)
+    __ipow__ = in_place(powers.pow)
     __iand__ = in_place(compare.bitwise_and)
     __ior__ = in_place(compare.bitwise_or)
     __ixor__ = in_place(compare.bitwise_xor)
@@ -491,7 +492,7 @@ class Functions:
     div = divide = arithmetic.divide
     true_divide = arithmetic.div
     floor_divide, remainder, fmod = arithmetic.floor_divide, arithmetic.remainder, arithmetic.fmod
-    pow, float_power = arithmetic.pow, arithmetic.float_power
+    pow, float_power = powers.pow, powers.float_power
     atan2 = arctan2 = arithmetic.atan2
     maximum, minimum, fmax, fmin = arithmetic.maximum, arithmetic.minimum, arithmetic.fmax, arithmetic.fmin
     hypot, copysign = arithmetic.hypot, arithmetic.copysign

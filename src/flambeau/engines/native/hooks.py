@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 #: The capture under way; its `native(...)` hears of each native call, its `chain(...)` of each chain of ufuncs.
 capture: Any = None
 
@@ -16,6 +18,11 @@ def needs_sight() -> None:
     """For code that works on memory in ways of its own: raises Unseen where a capture would miss it."""
     if capture is not None and capture.looking():
         raise Unseen
+
+
+def finite(*arrays: Any) -> bool:
+    """Whether no element is infinite or NaN. A step that is captured has no values to look at: it counts as finite."""
+    return capture is not None or all(bool(np.isfinite(a).all()) for a in arrays)
 
 
 #: The class of arrays that report to it: native kernels take them as they take NumPy's own.

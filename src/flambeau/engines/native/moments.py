@@ -12,7 +12,7 @@ import numpy as np
 
 from .calls import Kernel, address, kernel, suits
 
-__all__ = ["linear_rows", "map_rows", "row_moments", "row_products"]
+__all__ = ["centred_rows", "linear_rows", "map_rows", "row_moments", "row_products"]
 
 _SHORT = 8  # elements of a row below which a row's own cost outweighs its work
 
@@ -43,6 +43,13 @@ def _linear(k: Any) -> None:
     x = k.load("input") - k.load_row("centre")
     rest = k.fma(x, k.load_row("slope"), k.load_row("rest"))
     k.store("out", k.fma(k.load("grad"), k.load_row("scale"), rest))
+
+
+@kernel
+def _centred(k: Any) -> None:
+    x = k.load("input") - k.load_row("centre")
+    rest = k.load("grad") + k.load_row("rest")
+    k.store("out", k.fma(x, k.load_row("slope"), rest) * k.load_row("scale"))
 
 
 def _run(made: Kernel, matrices: dict[str, np.ndarray], rows: dict[str, np.ndarray], numbers: Any = {}) -> bool:  # noqa: B006
@@ -87,3 +94,12 @@ def linear_rows(
     out = np.empty(x.shape, x.dtype)
     rows = {"centre": centre, "scale": scale, "slope": slope, "rest": rest}
     return out if _run(_linear, {"grad": g, "input": x, "out": out}, rows) else None
+
+
+def centred_rows(
+    g: np.ndarray, x: np.ndarray, centre: np.ndarray, slope: np.ndarray, rest: np.ndarray, scale: np.ndarray
+) -> np.ndarray | None:
+    """`(g + (x - centre) * slope + rest) * scale`, row by row."""
+    out = np.empty(x.shape, x.dtype)
+    rows = {"centre": centre, "slope": slope, "rest": rest, "scale": scale}
+    return out if _run(_centred, {"grad": g, "input": x, "out": out}, rows) else None

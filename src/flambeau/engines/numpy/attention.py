@@ -13,6 +13,7 @@ import numpy as np
 
 from ..native import attention as native
 from ..native.calls import address
+from ..native.hooks import finite
 from .blas import single_blas
 from .parallel import get_num_threads, run_tasks, scratch
 
@@ -45,6 +46,15 @@ def _bias(mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     if mask.ndim > 4:
         mask = np.broadcast_to(mask, shape[:-2] + mask.shape[-2:])
     return _heads(mask)
+
+
+def _seen(mask: Any, causal: bool, query: np.ndarray, *operands: np.ndarray) -> tuple[Any, bool]:
+    """The mask, and whether columns may be passed over. With fewer than four dimensions PyTorch multiplies by all
+    weights, those of columns that no row may see included: an infinity or NaN shows, however well hidden.
+    """
+    if not causal or query.ndim > 3 or finite(query, *operands):
+        return mask, causal
+    return np.tri(query.shape[-2], operands[0].shape[-2], dtype=np.bool_), False
 
 
 def _tasks(batch: int, heads: int, rows: int, columns: int, causal: bool) -> list[tuple]:
@@ -173,6 +183,7 @@ def attention(query, key, value, mask=None, causal=False, scale=1.0):
     kind = query.dtype
     if kind.char not in "fd":
         query, key, value = (a.astype(np.float32) for a in (query, key, value))
+    mask, causal = _seen(mask, causal, query, key, value)
     q, keys, values = _heads(query), _heads(key), _heads(value)
     batch, heads, rows, _ = q.shape
     columns, dtype = keys.shape[2], q.dtype
@@ -217,6 +228,7 @@ def attention_backward(g, query, key, value, out, stats, mask=None, causal=False
     kind = query.dtype
     if kind.char not in "fd":
         g, query, key, value, out = (a.astype(np.float32) for a in (g, query, key, value, out))
+    mask, causal = _seen(mask, causal, query, key, value, g)
     q, keys, values, go, o = map(_heads, (query, key, value, g, out))
     batch, heads, rows, features = q.shape
     columns, dtype, size = keys.shape[2], q.dtype, values.shape[3]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..native import convolution
+from ..native.hooks import finite
 from . import conv_depthwise, conv_plain
 from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
 from .conv_blocks import Geometry, Operand, blocks, images_of
@@ -213,7 +214,8 @@ def conv(
         if bias is not None:
             np.add(out, bias, out=out)
         return out.reshape(_drop(out.shape, nd))
-    if not _blas_suits(x.dtype, groups, ws.shape[1], out.size * w.size == 0):
+    blas = _blas_suits(x.dtype, groups, ws.shape[1], out.size * w.size == 0)
+    if not blas or (any(geo.pad) and not finite(w)):  # blocks pass over taps that only meet padding
         conv_plain.forward(xs, ws, bias, geo, groups, out)
         return out.reshape(_drop(out.shape, nd))
     geo.c = ws.shape[1]
@@ -243,7 +245,8 @@ def conv_input(
     Plus `bias`, one per channel of the result, unless it is None.
     """
     result = np.empty(x_shape, g.dtype)
-    if convolution.input_gradient(g, w, bias, stride, padding, dilation, groups, result):
+    done = convolution.input_gradient(g, w, bias, stride, padding, dilation, groups, result)
+    if done and _apart(result, w, stride):
         return result
     gs, ws = _spatial(g), _spatial(w)
     shape = tuple(x_shape[:2]) + _three(tuple(x_shape[2:]), 1)
@@ -252,26 +255,44 @@ def conv_input(
     )
     geo.out = gs.shape[2:]  # output padding beyond the stride makes the result larger than the formula says
     result = result.reshape(shape)
-    co, ci = w.shape[0] // groups, ws.shape[1]
-    if _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * w.size * result.size == 0):
-        for i in range(groups):
-            part = ws[i * co : (i + 1) * co]
-            _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
-    else:
-        geo.c = shape[1]
-        back = _mirrored(geo)
-        if conv_depthwise.suits(geo, groups, w.shape[0]) and result.size * g.size and g.dtype.kind in "fc":
-            conv_depthwise.input_gradient(gs, ws, geo, result)
-        elif back and groups > 1 and result.size * g.size * w.size:
-            mirror = Geometry(geo.n, g.shape[1], geo.out, geo.kernel, geo.stride, back, geo.dilation, geo.size)
-            turned = ws.reshape(groups, co, *ws.shape[1:]).swapaxes(1, 2)[..., ::-1, ::-1, ::-1]
-            turned = np.ascontiguousarray(turned).reshape(-1, *turned.shape[2:])
-            conv_plain.forward(gs, turned, None, mirror, groups, result)
-        else:
-            conv_plain.backward_input(gs, ws, geo, groups, result)
+    if not done:
+        _back_to_input(gs, ws, geo, groups, result)
+    if done or not _apart(result, w, geo.stride):
+        conv_plain.backward_input(gs, ws, geo, groups, result)
     if bias is not None:
         np.add(result, bias.reshape(-1, 1, 1, 1), out=result)
     return result.reshape(x_shape)
+
+
+def _apart(result: np.ndarray, weight: np.ndarray, stride: Sizes) -> bool:
+    """Whether no infinite or NaN weight has met the zeros that gradients are surrounded with; no such product is part
+    of the sum. Every place of the result has met all weights that reach it and its like, so the first ones tell.
+    """
+    if not result.size:
+        return True
+    first: Any = (0, slice(None), *(slice(0, s) for s in stride))
+    return finite(result[first]) or finite(weight)
+
+
+def _back_to_input(gs: np.ndarray, ws: np.ndarray, geo: Geometry, groups: int, result: np.ndarray) -> None:
+    """Fills `result` by the gradient of the input, three spatial axes each."""
+    co, ci = ws.shape[0] // groups, ws.shape[1]
+    if _blas_suits(gs.dtype, groups, min(ci, co) if groups > 1 else ci, gs.size * ws.size * result.size == 0):
+        for i in range(groups):
+            part = ws[i * co : (i + 1) * co]
+            _input_gradient(gs[:, i * co : (i + 1) * co], part, geo, result[:, i * ci : (i + 1) * ci])
+        return
+    geo.c = result.shape[1]
+    back = _mirrored(geo)
+    if conv_depthwise.suits(geo, groups, ws.shape[0]) and result.size * gs.size and gs.dtype.kind in "fc":
+        conv_depthwise.input_gradient(gs, ws, geo, result)
+    elif back and groups > 1 and result.size * gs.size * ws.size:
+        mirror = Geometry(geo.n, gs.shape[1], geo.out, geo.kernel, geo.stride, back, geo.dilation, geo.size)
+        turned = ws.reshape(groups, co, *ws.shape[1:]).swapaxes(1, 2)[..., ::-1, ::-1, ::-1]
+        turned = np.ascontiguousarray(turned).reshape(-1, *turned.shape[2:])
+        conv_plain.forward(gs, turned, None, mirror, groups, result)
+    else:
+        conv_plain.backward_input(gs, ws, geo, groups, result)
 
 
 def _mirrored(geo: Geometry) -> Sizes:
@@ -356,7 +377,8 @@ def conv_weight(
     depthwise = Geometry(geo.n, xs.shape[1], geo.size, geo.kernel, geo.stride, geo.pad, geo.dilation, geo.out)
     if conv_depthwise.suits(depthwise, groups, shape[0]) and g.size and g.dtype.kind in "fc":
         conv_depthwise.weight_gradient(gs, xs, depthwise, result)
-        return result.reshape(w_shape)
+        if finite(result):  # zeros between its rows met no infinity
+            return result.reshape(w_shape)
     if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * x.size * result.size == 0):
         conv_plain.backward_weight(gs, xs, geo, groups, result)
         return result.reshape(w_shape)

@@ -146,15 +146,25 @@ def resample_bytes(a: np.ndarray, maps: tuple[Taps | None, ...]) -> np.ndarray:
     for d, taps in reversed(list(enumerate(maps, a.ndim - len(maps)))):
         if taps is None or taps.weight is None:
             continue
-        bits = 0
-        while bits < 22 and 0.5 + float(taps.weight.max()) * (1 << (bits + 1)) < (1 << 15):
+        weight, bits = _gathered(taps), 0
+        while bits < 22 and 0.5 + float(weight.max()) * (1 << (bits + 1)) < (1 << 15):
             bits += 1
-        scaled = taps.weight.astype(np.float64) * (1 << bits)
+        scaled = weight * (1 << bits)
         whole = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int64)
         column = (slice(None),) + (None,) * (a.ndim - 1 - d)
         total = sum(a.take(index, d).astype(np.int64) * w[column] for index, w in zip(taps.index, whole, strict=True))
         a = np.clip((total + (1 << (bits - 1))) >> bits, 0, 255).astype(np.uint8)
     return a
+
+
+def _gathered(taps: Taps) -> np.ndarray:
+    """Weights in double precision; what taps beyond the edge repeat counts for the last of them."""
+    weight = np.array(taps.weight, np.float64)
+    for i in range(len(weight) - 1):
+        again = taps.index[i] == taps.index[i + 1]
+        weight[i + 1] += np.where(again, weight[i], 0)
+        weight[i][again] = 0
+    return weight
 
 
 def _resample(a: np.ndarray, dim: int, taps: Taps) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..native.moments import linear_rows, map_rows, row_moments, row_products
+from ..native.moments import centred_rows, linear_rows, map_rows, row_moments, row_products
 from ..native.normalize import norm_rows, norm_rows_backward
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for, scratch, single_blas
@@ -509,27 +509,30 @@ def _gradient_sums(g: Array, a: Array, mean: Array, rstd: Array) -> tuple[Array,
     return plain.astype(a.dtype), weighted.astype(a.dtype)
 
 
-def _combine(g: Array, a: Array, mean: Array, p: Array, q: Array, r: Array) -> Array:
-    """`g * p + (a - mean) * q + r`, channel by channel."""
+def _input_slope(g: Array, a: Array, mean: Array, q: Array, r: Array, scale: Array) -> Array:
+    """`(g + (a - mean) * q + r) * scale`, channel by channel: in this order an infinite weight gives what PyTorch's
+    gives.
+    """
     n, c, length = _sizes(a)
-    done = linear_rows(g.reshape(n * c, length), a.reshape(n * c, length), mean, p, q, r)
+    done = centred_rows(g.reshape(n * c, length), a.reshape(n * c, length), mean, q, r, scale)
     if done is not None:
         return done.reshape(a.shape)
     r = r - mean * q
-    if length >= _LONG:
-        shape: tuple[int, int] = (n * c, length)
-        p, q, r = (np.tile(v, n)[:, None] for v in (p, q, r))
-        return _combine_rows(g.reshape(shape), a.reshape(shape), p, q, r).reshape(a.shape)
-    shape = (n, c * length)
-    p, q, r = (np.repeat(v, length) for v in (p, q, r))
+    long = length >= _LONG
+    shape = (n * c, length) if long else (n, c * length)
     x, grads, out = a.reshape(shape), g.reshape(shape), np.empty(shape, a.dtype)
+    if long:
+        q, r, scale = (np.tile(v, n)[:, None] for v in (q, r, scale))
+    else:
+        q, r, scale = (np.repeat(v, length) for v in (q, r, scale))
 
     def piece(i: int, j: int) -> None:
-        t = scratch("norm", (j - i, shape[1]), a.dtype)
-        np.multiply(x[i:j], q, out=t)
-        np.add(t, r, out=t)
-        np.multiply(grads[i:j], p, out=out[i:j])
-        np.add(out[i:j], t, out=out[i:j])
+        rows = slice(i, j) if long else slice(None)
+        o = out[i:j]
+        np.multiply(x[i:j], q[rows], out=o)
+        np.add(o, r[rows], out=o)
+        np.add(o, grads[i:j], out=o)
+        np.multiply(o, scale[rows], out=o)
 
     _pieces(x, piece)
     return out.reshape(a.shape)
@@ -558,8 +561,7 @@ def batch_norm_backward(
         gb = plain if bias is not None and needs[2] else None
     if needs[0] and training:
         count = a.size // a.shape[1]
-        q = -scale * rstd * rstd * weighted / count
-        gx = _combine(g, a, mean, scale, q, -scale * plain / count)
+        gx = _input_slope(g, a, mean, -rstd * rstd * weighted / count, -plain / count, scale)
     elif needs[0]:
         gx = batch_norm_apply(g, scale, np.zeros_like(scale))
     return gx, gw, gb

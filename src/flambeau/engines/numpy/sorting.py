@@ -1,7 +1,7 @@
 """Kernels that order and search: sorting, selection, extrema with their places, counting.
 
-NaN counts as larger than every number. Of equal elements the first is the one that extrema name, and sorting keeps
-their order.
+NaN counts as larger than every number. Of equal elements the first is the one that extrema name; stable sorting keeps
+their order, and what other selections name of them is told in `ties.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from . import ties
 
 
 def argmax(a: Any, dim: int) -> Any:
@@ -43,15 +45,21 @@ def argsort(a: Any, dim: int, descending: bool = False) -> Any:
     return (a.shape[dim] - 1) - np.flip(order, dim)
 
 
-def sort(a: Any, dim: int, descending: bool = False) -> tuple[Any, Any]:
-    """Sorted values along `dim` and the places they came from."""
+def sort(a: Any, dim: int, descending: bool = False, stable: bool = True) -> tuple[Any, Any]:
+    """Sorted values along `dim` and the places they came from; equal elements in their order if `stable`."""
     order = argsort(a, dim, descending)
+    if not stable and a.shape[dim] > ties.SHORT:
+        order = ties.follow(a, dim, ties.SORTED, order, ties.sorted_places, descending)
     return np.take_along_axis(a, order, dim), np.ascontiguousarray(order)
 
 
 def topk(a: Any, count: int, dim: int, largest: bool) -> tuple[Any, Any]:
     """The `count` largest (or smallest) elements along `dim`, best first, and their places."""
     n = a.shape[dim]
+    if 0 < count and a.size <= ties.SELECTED:
+        order = argsort(a, dim, largest).take(np.arange(count), dim)
+        order = ties.follow(a, dim, ties.SELECTED, order, ties.top_places, count, largest)
+        return np.take_along_axis(a, order, dim), order
     if count == 0 or n < 1024 or count > n // 8:
         order = argsort(a, dim, largest)
         order = order.take(np.arange(count), dim)
@@ -68,24 +76,36 @@ def topk(a: Any, count: int, dim: int, largest: bool) -> tuple[Any, Any]:
 def kth(a: Any, rank: int, dim: int) -> tuple[Any, Any]:
     """The element of ascending rank `rank` (from 0) along `dim`, and its place."""
     place = np.argpartition(a, rank, dim).take(rank, dim)
+    place = ties.follow(a, dim, ties.SELECTED, place, ties.kth_place, rank)
     return take_place(a, dim, place), place
 
 
 def median(a: Any, dim: int, skip_nan: bool) -> tuple[Any, Any]:
-    """The lower median along `dim` and its place; NaN where there is one, or counted out."""
+    """The lower median along `dim` and its place in a stable order; NaN where there is one, or counted out."""
     n = a.shape[dim]
-    if a.dtype.kind != "f":
-        return kth(a, (n - 1) // 2, dim)
-    nans = np.isnan(a)
-    if not nans.any():
-        return kth(a, (n - 1) // 2, dim)
+    nans = np.isnan(a) if a.dtype.kind == "f" else None
+    if nans is None or not nans.any():
+        return _ranked(a, (n - 1) // 2, dim)
     order = np.argsort(a, dim, kind="stable")
     count = np.add.reduce(nans, dim)
     rank = np.maximum((n - count - 1) // 2, 0)
     if not skip_nan:
         rank = np.where(count > 0, n - count, rank)  # the first NaN in the order
     place = take_place(order, dim, rank)
+    if skip_nan and (count == n).any():
+        place = np.where(count == n, ties.follow(a, dim, ties.SELECTED, place, ties.first_of_nan), place)
     return take_place(a, dim, place), place
+
+
+def _ranked(a: Any, rank: int, dim: int) -> tuple[Any, Any]:
+    """The element of a rank in a stable order, and its place."""
+    place = np.argpartition(a, rank, dim).take(rank, dim)
+    value = take_place(a, dim, place)
+    same = a == np.expand_dims(value, dim)
+    if same.sum() > value.size:
+        before = np.add.reduce(a < np.expand_dims(value, dim), dim, keepdims=True)
+        place = np.argmax(same & (np.cumsum(same, dim) == rank + 1 - before), dim)
+    return value, place
 
 
 def mode(a: Any, dim: int) -> tuple[Any, Any]:
@@ -101,7 +121,10 @@ def mode(a: Any, dim: int) -> tuple[Any, Any]:
     last = np.argmax(places - start, -1)  # the end of the longest run; of equal runs the first
     rows = np.arange(len(lines))
     shape = a.shape[:dim] + a.shape[dim + 1 :]
-    return ordered[rows, last].reshape(shape), order[rows, last].reshape(shape)
+    place = order[rows, last]
+    if n > ties.SHORT:
+        place = ties.follow(lines, 1, ties.SORTED, place, ties.mode_place)
+    return ordered[rows, last].reshape(shape), place.reshape(shape)
 
 
 def cummax(a: Any, dim: int) -> tuple[Any, Any]:
