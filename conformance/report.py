@@ -116,8 +116,8 @@ def _page(results: Results) -> Iterable[str]:
     yield ""
     yield from (f"- **{check}**: {words}." for check, words in MEANING.items())
     yield ""
-    yield "PyTorch chooses kernels by the processor, and they round differently. What differs is compared again with its"
-    yield "plain ones (`ATEN_CPU_CAPABILITY=default`); a step passes if either agrees."
+    yield "PyTorch chooses kernels by the processor, and they round differently. What differs is compared again with"
+    yield "its plain ones (`ATEN_CPU_CAPABILITY=default`); a step passes if either agrees."
     yield ""
     yield "## What differs, and why"
     yield ""
