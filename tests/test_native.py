@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import itertools
+import math
 import os
 import struct
 import subprocess
@@ -77,7 +78,7 @@ def test_functions_are_accurate_everywhere(name, wide, double):
     k.store("out", getattr(k, name)(k.load("x")))
     run(k, wide, 1, x.size, {"x": (x, 0, 0), "out": (out, 0, 0)})
     if name == "erf":
-        from scipy.special import erf as reference
+        reference = np.vectorize(math.erf, otypes=[np.float64])
     else:
         reference = FUNCTIONS[name]
     with np.errstate(all="ignore"):

@@ -131,7 +131,6 @@ def from_the_end(a: np.ndarray, start: int) -> tuple[int, int, int]:
     return address(a) + (len(a) - 1) * turn + start * row, row, -turn
 
 
-
 def lstm(
     x: np.ndarray, h0: np.ndarray, c0: np.ndarray, w_ih: np.ndarray, w_hh: np.ndarray, bias: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..native.symbols import Symbol
+from ..native.hooks import needs_sight
+from ..native.symbols import Symbol, Unsupported
 from .chain import keep_where, run_chain, select_bits
 
 __all__ = [
@@ -231,7 +232,7 @@ def _erf_core(a: Array, y: Array, out: Array) -> None:
 def erf(a: Array) -> Array:
     """The error function."""
     if a.dtype != np.float32:
-        from scipy.special import erf as exact
+        from .errorfunctions import erf as exact
 
         return exact(a)
     out = _like(a)
@@ -245,16 +246,23 @@ def erf(a: Array) -> Array:
     return out
 
 
+def _erf_exact(a: Array, out: Array) -> None:
+    """`out = erf(a / sqrt 2)`, by a function that native chains have not."""
+    from .errorfunctions import erf_block
+
+    if out.__class__ is Symbol:
+        raise Unsupported("erf in double precision")
+    needs_sight()
+    out[...] = erf_block(np.multiply(a, math.sqrt(0.5)).reshape(-1)).reshape(out.shape)
+
+
 def _cdf(a: Array, cdf: Array, y: Array) -> None:
     """`cdf` = the normal distribution function at `a`, with `y = a * a` beside it."""
     np.multiply(a, a, out=y)
     if a.dtype == np.float32:
         _erf_core(a, y, cdf)
     else:
-        from scipy.special import erf as exact
-
-        np.multiply(a, math.sqrt(0.5), out=cdf)
-        exact(cdf, out=cdf)
+        _erf_exact(a, cdf)
     np.add(cdf, 1, out=cdf)
     np.multiply(cdf, 0.5, out=cdf)
 

@@ -9,7 +9,6 @@ that PyTorch uses (Jankowiak and Obermeyer 2018, arXiv:1806.01851).
 
 from __future__ import annotations
 
-import importlib
 import math
 from typing import Any
 
@@ -112,7 +111,9 @@ _GAMMA_FIT = np.array(
 
 
 def _psi(a: np.ndarray) -> np.ndarray:
-    return importlib.import_module("scipy.special").psi(a)
+    from .gammafunctions import digamma  # a program that draws no such numbers need not load it
+
+    return digamma(a)
 
 
 def standard_gamma_grad(alpha: np.ndarray, x: np.ndarray) -> np.ndarray:

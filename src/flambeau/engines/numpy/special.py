@@ -1,7 +1,8 @@
-"""Special functions, from scipy, which is imported when the first of them is called."""
+"""Special functions: the short ones, and where the others are. Those are imported when they are first called."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -9,65 +10,38 @@ from typing import Any
 import numpy as np
 
 
-def _scipy(name: str) -> Callable:
-    """A kernel that is scipy's function of that name, in the operands' own type."""
+def _in(module: str, name: str) -> Callable:
+    """The kernel of that name in another module of this engine."""
 
-    def kernel(*arrays: Any) -> Any:
-        function = getattr(importlib.import_module("scipy.special"), name)
-        result = function(*arrays)
-        kind = arrays[-1].dtype
-        return result.astype(kind) if result.dtype != kind else result
+    @functools.cache
+    def found() -> Callable:
+        return getattr(importlib.import_module(f"flambeau.engines.numpy.{module}"), name)
+
+    def kernel(*operands: Any) -> Any:
+        return found()(*operands)
 
     kernel.__name__ = name
-    kernel.__doc__ = f"scipy.special.{name}."
+    kernel.__doc__ = f"See `{module}.{name}`."
     return kernel
 
 
-erfc, erfcx = _scipy("erfc"), _scipy("erfcx")
-_erfinv = _scipy("erfinv")
-_gammaln = _scipy("gammaln")
-i0, i0e, i1, i1e = _scipy("i0"), _scipy("i0e"), _scipy("i1"), _scipy("i1e")
-ndtr, ndtri, log_ndtr = _scipy("ndtr"), _scipy("ndtri"), _scipy("log_ndtr")
-xlog1py, zeta = _scipy("xlog1py"), _scipy("zeta")
-igamma, igammac = _scipy("gammainc"), _scipy("gammaincc")
-bessel_j0, bessel_j1, bessel_y0, bessel_y1 = _scipy("j0"), _scipy("j1"), _scipy("y0"), _scipy("y1")
-modified_bessel_k0, modified_bessel_k1 = _scipy("k0"), _scipy("k1")
-scaled_modified_bessel_k0, scaled_modified_bessel_k1 = _scipy("k0e"), _scipy("k1e")
-_psi = _scipy("psi")
+erfc, erfcx, erfinv = _in("errorfunctions", "erfc"), _in("errorfunctions", "erfcx"), _in("errorfunctions", "erfinv")
+ndtr, ndtri, log_ndtr = _in("errorfunctions", "ndtr"), _in("errorfunctions", "ndtri"), _in("errorfunctions", "log_ndtr")
+lgamma, digamma = _in("gammafunctions", "lgamma"), _in("gammafunctions", "digamma")
+polygamma, zeta = _in("gammafunctions", "polygamma"), _in("gammafunctions", "zeta")
+igamma, igammac = _in("incompletegamma", "igamma"), _in("incompletegamma", "igammac")
+i0, i0e, i1, i1e = _in("bessel", "i0"), _in("bessel", "i0e"), _in("bessel", "i1"), _in("bessel", "i1e")
+bessel_j0, bessel_j1 = _in("bessel", "bessel_j0"), _in("bessel", "bessel_j1")
+bessel_y0, bessel_y1 = _in("bessel", "bessel_y0"), _in("bessel", "bessel_y1")
+modified_bessel_k0, modified_bessel_k1 = _in("bessel", "modified_bessel_k0"), _in("bessel", "modified_bessel_k1")
+scaled_modified_bessel_k0 = _in("bessel", "scaled_modified_bessel_k0")
+scaled_modified_bessel_k1 = _in("bessel", "scaled_modified_bessel_k1")
+airy_ai = _in("bessel", "airy_ai")
 
 
-def erfinv(a: Any) -> Any:
-    """The inverse of erf; what lies outside is NaN at once, since scipy is slow there."""
-    outside = np.abs(a) > 1
-    if not outside.any():
-        return _erfinv(a)
-    return np.where(outside, np.array(np.nan, a.dtype), _erfinv(np.where(outside, np.zeros((), a.dtype), a)))
-
-
-def lgamma(a: Any) -> Any:
-    """The logarithm of the absolute value of the gamma function; infinite at both ends, and not yet at 1e-310."""
-    value = np.where(np.abs(a) < np.finfo(a.dtype).tiny, -np.log(np.abs(a)), _gammaln(a))
-    return np.where(a == -np.inf, np.array(np.inf, a.dtype), value)
-
-
-def digamma(a: Any) -> Any:
-    """The logarithmic derivative of the gamma function; -inf at 0, NaN at the negative integers."""
-    value = _psi(a)
-    value = np.where(a == 0, np.copysign(np.array(np.inf, a.dtype), -a), value)
-    return np.where((a < 0) & (a == np.floor(a)), np.array(np.nan, a.dtype), value)
-
-
-def polygamma(n: int, a: Any) -> Any:
-    """The n-th derivative of digamma."""
-    if n == 0:
-        return digamma(a)
-    special = importlib.import_module("scipy.special")
-    scale = float((-1) ** (n + 1)) * float(special.gamma(n + 1.0))
-    value = (scale * special.zeta(a.dtype.type(n + 1), a)).astype(a.dtype)
-    if n == 1:  # at 0, -1, ... by reflection, where the sine is not quite 0 but at 0
-        pole = (a <= 0) & (a == np.floor(a)) & np.isfinite(a)
-        value = np.where(pole, np.square(np.pi / np.sin(a * a.dtype.type(np.pi))), value)
-    return np.where(a == (-np.inf if n == 1 else np.inf), np.array(np.nan, a.dtype), value)
+def xlog1py(a: Any, b: Any) -> Any:
+    """a log(1 + b); 0 where a is 0, unless b is NaN."""
+    return np.where((a == 0) & ~np.isnan(b), np.zeros((), b.dtype), a * np.log1p(b))
 
 
 def entr(a: Any) -> Any:
@@ -93,11 +67,6 @@ def logit(a: Any, eps: float | None) -> Any:
 def spherical_bessel_j0(a: Any) -> Any:
     """sin(x) / x; 1 at 0."""
     return np.where(a == 0, np.array(1, a.dtype), np.sin(a) / np.where(a == 0, np.array(1, a.dtype), a))
-
-
-def airy_ai(a: Any) -> Any:
-    """Airy's function Ai."""
-    return importlib.import_module("scipy.special").airy(a)[0].astype(a.dtype)
 
 
 def frexp(a: Any) -> tuple[Any, Any]:
