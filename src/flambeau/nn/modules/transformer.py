@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from flambeau.nn import functional as F
-from flambeau.nn._core import Tensor, full
+from flambeau.nn._core import Tensor, full, is_grad_enabled, stack
 from flambeau.nn.init import xavier_uniform_
 from flambeau.nn.modules.activation import MultiheadAttention
 from flambeau.nn.modules.container import ModuleList
@@ -16,6 +17,7 @@ from flambeau.nn.modules.linear import Linear
 from flambeau.nn.modules.module import Module
 from flambeau.nn.modules.normalization import LayerNorm
 from flambeau.ops.multihead import _additive as additive_mask
+from flambeau.tensor.creation import arange
 
 __all__ = [
     "Transformer",
@@ -24,6 +26,12 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
 ]
+
+
+class fast_path:
+    """Whether encoders may leave padding out (`torch.backends.mha`)."""
+
+    enabled = True
 
 
 def _generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
@@ -157,7 +165,9 @@ class Transformer(Module):
 class TransformerEncoder(Module):
     """`num_layers` copies of a layer one after the other, then `norm` if given.
 
-    `enable_nested_tensor` and `mask_check` are accepted and change nothing.
+    In evaluation without gradients, and with a padding mask that hides the ends of sequences only, padded places of the
+    result are zeros (before `norm`), since PyTorch leaves them out then; `enable_nested_tensor=False` turns that off.
+    `mask_check=False` says that the mask is so without a look. A nested `src` gives a nested result.
     """
 
     __constants__ = ["norm"]
@@ -176,9 +186,17 @@ class TransformerEncoder(Module):
         self.norm = norm
         self.enable_nested_tensor = enable_nested_tensor
         self.mask_check = mask_check
+        hindrance = _why_not_packed(encoder_layer)
+        self.use_nested_tensor = enable_nested_tensor and not hindrance
+        if enable_nested_tensor and hindrance:
+            warnings.warn(
+                f"enable_nested_tensor is True, but self.use_nested_tensor is False because {hindrance}", stacklevel=2
+            )
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
         """Pass `src` through all layers."""
+        if src.is_nested:
+            return _of_nested(self, src)
         src_key_padding_mask = additive_mask(src_key_padding_mask, "src_key_padding_mask", src)
         mask = additive_mask(mask, "mask", src)
         seq_len = _get_seq_len(src, self.layers[0].self_attn.batch_first)
@@ -186,7 +204,45 @@ class TransformerEncoder(Module):
         output = src
         for layer in self.layers:
             output = layer(output, src_mask=mask, is_causal=causal, src_key_padding_mask=src_key_padding_mask)
+        if src_key_padding_mask is not None and mask is None and self._leaves_padding_out(src, src_key_padding_mask):
+            output = output.masked_fill((src_key_padding_mask != 0).unsqueeze(-1), 0)
         return output if self.norm is None else self.norm(output)
+
+    def _leaves_padding_out(self, src: Tensor, padding: Tensor) -> bool:
+        first = self.layers[0]
+        if not fast_path.enabled or not getattr(self, "use_nested_tensor", False) or first.training or src.dim() != 3:
+            return False
+        if is_grad_enabled() and (src.requires_grad or any(p.requires_grad for p in first.parameters())):
+            return False
+        hidden = padding != 0
+        return not getattr(self, "mask_check", True) or bool((hidden[:, 1:] >= hidden[:, :-1]).all())
+
+
+def _why_not_packed(layer: Any) -> str:
+    """What keeps an encoder of such layers from leaving padding out; '' if nothing does."""
+    if not isinstance(layer, TransformerEncoderLayer):
+        return "encoder_layer was not TransformerEncoderLayer"
+    attention = layer.self_attn
+    obstacles = {
+        "encoder_layer.norm_first was True": layer.norm_first,
+        "encoder_layer.self_attn.batch_first was not True(use batch_first for better inference performance)": (
+            not attention.batch_first
+        ),
+        "encoder_layer.self_attn._qkv_same_embed_dim was not True": not attention._qkv_same_embed_dim,
+        "encoder_layer.self_attn was passed bias=False": attention.in_proj_bias is None,
+        "encoder_layer.activation_relu_or_gelu was not True": not layer.activation_relu_or_gelu,
+        "encoder_layer.norm1.eps was not equal to encoder_layer.norm2.eps": layer.norm1.eps != layer.norm2.eps,
+        "encoder_layer.self_attn.num_heads is odd": attention.num_heads % 2 == 1,
+    }
+    return next((text for text, there in obstacles.items() if there), "")
+
+
+def _of_nested(encoder: Any, src: Any) -> Any:
+    """An encoder on sequences of different lengths: padded, with the padding hidden, and taken apart again."""
+    lengths = [t.shape[0] for t in src.unbind()]
+    padded = src.to_padded_tensor(0.0)
+    hidden = stack([arange(padded.shape[1]) >= n for n in lengths])
+    return src.like([row[:n] for row, n in zip(encoder(padded, src_key_padding_mask=hidden), lengths, strict=True)])
 
 
 class TransformerDecoder(Module):
@@ -307,6 +363,13 @@ class TransformerEncoderLayer(_Layer):
 
     def _ff_block(self, x):
         return self.dropout2(self._feed_forward(x))
+
+    @property
+    def activation_relu_or_gelu(self) -> int:
+        """1 for the activation ReLU, 2 for GELU, 0 for another."""
+        own = str(getattr(self.activation, "__module__", "")).partition(".")[0] in ("flambeau", "torch")
+        name = getattr(self.activation, "__name__", type(self.activation).__name__) if own else ""
+        return {"relu": 1, "ReLU": 1, "gelu": 2, "GELU": 2}.get(name, 0)
 
 
 class TransformerDecoderLayer(_Layer):
