@@ -114,8 +114,10 @@ def packed(b: np.ndarray) -> np.ndarray:
     _, vectors = tile(WIDE)
     width = vectors * (64 if WIDE else 32) // b.itemsize
     panels = -(-n // width)
-    out = np.zeros((panels, k, width), b.dtype)
+    out = np.empty((panels, k, width), b.dtype)
     whole = n // width
+    if whole < panels:
+        out[whole, :, n - whole * width :] = 0
     if b.strides[0] < b.strides[1]:  # its columns are contiguous
         out[:whole] = b.T[: whole * width].reshape(whole, width, k).transpose(0, 2, 1)
     else:
