@@ -20,6 +20,8 @@ def watched():
 @pytest.mark.parametrize("name", """
     _C._functorch _dynamo.eval_frame _dynamo.exc _tensor _tensor_str __config__ utils._contextlib utils._foreach_utils
     utils.collect_env utils.cpp_extension utils.weak fx.experimental.proxy_tensor fx.experimental.symbolic_shapes
+    _higher_order_ops.associative_scan _dynamo._trace_wrapped_higher_order_op distributed._functional_collectives
+    distributed.checkpoint.hf_storage distributed.rpc distributed.tensor._utils cuda.graphs
     distributed.nn distributed.algorithms.join distributed.constants distributed.distributed_c10d distributed._tensor
     distributed.algorithms._checkpoint.checkpoint_wrapper distributed._composable.fsdp
     distributed.fsdp.fully_sharded_data_parallel distributed.fsdp.sharded_grad_scaler
@@ -223,3 +225,77 @@ def test_collectives_with_gradients_in_a_group_of_one(monkeypatch):
             Join([])
     finally:
         dist.destroy_process_group()
+
+
+def test_scans_combine_with_any_associative_function():
+    from flambeau._higher_order_ops import associative_scan
+
+    torch.manual_seed(0)
+    for n in (1, 2, 3, 7, 8):
+        x = torch.rand(2, n, 3, dtype=torch.float64, requires_grad=True)
+        for reverse in (False, True):
+            got = associative_scan(torch.add, x, 1, reverse=reverse)
+            wanted = x.flip(1).cumsum(1).flip(1) if reverse else x.cumsum(1)
+            torch.testing.assert_close(got, wanted)
+            weight = torch.rand_like(got)
+            (a,) = torch.autograd.grad((got * weight).sum(), x)
+            (b,) = torch.autograd.grad((wanted * weight).sum(), x)
+            torch.testing.assert_close(a, b)
+    # the recurrence h = a h + b, as pairs
+    a, b = torch.rand(5), torch.rand(5)
+    _, h = associative_scan(lambda p, q: (p[0] * q[0], p[1] * q[0] + q[1]), (a, b), 0)
+    last = torch.zeros(())
+    for i in range(5):
+        last = a[i] * last + b[i]
+        torch.testing.assert_close(h[i], last)
+    with pytest.raises(ValueError):
+        associative_scan(torch.add, (a, b[:3]), 0)
+
+
+def test_records_of_a_file_are_read_by_name(tmp_path):
+    torch.save({"w": torch.arange(3.0)}, tmp_path / "x.pt")
+    reader = torch.PyTorchFileReader(str(tmp_path / "x.pt"))
+    assert reader.has_record("data.pkl") and not reader.has_record("no") and "data/0" in reader.get_all_records()
+    assert reader.get_record_size("data/0") == 12
+    assert reader.get_storage_from_record("data/0", 3, torch.float32).tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="'no'"):
+        reader.get_record("no")
+
+
+def test_parts_of_a_mesh_are_placed_as_they_are_cut():
+    from flambeau.distributed.tensor import Replicate, Shard
+    from flambeau.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    class Mesh:
+        def __init__(self, sizes, at):
+            self.sizes, self.at = sizes, at
+
+        def size(self, dim):
+            return self.sizes[dim]
+
+        def get_coordinate(self):
+            return self.at
+
+    place = compute_local_shape_and_global_offset
+    assert place((10, 4), Mesh((4,), (3,)), [Shard(0)]) == ((1, 4), (9, 0))
+    assert place((10, 4), Mesh((4,), (1,)), [Shard(0)]) == ((3, 4), (3, 0))
+    assert place((8, 4), Mesh((2, 2), (1, 1)), [Shard(0), Shard(0)]) == ((2, 4), (6, 0))
+    assert place((8, 4), Mesh((2, 2), (1, 0)), [Replicate(), Shard(1)]) == ((8, 2), (0, 0))
+
+
+def test_operations_by_names_that_no_method_has():
+    aten, x = torch.ops.aten, torch.arange(6.0).view(2, 3)
+    assert aten._to_copy(x, dtype=torch.int64).tolist() == x.tolist() and aten.alias(x).data_ptr() == x.data_ptr()
+    assert aten.slice.Tensor(x, 1, 0, 3, 2).tolist() == [[0, 2], [3, 5]] and aten.sym_size.int(x, 1) == 3
+    assert aten.arange.default(3).tolist() == [0, 1, 2] and aten._local_scalar_dense.default(x[1, 1]) == 4
+    with pytest.raises(AttributeError):
+        aten.no_such_operation
+
+
+def test_trees_have_their_older_names():
+    from flambeau.utils import _pytree as tree
+
+    assert tree._dict_flatten_with_keys({"a": 1})[0] == [(tree.MappingKey("a"), 1)]
+    assert tree._dict_unflatten(*tree._dict_flatten({"a": 1, "b": 2})) == {"a": 1, "b": 2}
+    assert tree.SUPPORTED_NODES[tree._get_node_type([1])].flatten_fn([1, 2])[0] == [1, 2]
+    assert tree.is_structseq_instance(torch.ones(2).max(0)) or tree.is_namedtuple_instance(torch.ones(2).max(0))

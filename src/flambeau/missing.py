@@ -33,7 +33,9 @@ _OUT_OF_THE_WAY = {
         "_assert_async",
         "futures": "Future",
         "jit": "ScriptModule",
+        "serialization.reader": "PyTorchFileReader",
     },
+    ".cuda": {"cuda.graphs": "CUDAGraph graph make_graphed_callables is_current_stream_capturing"},
     "._dynamo": {"_dynamo.eval_frame": "OptimizedModule"},
     "._utils": {
         "tensor.flattening": "_flatten_dense_tensors _unflatten_dense_tensors _take_tensors",
@@ -62,7 +64,7 @@ def public_name(name: str) -> str:
 def _names(owner: object) -> list[str]:
     import pkgutil
 
-    hidden = _ROOMS if getattr(owner, "__name__", None) == ROOT else ()
+    hidden = _ROOMS if owner is sys.modules.get(ROOT) else ()
     submodules = (m.name for m in pkgutil.iter_modules(getattr(owner, "__path__", ())))
     return [n for n in {*dir(owner), *submodules} if not n.startswith("_") and n not in hidden]
 
@@ -108,7 +110,7 @@ def watch(module: ModuleType) -> None:
     """Give ``module`` the answers described above, unless it has answers of its own."""
     if "__getattr__" in module.__dict__:
         return
-    label = module.__name__
+    label = ROOT if module is sys.modules.get(ROOT) else module.__name__
     has_submodules = hasattr(module, "__path__")
 
     def __getattr__(name: str) -> object:

@@ -30,6 +30,16 @@ class _Kind(NamedTuple):
     unflatten: Callable[[Any, Any], Any]
     keys: Callable[[Any], list[Any]] | None = None
 
+    @property
+    def flatten_fn(self) -> Callable[[Any], tuple[Iterable[Any], Any]]:
+        """`flatten`, by PyTorch's name."""
+        return self.flatten
+
+    @property
+    def unflatten_fn(self) -> Callable[[Any, Any], Any]:
+        """`unflatten`, by PyTorch's name."""
+        return self.unflatten
+
 
 def _structseq(cls: type) -> bool:
     return issubclass(cls, tuple) and hasattr(cls, "n_sequence_fields")

@@ -65,6 +65,8 @@ def _speak_as_torch() -> None:
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
             continue  # in the midst of its import: the next time
         _spoken.add(name)
+        if alias := served_name(name):  # where a class says that it lives, its annotations are looked up
+            sys.modules.setdefault(alias, module)
         for key, value in list(vars(module).items()):
             home = getattr(value, "__module__", None)
             if isinstance(value, type) and isinstance(home, str) and (alias := served_name(home)):
@@ -155,6 +157,7 @@ def install_as_torch() -> None:
     for name, module in list(sys.modules.items()):
         if alias := served_name(name):
             sys.modules[alias] = module
+    package.__name__ = ALIAS
     _speak_as_torch()
     missing.told["imported"] = _speak_as_torch
 

@@ -56,6 +56,10 @@ def mark_static(t: Any, index: Any = None) -> None:
     """Shapes may always change."""
 
 
+def mark_static_address(t: Any, guard: bool = True) -> None:
+    """A tensor's memory is where it is."""
+
+
 maybe_mark_dynamic = mark_dynamic
 
 

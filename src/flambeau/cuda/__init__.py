@@ -229,6 +229,9 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     _one("reset_peak_memory_stats", device)
 
 
+reset_max_memory_allocated = reset_max_memory_cached = reset_peak_memory_stats
+
+
 def empty_cache() -> None:
     """Nothing to do: the allocator gives memory out again by itself."""
 
@@ -399,7 +402,7 @@ class device_of(device):
         super().__init__(obj.get_device() if getattr(obj, "is_cuda", False) else -1)
 
 
-class stream:
+class StreamContext:
     """A context in which work is queued on a stream; with ``None`` it changes nothing."""
 
     def __init__(self, stream: Any) -> None:
@@ -411,3 +414,6 @@ class stream:
 
     def __exit__(self, *exc: Any) -> None:
         return None
+
+
+stream = StreamContext

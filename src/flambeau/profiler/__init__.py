@@ -12,6 +12,11 @@ from flambeau.autograd.profiler import record_function
 __all__ = ["ProfilerAction", "ProfilerActivity", "profile", "record_function", "schedule", "tensorboard_trace_handler"]
 
 
+def kineto_available() -> bool:
+    """Whether `profile` can be used: yes."""
+    return True
+
+
 class ProfilerActivity(enum.Enum):
     """What is profiled; only the CPU is here."""
 

@@ -48,6 +48,22 @@ class Shard(Placement):
         return f"S({self.dim})"
 
 
+class _StridedShard(Shard):
+    """In parts along `dim`, where another dimension of the mesh has cut each of `split_factor` pieces already. Nothing
+    here makes such a placement; programs ask whether one is of this kind.
+    """
+
+    def __init__(self, dim: int, *, split_factor: int) -> None:
+        super().__init__(dim)
+        self.split_factor = split_factor
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.dim, self.split_factor
+
+    def __repr__(self) -> str:
+        return f"_StridedShard(dim={self.dim}, sf={self.split_factor})"
+
+
 class Replicate(Placement):
     """Whole, on each device."""
 
