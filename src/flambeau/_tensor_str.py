@@ -7,12 +7,12 @@ from typing import Any
 from flambeau.dtypes import get_default_dtype
 from flambeau.tensor.printing import (
     _options,
-    _with_suffixes,
     format_array,
     get_printoptions,
     printoptions,
     set_printoptions,
     tensor_repr,
+    with_suffixes,
 )
 
 __all__ = ["PRINT_OPTS", "get_printoptions", "printoptions", "set_printoptions"]
@@ -29,7 +29,7 @@ def _tensor_str(self: Any, indent: int) -> str:
 def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newline: bool) -> str:
     """Text that is closed by what is to be said behind it; on a line of its own if `force_newline`."""
     if not force_newline or not suffixes:
-        return _with_suffixes(tensor_str, suffixes, indent)
+        return with_suffixes(tensor_str, suffixes, indent)
     return f"{tensor_str},\n{' ' * indent}{', '.join(suffixes)})"
 
 
