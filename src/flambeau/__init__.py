@@ -79,12 +79,8 @@ from flambeau.ops.algebra import (
     logdet,
     lu_unpack,
     matrix_exp,
-    matrix_power,
     pinverse,
     triangular_solve,
-)
-from flambeau.ops.algebra import (
-    inv as inverse,
 )
 from flambeau.ops.algebra import (
     legacy_cholesky as cholesky,
@@ -100,6 +96,15 @@ from flambeau.ops.algebra import (
 )
 from flambeau.ops.algebra import (
     legacy_svd as svd,
+)
+from flambeau.ops.algebra import (
+    main_det as det,
+)
+from flambeau.ops.algebra import (
+    main_inverse as inverse,
+)
+from flambeau.ops.algebra import (
+    main_matrix_power as matrix_power,
 )
 from flambeau.ops.arithmetic import *
 from flambeau.ops.arithmetic import divide as div
@@ -121,7 +126,6 @@ from flambeau.ops.implicit import _dirichlet_grad, _sample_dirichlet, _standard_
 from flambeau.ops.index import gather
 from flambeau.ops.inserting import *
 from flambeau.ops.joining import *
-from flambeau.ops.linalg import det
 from flambeau.ops.loss import (
     binary_cross_entropy_with_logits,
     hinge_embedding_loss,

@@ -425,3 +425,24 @@ def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
 def cross(input: Any, other: Any, *, dim: int = -1, out: Any = None) -> Any:
     """The vector product along `dim`, of length 3."""
     return matrices.cross(input, other, dim, out=out)
+
+
+# --- under their names in `torch`, whose operand is called `input` ---------------------------------------------------
+
+
+def main_det(input: Any) -> Any:
+    """The determinant of each square matrix."""
+    return linalg.det(input)
+
+
+def main_inverse(input: Any, *, out: Any = None) -> Any:
+    """The inverse of each square matrix; a LinAlgError where there is none."""
+    return linalg.inv(input, out=out)
+
+
+def main_matrix_power(input: Any, n: int, *, out: Any = None) -> Any:
+    """Each square matrix to an integer power, of its inverse for negative ones."""
+    return matrix_power(input, n, out=out)
+
+
+main_det.__name__, main_inverse.__name__, main_matrix_power.__name__ = "det", "inverse", "matrix_power"

@@ -182,20 +182,20 @@ def _extreme(t: Any, ord: Any) -> Any:
 
 
 def linalg_norm(
-    A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
+    input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
 ) -> Any:
     """`vector_norm` over one dimension or (without `ord`) all, `matrix_norm` over two."""
     if isinstance(dim, (tuple, list)) and len(dim) > 2:
         raise RuntimeError(f"linalg.norm: dim must name one or two dimensions, got {tuple(dim)}")
     if ord is not None and (dim is None or not isinstance(dim, int)):
-        count = A._a.ndim if dim is None else len(dim)
+        count = input._a.ndim if dim is None else len(dim)
         if dim is None and count not in (1, 2):
             raise RuntimeError(f"linalg.norm: ord without dim needs a vector or a matrix, got {count} dimensions")
         if count == 2:
-            return matrix_norm(A, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
+            return matrix_norm(input, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype, out=out)
     if isinstance(ord, str):
         raise RuntimeError(f"linalg.norm: order {ord!r} is for matrices; name two dimensions with dim=")
-    return vector_norm(A, 2 if ord is None else ord, dim, keepdim, dtype=dtype, out=out)
+    return vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype, out=out)
 
 
 def dist(input: Any, other: Any, p: float = 2) -> Any:

@@ -163,9 +163,9 @@ def _type_word(array: Any) -> str:
     return words.get(str(array.dtype), str(array.dtype))
 
 
-def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
-    """Copies `src` into this tensor, broadcast and converted to its dtype; gradients flow to `src`."""
-    need_tensor("copy_", src, "src")
+def copy_(self: Any, other: Any, non_blocking: bool = False) -> Any:
+    """Copies `other` into this tensor, broadcast and converted to its dtype; gradients flow to `other`."""
+    src = need_tensor("copy_", other, "other")
     if NS["LEVELS"]:
         done = NS["LAYERED_COPY"](self, src)
         if done is not NotImplemented:

@@ -390,8 +390,18 @@ class Memory:
         """The tensor: it is dense."""
         return self if dtype is None else self.to(dtype)  # type: ignore[attr-defined]
 
-    def dim_order(self) -> tuple[int, ...]:
-        """The dimensions from the outermost in memory to the innermost."""
+    def dim_order(self, ambiguity_check: Any = False) -> tuple[int, ...]:
+        """The dimensions from the outermost in memory to the innermost.
+
+        With `ambiguity_check` (True, or a list of memory formats of which one should fit) RuntimeError where other
+        orders would do as well.
+        """
+        if ambiguity_check is True and (1 in self._a.shape or len(set(self._a.strides)) < self._a.ndim):
+            raise RuntimeError(f"dim_order(): a tensor of shape {list(self._a.shape)} lies in several orders at once")
+        if isinstance(ambiguity_check, (list, tuple)):
+            fitting = [f for f in ambiguity_check if self.is_contiguous(memory_format=f)]  # type: ignore[attr-defined]
+            if len(fitting) != 1:
+                raise RuntimeError(f"dim_order(): one of {list(ambiguity_check)} should fit, but these do: {fitting}")
         return tuple(int(i) for i in np.argsort([-s for s in self._a.strides], kind="stable"))
 
     def sum_to_size(self, *size: Any) -> Any:
