@@ -11,20 +11,25 @@ from typing import Any
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import NS
+from flambeau.masked._tensors import MaskedTensor, as_masked_tensor, is_masked_tensor, masked_tensor
 from flambeau.ops import arithmetic, compare, elementwise, joining, matrices, norms, reduce, shape, sorting
 from flambeau.ops import softmax as softmaxes
 from flambeau.ops.dims import wrap_dim
 
 __all__ = [
+    "MaskedTensor",
     "amax",
     "amin",
     "argmax",
     "argmin",
+    "as_masked_tensor",
     "cumprod",
     "cumsum",
+    "is_masked_tensor",
     "log_softmax",
     "logaddexp",
     "logsumexp",
+    "masked_tensor",
     "mean",
     "median",
     "norm",

@@ -487,7 +487,12 @@ def _(k, g):
 
 def conj(input: Any) -> Any:
     """The complex conjugate of each element; a real tensor is its own."""
-    return show_as(conj_physical(input), "ConjBackward0") if input._a.dtype.kind == "c" else input
+    if input._a.dtype.kind != "c":
+        return input
+    result = show_as(conj_physical(input), "ConjBackward0")
+    if not input._conj:
+        result._conj = True  # a program may ask, as where conjugates are lazy
+    return result
 
 
 offer("conj", lambda a: conj_physical(a) if a._a.dtype.kind == "c" else a)

@@ -200,6 +200,8 @@ _OWN = frozenset(
         "_accumulator",
         "_no_grad_view",
         "_multi_view",
+        "_conj",
+        "_neg",
     )
 )
 

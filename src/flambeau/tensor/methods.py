@@ -217,12 +217,15 @@ class Shapes:
         """The conjugate transpose of a matrix."""
         if self._a.ndim not in (0, 2):  # type: ignore[attr-defined]
             raise RuntimeError(f".H: a matrix is needed, got {self._a.ndim} dimensions")  # type: ignore[attr-defined]
-        return self.conj().T  # type: ignore[attr-defined]
+        return self.mH if self._a.ndim else self.conj()  # type: ignore[attr-defined]
 
     @property
     def mH(self) -> Any:
         """The conjugate transpose of matrices."""
-        return shape.transpose(self.conj(), -2, -1)  # type: ignore[attr-defined]
+        conjugate = self.conj()  # type: ignore[attr-defined]
+        result = shape.transpose(conjugate, -2, -1)
+        result._conj = conjugate._conj
+        return result
 
     def adjoint(self) -> Any:
         """The conjugate transpose of matrices."""
@@ -533,10 +536,12 @@ class Functions:
         return elementwise.conj(self)
 
     def resolve_conj(self) -> Any:
-        """The tensor: conjugates are never lazy."""
-        return self
+        """The tensor, of which `is_conj` is no longer true: its conjugate was computed at once."""
+        return self.clone() if self._conj else self  # type: ignore[attr-defined]
 
-    resolve_neg = resolve_conj
+    def resolve_neg(self) -> Any:
+        """The tensor, of which `is_neg` is no longer true."""
+        return self.clone() if self._neg else self  # type: ignore[attr-defined]
 
     @property
     def real(self) -> Any:
@@ -546,7 +551,9 @@ class Functions:
     @property
     def imag(self) -> Any:
         """The imaginary parts of a complex tensor."""
-        return elementwise.imag(self)
+        part = elementwise.imag(self)
+        part._neg = self._conj  # type: ignore[attr-defined]
+        return part
 
 
 class Methods(

@@ -147,12 +147,12 @@ def detach_(input: Any) -> Any:
 
 def resolve_conj(input: Any) -> Any:
     """The tensor: conjugates are never lazy."""
-    return need_tensor("resolve_conj", input)
+    return need_tensor("resolve_conj", input).resolve_conj()
 
 
 def resolve_neg(input: Any) -> Any:
     """The tensor: negatives are never lazy."""
-    return need_tensor("resolve_neg", input)
+    return need_tensor("resolve_neg", input).resolve_neg()
 
 
 def fill(input: Any, value: Any) -> Any:

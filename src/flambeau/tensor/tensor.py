@@ -51,6 +51,8 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
     _held = False
     _no_grad_view = False
     _multi_view = False
+    _conj = False  # what `is_conj` and `is_neg` say; all values are computed at once here
+    _neg = False
     _names: Any = None
     _level: Any = None  # the running transform that it belongs to (flambeau.func.levels)
     __array_priority__ = 1000
@@ -208,10 +210,12 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
         return self._inference
 
     def is_conj(self) -> bool:
-        """Whether the tensor is a lazy conjugate: never, conjugates are computed."""
-        return False
+        """Whether the tensor comes straight from `conj`, which PyTorch leaves to be computed later."""
+        return self._conj
 
-    is_neg = is_conj
+    def is_neg(self) -> bool:
+        """Whether the tensor is the imaginary part of such a one, which PyTorch leaves to be negated later."""
+        return self._neg
 
     def get_device(self) -> int:
         """The device's number; -1 on the CPU."""
