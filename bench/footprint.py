@@ -106,7 +106,7 @@ def machine() -> dict[str, str]:
     except OSError:
         memory = None
     versions = {}
-    for name in ("torch", "numpy", "scipy"):
+    for name in ("torch", "numpy"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

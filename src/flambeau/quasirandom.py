@@ -1,7 +1,8 @@
 """Sobol sequences: points that fill a cube more evenly than random ones.
 
-Direction numbers after Joe and Kuo 2008 (doi:10.1137/070709359), as scipy carries them; scrambling after Matousek 1998
-by random lower triangular matrices over two elements and a random shift.
+Direction numbers after Joe and Kuo 2008 (doi:10.1137/070709359), in `quasirandom.npz`: primitive polynomials over two
+elements, as the bits of numbers, and the first numbers of their recurrences. Scrambling after Matousek 1998 by random
+lower triangular matrices over two elements and a random shift.
 """
 
 from __future__ import annotations
@@ -23,10 +24,8 @@ __all__ = ["SobolEngine"]
 
 @functools.cache
 def _direction_numbers() -> tuple[np.ndarray, np.ndarray]:
-    import scipy.stats
-
-    with np.load(Path(scipy.stats.__file__).with_name("_sobol_direction_numbers.npz")) as tables:
-        return tables["poly"], tables["vinit"]
+    with np.load(Path(__file__).with_name("quasirandom.npz")) as tables:
+        return tables["polynomials"].astype(np.int64), tables["first"].astype(np.int64)
 
 
 def _directions(dimension: int, bits: int) -> np.ndarray:

@@ -68,7 +68,7 @@ def common(name: str) -> Callable | None:
     return None
 
 
-#: Modules whose kernels are LAPACK's and scipy's: they run on the host, with their errors, where that is the same
+#: Modules whose kernels are LAPACK's, or go by regions: they run on the host, with their errors, where that is the same
 #: memory; `linalg` on accelerators and in compiled steps is XLA's own.
 _HOSTED = ("special", "linalg", "lapack", "polynomials")
 

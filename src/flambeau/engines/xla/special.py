@@ -1,4 +1,4 @@
-"""Special functions that JAX has; scipy's others run on the host."""
+"""Special functions that JAX has; the others run on the host."""
 
 from __future__ import annotations
 

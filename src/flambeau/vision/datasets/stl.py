@@ -18,6 +18,15 @@ def _chosen(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def _mat_file(path: str) -> dict[str, Any]:
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        message = "SVHN: its .mat files are read by scipy, which is not installed: pip install scipy"
+        raise ModuleNotFoundError(message, name="scipy") from error
+    return loadmat(path)
+
+
 class SVHN(VisionDataset):
     """House numbers, 32 by 32 pixels (Netzer et al. 2011), from `train_32x32.mat`, `test_32x32.mat` or
     `extra_32x32.mat` in `root`. Labels are the digits.
@@ -30,9 +39,7 @@ class SVHN(VisionDataset):
         path = os.path.join(self.root, f"{split}_32x32.mat")
         if not os.path.isfile(path):
             absent("SVHN", self.root, [os.path.basename(path)], "http://ufldl.stanford.edu/housenumbers/")
-        from scipy.io import loadmat
-
-        content = loadmat(path)
+        content = _mat_file(path)
         self.labels = content["y"].astype(np.int64).squeeze() % 10  # the file says 10 for the digit 0
         self.data = np.transpose(content["X"], (3, 2, 0, 1))
 
