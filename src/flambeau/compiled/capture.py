@@ -24,7 +24,7 @@ from flambeau.engines.native import hooks
 from flambeau.engines.numpy import draws, parallel
 from flambeau.ops.dispatch import wrap
 
-from .memory import Block, Memory, Place, tables_of
+from .memory import Block, Memory, Place, calls_of
 from .traced import MASKS, HostRead, Traced, current, plain, refuse
 
 __all__ = ["Capture", "Entry", "arrays_in"]
@@ -33,11 +33,12 @@ __all__ = ["Capture", "Entry", "arrays_in"]
 class Entry:
     """One call: `kind` is 'call', 'ufunc', 'chain', 'native', 'check' or 'optimizer'. Arrays in it are places.
 
-    `touched`: the blocks it works on. `foreign`: operands that neither an earlier call has made nor a tensor holds, as
-    they were: constants, or a sign that something was computed unseen.
+    `touched`: the blocks it works on; `read`: those of a native call that it surely does not write. `foreign`: operands
+    that neither an earlier call has made nor a tensor holds, as they were: constants, or a sign that something was
+    computed unseen.
     """
 
-    __slots__ = ("args", "code", "foreign", "function", "fused", "kind", "kwargs", "made", "touched", "wrote")
+    __slots__ = ("args", "code", "foreign", "function", "fused", "kind", "kwargs", "made", "read", "touched", "wrote")
 
     def __init__(
         self, kind: str, function: Any, args: Any, kwargs: Any, made: Sequence[Place] = (), wrote: Sequence[Place] = ()
@@ -45,6 +46,7 @@ class Entry:
         self.kind, self.function, self.args, self.kwargs = kind, function, args, kwargs
         self.made, self.wrote = made, wrote
         self.touched: set[Block] = set()
+        self.read: set[Block] = set()
         self.foreign: list[tuple[int, int]] = []
         self.fused = 0
         self.code: Any = None  # of a kernel that is the plan's own
@@ -264,8 +266,14 @@ class Capture:
             ]
             args = (what, turns, lifted, shared)
         entry = Entry("native", None, args, {})
-        for table in tables_of(args):
-            entry.touched |= self.memory.blocks_of(table)
+        written: set[Block] = set()
+        for function, table in calls_of(args):
+            known = hooks.writes.get(function)
+            for word, block, _ in self.memory.words_of(table):
+                entry.touched.add(block)
+                if known is None or word in known:
+                    written.add(block)
+        entry.read = entry.touched - written
         for block in entry.touched:
             block.blank = False
         self.entries.append(entry)

@@ -10,7 +10,7 @@ import numpy as np
 from .capture import Entry
 from .memory import Block
 
-__all__ = ["living"]
+__all__ = ["is_pure", "living"]
 
 
 def living(entries: Sequence[Entry], live: set[Block]) -> list[Entry]:
@@ -19,7 +19,7 @@ def living(entries: Sequence[Entry], live: set[Block]) -> list[Entry]:
     kept: list[Entry] = []
     for entry in reversed(entries):
         made = {p.block for p in (*entry.made, *entry.wrote) if p.size}
-        if made and not made & wanted and _pure(entry.kind, entry.function):
+        if made and not made & wanted and is_pure(entry.kind, entry.function):
             continue
         wanted |= entry.touched
         kept.append(entry)
@@ -27,7 +27,7 @@ def living(entries: Sequence[Entry], live: set[Block]) -> list[Entry]:
     return kept
 
 
-def _pure(kind: str, function: Any) -> bool:
+def is_pure(kind: str, function: Any) -> bool:
     """Whether a call does nothing but give its result: those of NumPy, and chains of these."""
     if kind in ("ufunc", "chain"):
         return True

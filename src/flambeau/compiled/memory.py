@@ -18,7 +18,7 @@ import numpy as np
 
 from flambeau.autograd.views import owner
 
-__all__ = ["VIRTUAL", "Block", "Memory", "Place", "Ranges", "places_in", "tables_of"]
+__all__ = ["VIRTUAL", "Block", "Memory", "Place", "Ranges", "calls_of", "places_in", "tables_of"]
 
 #: Where addresses of data lie; other words of a table are smaller, or bits of numbers.
 _LOWEST, _HIGHEST = 1 << 40, 1 << 47
@@ -96,6 +96,14 @@ class Place:
                 return self.size == 0
             step *= n
         return True
+
+    def moved(self, block: Block) -> Place:
+        """The place that lies in another block as this one does in its own."""
+        place: Place = Place.__new__(Place)
+        place._block, place._start = block, self._start - self.block.start + block.start
+        place.shape, place.strides, place.dtype = self.shape, self.strides, self.dtype
+        place.size, place.ndim = self.size, self.ndim
+        return place
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -227,6 +235,16 @@ class Memory:
             found.append((i, block, int(words[i]) - block.virtual))
         return found
 
+    def renamed(self, table: bytes, instead: dict[Block, Block]) -> bytes:
+        """A lifted table with the addresses of other blocks for those of some."""
+        found = [(i, instead[block], beyond) for i, block, beyond in self.words_of(table) if block in instead]
+        if not found:
+            return table
+        words = np.frombuffer(table, np.int64).copy()
+        for i, block, beyond in found:
+            words[i] = block.virtual + beyond
+        return words.tobytes()
+
     def lower(self, table: bytes, arena: int) -> bytes:
         """A lifted table with the addresses at which blocks really lie: in an arena, or where they were."""
         words = np.frombuffer(table, np.int64)
@@ -285,11 +303,15 @@ def _owner(a: np.ndarray) -> np.ndarray:
     return a
 
 
-def tables_of(args: Any) -> list[bytes]:
-    """The tables of a native entry."""
+def calls_of(args: Any) -> list[tuple[int, bytes]]:
+    """The functions and tables of a native entry."""
     what, *rest = args
     if what == "run":
-        return [rest[1]]
-    if what == "records":
-        return [record[1] for record in rest[0]]
-    return [step[1] for loop in rest[1] for step in loop]
+        return [(rest[0], rest[1])]
+    calls = rest[0] if what == "records" else [step for loop in rest[1] for step in loop]
+    return [(call[0], call[1]) for call in calls]
+
+
+def tables_of(args: Any) -> list[bytes]:
+    """The tables of a native entry."""
+    return [table for _, table in calls_of(args)]

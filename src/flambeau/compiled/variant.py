@@ -19,10 +19,11 @@ from flambeau.ops.dispatch import wrap
 
 from .arena import Arena
 from .arguments import Arguments, flatten, rebuild
-from .capture import Capture, plain
+from .capture import Capture, Entry, plain
+from .common import without_repeats
 from .dead import living
 from .fusion import fuse
-from .memory import Block, Place, Ranges, places_in
+from .memory import Block, Memory, Place, Ranges, places_in
 from .plan import Plan
 
 __all__ = ["Digest", "Variant", "differ"]
@@ -178,8 +179,8 @@ class Variant:
         if not self.leaves:
             live = stay
         later: set[Block] = set().union(*(e.touched for e in entries[cut:]))
-        first = fuse(living(entries[:cut], live | later), memory, live | later)
-        rest = fuse(living(entries[cut:], live), memory, live)
+        first = _passes(entries[:cut], memory, live | later)
+        rest = _passes(entries[cut:], memory, live)
         self.arena = Arena(memory, first + rest, stay, shared=not self.leaves)
         loose = {} if self.leaves else self.arguments.loose(first, blocks)
         self.plan = Plan(first, self.arena, loose)
@@ -302,6 +303,11 @@ class CompiledBackward(Node):
 
     def release(self) -> None:
         self.freed = True
+
+
+def _passes(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Entry]:
+    """The entries without what is dead or done twice, elementwise ones joined."""
+    return fuse(without_repeats(living(entries, live), memory, live), memory, live)
 
 
 def _keeps(node: Any) -> bool:

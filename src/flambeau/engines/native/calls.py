@@ -162,6 +162,7 @@ class _Made:
 
     def __init__(self, k: RowKernel) -> None:
         self.place, self.call = function_of(k.compile(WIDE))
+        hooks.writes[self.place] = frozenset(k.word(v.imm) for v in k.sinks)
         self.pack = pack_of(k)
         self.operands, self.numbers = list(k.operands), list(k.numbers)
         self.weight = weight_of(k)

@@ -27,3 +27,7 @@ def finite(*arrays: Any) -> bool:
 
 #: The class of arrays that report to it: native kernels take them as they take NumPy's own.
 traced: Any = None
+
+
+#: By the address of a native function: the words of its table through which it writes. Of others nothing is known.
+writes: dict[int, frozenset[int]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
+from . import hooks, threads
 from .calls import ENABLED, WIDE, address, function_of
 from .gemm import COLUMNS, PACKED, ROWS, Word, gemm_code, tile
 
@@ -105,6 +105,7 @@ def _function(*key: Any) -> tuple[int, Any]:
     found = _functions.get(key)
     if found is None:
         found = _functions[key] = function_of(gemm_code(WIDE, *key))
+        hooks.writes[found[0]] = frozenset((Word.C,))
     return found
 
 
