@@ -18,8 +18,8 @@ def living(entries: Sequence[Entry], live: set[Block]) -> list[Entry]:
     wanted = set(live)
     kept: list[Entry] = []
     for entry in reversed(entries):
-        made = {p.block for p in (*entry.made, *entry.wrote) if p.size}
-        if made and not made & wanted and is_pure(entry.kind, entry.function):
+        results = (*entry.made, *entry.wrote)
+        if results and is_pure(entry.kind, entry.function) and not {p.block for p in results if p.size} & wanted:
             continue
         wanted |= entry.touched
         kept.append(entry)
