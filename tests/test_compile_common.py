@@ -85,3 +85,26 @@ def test_the_input_of_a_recurrent_layer_is_laid_out_once():
         assert compiled(x).item() == pytest.approx(step(x).item(), rel=1e-6)
     copies = [name for name in names(compiled) if name == "ascontiguousarray"]
     assert len(copies) <= 1
+
+
+def test_gradients_of_parts_that_lie_side_by_side_are_the_whole_ones():
+    torch.manual_seed(0)
+    inner, outer = nn.Linear(64, 192), nn.Linear(64, 64)
+
+    def step(x):
+        q, k, v = (t.view(8, 32, 4, 16).transpose(1, 2) for t in inner(x).split(64, dim=2))
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        loss = (outer(y.transpose(1, 2).reshape(8, 32, 64)) ** 2).mean()
+        for p in (*inner.parameters(), *outer.parameters()):
+            p.grad = None
+        loss.backward()
+        return loss.detach()
+
+    compiled = torch.compile(step)
+    for _ in range(5):
+        x = torch.rand(8, 32, 64)
+        got = compiled(x), inner.weight.grad.clone()
+        want = step(x), inner.weight.grad
+        for a, b in zip(got, want, strict=True):
+            torch.testing.assert_close(a, b)
+    assert "__setitem__" not in names(compiled)

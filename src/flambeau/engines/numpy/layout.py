@@ -165,11 +165,16 @@ def windows(a: Any, dim: int, size: int, step: int) -> Any:
     return strided(a, shape, tuple(strides))
 
 
+def _owner(a: Any) -> Any:
+    """The array that owns the memory: views of views of a subclass have bases of their own."""
+    while isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
+
+
 def strided(a: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """Memory from `a`'s first element on in any shape with any steps in bytes, as a view whose base is `a`'s own."""
-    owner = a
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
+    owner = _owner(a)
     if not owner.flags.c_contiguous:
         owner = owner.transpose(np.argsort([-step for step in owner.strides], kind="stable"))
         if not owner.flags.c_contiguous or not owner.flags.writeable:
@@ -195,13 +200,13 @@ def windows_put(g: Any, shape: tuple[int, ...], dim: int, size: int, step: int) 
 def side_by_side(parts: Any, dim: int) -> Any:
     """The array of which these are consecutive parts along `dim`, where their memory shows that; else None."""
     first = parts[0]
-    base = first.base
-    if base is None or len(parts) < 2 or first.size < _SMALL or not isinstance(first, np.ndarray):
+    if first.base is None or len(parts) < 2 or first.size < _SMALL or not isinstance(first, np.ndarray):
         return None
+    owner = _owner(first)
     step, end, rest = first.strides[dim], address(first), (*first.shape[:dim], *first.shape[dim + 1 :])
     for part in parts:
         if (
-            part.base is not base
+            _owner(part) is not owner
             or part.strides != first.strides
             or (*part.shape[:dim], *part.shape[dim + 1 :]) != rest
             or part.dtype != first.dtype
