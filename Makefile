@@ -5,6 +5,8 @@
 #   make lint         ruff and mypy
 #   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
 #                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
+#   make packages     other people's packages, by their own suites, on flambeau and on PyTorch; writes docs/packages.md.
+#                     ARGS="--only normflows" runs one, ARGS=--help tells the rest
 #   make bench        the same programs under PyTorch and under flambeau; writes docs/benchmarks.md. JAX, and flambeau's
 #                     steps compiled by XLA, join where .venv-xla has jax and optax (make peers). ARGS=--scale writes
 #                     docs/scaling.md, ARGS=--growth docs/growth.md
@@ -17,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-xla lint conformance bench bench-gpu gpu-found peers reliability docs clean
+.PHONY: help demo test test-slow test-xla lint conformance packages bench bench-gpu gpu-found peers reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -87,6 +89,9 @@ lint: $(VENV)/.ready-test
 conformance: $(ORACLE)/.ready
 	$(ORACLE)/bin/python -m pytest tests/conformance $(TESTED)
 	$(ORACLE)/bin/python -m conformance $(ARGS)
+
+packages: $(ORACLE)/.ready
+	$(ORACLE)/bin/python -m conformance.packages $(ARGS)
 
 bench: $(ORACLE)/.ready
 	$(ORACLE)/bin/python -m bench $(ARGS)

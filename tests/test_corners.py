@@ -299,3 +299,27 @@ def test_trees_have_their_older_names():
     assert tree._dict_unflatten(*tree._dict_flatten({"a": 1, "b": 2})) == {"a": 1, "b": 2}
     assert tree.SUPPORTED_NODES[tree._get_node_type([1])].flatten_fn([1, 2])[0] == [1, 2]
     assert tree.is_structseq_instance(torch.ones(2).max(0)) or tree.is_namedtuple_instance(torch.ones(2).max(0))
+
+
+def test_a_parameter_is_made_anew_of_what_it_holds():
+    p = torch.nn.Parameter(torch.ones(2))
+    options = p.__dict__
+    options["requires_grad"] = p.requires_grad
+    again = type(p)(p * 2, **options)
+    assert isinstance(again, torch.nn.Parameter) and again.tolist() == [2, 2] and again.requires_grad
+    with pytest.raises(TypeError, match="'colour'"):
+        torch.nn.Parameter(torch.ones(2), colour=1)
+
+
+def test_contractions_are_recorded_in_one_way():
+    class Model(torch.nn.Module):
+        def forward(self, a, b):
+            return torch.einsum("ij,jk->ik", (a, b)) + torch.einsum("ij,jk->ik", [a, b])
+
+    traced = torch.fx.symbolic_trace(Model())
+    calls = [node for node in traced.graph.nodes if node.target is torch.einsum]
+    assert [len(node.args) for node in calls] == [3, 3]
+    graph = torch.fx.Graph()
+    a = torch.fx.Proxy(graph.placeholder("a"), torch.fx.proxy.GraphAppendingTracer(graph))
+    assert len(torch.einsum("ij,jk->ik", (a, torch.ones(2, 2))).node.args) == 3
+    assert torch.equal(traced(torch.ones(2, 3), torch.ones(3, 2)), torch.full((2, 2), 6.0))

@@ -14,6 +14,7 @@ from flambeau.tensor.printing import (
     tensor_repr,
     with_suffixes,
 )
+from flambeau.tensor.tensor import Tensor
 
 __all__ = ["PRINT_OPTS", "get_printoptions", "printoptions", "set_printoptions"]
 
@@ -35,4 +36,5 @@ def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newli
 
 def _str_intern(inp: Any, *, tensor_contents: str | None = None) -> str:
     """A tensor as it is printed, with other text in the place of its elements."""
-    return tensor_repr(inp, plain=False, default_dtype=get_default_dtype(), tensor_contents=tensor_contents)
+    plain = type(inp) is Tensor
+    return tensor_repr(inp, plain=plain, default_dtype=get_default_dtype(), tensor_contents=tensor_contents)

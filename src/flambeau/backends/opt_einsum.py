@@ -38,6 +38,10 @@ def set_flags(_enabled: bool | None = None, _strategy: str | None = None) -> tup
     if _enabled is not None:
         module.enabled = _enabled
     if _strategy is not None:
+        if not module.enabled:
+            raise ValueError(f"opt_einsum is not in use, so its strategy can't be set to {_strategy!r}")
+        if _strategy not in _STRATEGIES:
+            raise ValueError(f"strategy must be one of {_STRATEGIES}, got {_strategy!r}")
         module.strategy = _strategy
     return before
 
@@ -74,11 +78,7 @@ class _Module(ModuleType):
 
     @strategy.setter
     def strategy(self, value: str) -> None:
-        if not self.enabled:
-            raise ValueError(f"opt_einsum is not in use, so its strategy can't be set to {value!r}")
-        if value not in _STRATEGIES:
-            raise ValueError(f"strategy must be one of {_STRATEGIES}, got {value!r}")
-        SETTINGS["strategy"] = value
+        SETTINGS["strategy"] = value  # unlike `set_flags`, this takes whatever name opt_einsum may know
 
 
 sys.modules[__name__].__class__ = _Module

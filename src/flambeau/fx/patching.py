@@ -15,7 +15,7 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from flambeau.fx import naming
-from flambeau.fx.proxy import Proxy, find_tracer
+from flambeau.fx.proxy import SPELT, Proxy, find_tracer
 from flambeau.nn.modules.module import Module
 from flambeau.tensor.tensor import Tensor
 
@@ -101,7 +101,8 @@ def _replacements() -> tuple[list[tuple[dict, dict[str, Any], dict[str, Any]]], 
             if name in ("compile", "is_tensor", "install_as_torch", "manual_seed", "save", "load", "is_storage"):
                 continue
             python = place == "nn.functional" and name not in _AS_WRITTEN
-            ours[name] = recording(value, "call_function", value, _named(value) if python else None)
+            spell = _named(value) if python else SPELT.get(name)
+            ours[name] = recording(value, "call_function", value, spell)
             real[name] = value
         spaces.append((vars(module), ours, real))
     methods = {}

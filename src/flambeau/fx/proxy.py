@@ -259,12 +259,25 @@ class Proxy:
         kwargs = kwargs or {}
         tracer = find_tracer((args, kwargs))
         name = getattr(orig_method, "__name__", str(orig_method))
+        if name in SPELT:
+            args, kwargs = SPELT[name](args, kwargs)
         of_tensor = args and isinstance(args[0], Tensor) and hasattr(Tensor, name)  # an operator met a plain tensor
         if of_tensor or _is_method(orig_method):
             return tracer.create_proxy("call_method", name, args, kwargs)
         if tracer.check_mutable_operations and (name.endswith("_") or kwargs.get("out") is not None):
             raise RuntimeError(f"this tracer refuses operations that write in place: {name}{args}")
         return tracer.create_proxy("call_function", orig_method, args, kwargs, name=tracer.graph._target_to_str(name))
+
+
+def _flat_einsum(args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Operands one by one, where a program gave them as a list."""
+    if len(args) == 2 and isinstance(args[1], (list, tuple)):
+        args = (args[0], *args[1])
+    return args, kwargs
+
+
+#: Functions whose calls are written in one way, whichever way a program chose.
+SPELT = {"einsum": _flat_einsum}
 
 
 def _is_method(function: Callable) -> bool:

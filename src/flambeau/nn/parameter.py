@@ -33,7 +33,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
     tensor([0., 0.], requires_grad=True)
     """
 
-    def __new__(cls, data: Any = None, requires_grad: bool = True) -> Any:
+    def __new__(cls, data: Any = None, requires_grad: bool = True, **kept: Any) -> Any:
+        _refuse_unknown(kept)
         if data is None:
             data = empty(0)
         if type(data) is Tensor or type(data) is Parameter:
@@ -51,7 +52,7 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         param._is_param = True
         return param
 
-    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+    def __init__(self, data: Any = None, requires_grad: bool = True, **kept: Any) -> None:
         """The work is done when the object is made."""
 
     def __deepcopy__(self, memo: dict) -> Parameter:
@@ -71,6 +72,15 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         if travels():
             share(self)
         return _rebuild_parameter, (self.data, self.requires_grad, OrderedDict(), state)
+
+
+def _refuse_unknown(kept: dict[str, Any]) -> None:
+    """Programs rebuild a parameter as `type(p)(data, **p.__dict__)`, which is empty in PyTorch. Here it holds what a
+    tensor is made of, and that goes unused; anything else is refused.
+    """
+    for name in kept:
+        if name != "_a" and not hasattr(Tensor, name):
+            raise TypeError(f"Parameter.__new__() got an unexpected keyword argument '{name}'")
 
 
 NS["Parameter"] = Parameter  # operations take parameters on their straight path
