@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,14 @@ def needs_sight() -> None:
 def finite(*arrays: Any) -> bool:
     """Whether no element is infinite or NaN. A step that is captured has no values to look at: it counts as finite."""
     return capture is not None or all(bool(np.isfinite(a).all()) for a in arrays)
+
+
+def look(mend: Callable[..., None], result: Any, *operands: Any) -> None:
+    """Has `mend(result, *operands)`, which looks at values, put a result right: now, and in every replay of a step."""
+    if capture is not None and capture.looking():
+        capture.again(mend, (result, *operands), (result,))
+    else:
+        mend(result, *operands)
 
 
 #: The class of arrays that report to it: native kernels take them as they take NumPy's own.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..native import convolution
-from ..native.hooks import finite
+from ..native.hooks import look
 from . import conv_depthwise, conv_plain
 from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
 from .conv_blocks import Geometry, Operand, blocks, images_of
@@ -214,8 +214,7 @@ def conv(
         if bias is not None:
             np.add(out, bias, out=out)
         return out.reshape(_drop(out.shape, nd))
-    blas = _blas_suits(x.dtype, groups, ws.shape[1], out.size * w.size == 0)
-    if not blas or (any(geo.pad) and not finite(w)):  # blocks pass over taps that only meet padding
+    if not _blas_suits(x.dtype, groups, ws.shape[1], out.size * w.size == 0):
         conv_plain.forward(xs, ws, bias, geo, groups, out)
         return out.reshape(_drop(out.shape, nd))
     geo.c = ws.shape[1]
@@ -231,7 +230,15 @@ def conv(
             xs[:, i * geo.c : (i + 1) * geo.c], geo, weight, False, out[:, i * co : (i + 1) * co],
             None if bias is None else bias[i * co : (i + 1) * co], full, False,
         )  # fmt: skip
+    if any(geo.pad):
+        look(_all_taps, out, xs, ws, bias, geo, groups)
     return out.reshape(_drop(out.shape, nd))
+
+
+def _all_taps(out: np.ndarray, xs: np.ndarray, ws: np.ndarray, bias: Any, geo: Geometry, groups: int) -> None:
+    """Blocks pass over taps that only meet padding: an infinite or NaN one would make a NaN there."""
+    if not _finite(ws):
+        conv_plain.forward(xs, ws, bias, geo, groups, out)
 
 
 # --- gradient of the input ----------------------------------------------------------------------------------------
@@ -245,9 +252,6 @@ def conv_input(
     Plus `bias`, one per channel of the result, unless it is None.
     """
     result = np.empty(x_shape, g.dtype)
-    done = convolution.input_gradient(g, w, bias, stride, padding, dilation, groups, result)
-    if done and _apart(result, w, stride):
-        return result
     gs, ws = _spatial(g), _spatial(w)
     shape = tuple(x_shape[:2]) + _three(tuple(x_shape[2:]), 1)
     geo = Geometry(
@@ -255,23 +259,33 @@ def conv_input(
     )
     geo.out = gs.shape[2:]  # output padding beyond the stride makes the result larger than the formula says
     result = result.reshape(shape)
-    if not done:
+    flat, column = result.reshape(x_shape), None if bias is None else bias.reshape(-1, 1, 1, 1)
+    if not convolution.input_gradient(g, w, bias, stride, padding, dilation, groups, flat):
         _back_to_input(gs, ws, geo, groups, result)
-    if done or not _apart(result, w, geo.stride):
-        conv_plain.backward_input(gs, ws, geo, groups, result)
-    if bias is not None:
-        np.add(result, bias.reshape(-1, 1, 1, 1), out=result)
-    return result.reshape(x_shape)
+        if column is not None:
+            np.add(result, column, out=result)
+    look(_without_surroundings, result, gs, ws, column, geo, groups)
+    return flat
 
 
-def _apart(result: np.ndarray, weight: np.ndarray, stride: Sizes) -> bool:
-    """Whether no infinite or NaN weight has met the zeros that gradients are surrounded with; no such product is part
-    of the sum. Every place of the result has met all weights that reach it and its like, so the first ones tell.
+def _without_surroundings(
+    result: np.ndarray, gs: np.ndarray, ws: np.ndarray, bias: Any, geo: Geometry, groups: int
+) -> None:
+    """Infinite or NaN weights may have met the zeros that gradients are surrounded with: no such product is part of
+    the sum. Every place of the result has met all weights that reach it and its like, so the first ones tell.
     """
     if not result.size:
-        return True
-    first: Any = (0, slice(None), *(slice(0, s) for s in stride))
-    return finite(result[first]) or finite(weight)
+        return
+    first: Any = (0, slice(None), *(slice(0, s) for s in geo.stride))
+    if _finite(result[first]) or _finite(ws):
+        return
+    conv_plain.backward_input(gs, ws, geo, groups, result)
+    if bias is not None:
+        np.add(result, bias, out=result)
+
+
+def _finite(a: np.ndarray) -> bool:
+    return bool(np.isfinite(a).all())
 
 
 def _back_to_input(gs: np.ndarray, ws: np.ndarray, geo: Geometry, groups: int, result: np.ndarray) -> None:
@@ -377,8 +391,8 @@ def conv_weight(
     depthwise = Geometry(geo.n, xs.shape[1], geo.size, geo.kernel, geo.stride, geo.pad, geo.dilation, geo.out)
     if conv_depthwise.suits(depthwise, groups, shape[0]) and g.size and g.dtype.kind in "fc":
         conv_depthwise.weight_gradient(gs, xs, depthwise, result)
-        if finite(result):  # zeros between its rows met no infinity
-            return result.reshape(w_shape)
+        look(_between_rows, result, gs, xs, geo, groups)
+        return result.reshape(w_shape)
     if not _blas_suits(g.dtype, groups, min(ci, co) if groups > 1 else ci, g.size * x.size * result.size == 0):
         conv_plain.backward_weight(gs, xs, geo, groups, result)
         return result.reshape(w_shape)
@@ -387,6 +401,12 @@ def conv_weight(
     for i in range(groups):
         _weight_gradient(gs[:, i * co : (i + 1) * co], xs[:, i * ci : (i + 1) * ci], geo, result[i * co : (i + 1) * co])
     return result.reshape(w_shape)
+
+
+def _between_rows(result: np.ndarray, gs: np.ndarray, xs: np.ndarray, geo: Geometry, groups: int) -> None:
+    """Zeros between the gradient's rows may have met an infinity or NaN."""
+    if not _finite(result):
+        conv_plain.backward_weight(gs, xs, geo, groups, result)
 
 
 def conv_bias_grad(g: np.ndarray) -> np.ndarray:
