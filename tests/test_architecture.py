@@ -28,7 +28,7 @@ OUTER = {"autograd/forward_ad.py": "func", "autograd/functional.py": "func", "au
 # Likewise below distributed, which modules stand on.
 OUTER_FOLDERS = dict.fromkeys(
     ("distributed/fsdp/", "distributed/tensor/parallel/", "distributed/checkpoint/", "distributed/_composable/",
-     "distributed/algorithms/_checkpoint/"), "utils")  # fmt: skip
+     "distributed/algorithms/_checkpoint/", "distributed/optim/"), "utils")  # fmt: skip
 
 
 def room(path):

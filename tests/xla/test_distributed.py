@@ -98,3 +98,9 @@ def test_launcher_options():
     done = torchrun(2, "launched", "--flag", "value", XLA_FLAGS="")
     assert done.returncode == 0
     assert sorted(done.stdout.split("\n")[:2]) == ["0 0 2 2 --flag value", "1 1 2 2 --flag value"]
+
+
+@pytest.mark.parametrize(("count", "device"), [(2, "cpu"), (3, "cpu"), (2, "xla")])
+def test_graphs_norms_optimizers_joins_and_stores(count, device):
+    done = torchrun(count, "together", device, free_port())
+    assert done.returncode == 0 and done.stdout.count("fine") == count, done.stdout + done.stderr

@@ -126,3 +126,23 @@ def test_clipping_and_vectors():
         return [norm.item(), *net.weight.grad.reshape(-1).tolist(), *vector.tolist()]
 
     np.testing.assert_allclose(run("xla"), run("cpu"), 1e-5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_values_that_others_share_stay(name):
+    """Copies share their value on a device: an update makes another one, and leaves theirs alone."""
+    first, second = nn.Linear(3, 2).to("xla"), nn.Linear(3, 2).to("xla")
+    second.load_state_dict(first.state_dict())
+    before = [p.detach().cpu().clone() for p in first.parameters()]
+    optimizer = OPTIMIZERS[name](second.parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        loss = second(torch.ones(2, 3, device="xla")).square().sum()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(closure)
+    assert all(torch.equal(p.detach().cpu(), b) for p, b in zip(first.parameters(), before, strict=True))
+    assert not torch.equal(second.weight.detach().cpu(), before[0])

@@ -8,6 +8,8 @@ layers stand on that. A world of one needs nothing else.
 |---|---|
 | `groups`, `kinds` | groups, and joining them |
 | `collectives`, `objects`, `pairs` | what processes tell each other |
+| `stores` | small values that processes share |
+| `nn` | collectives through which gradients go back |
 | `launch` | starting the processes of one machine |
 | `device_mesh`, `tensor`, `fsdp` | tensors and modules over a mesh of devices |
 | `checkpoint` | saving them, and loading them over another mesh |
@@ -42,6 +44,7 @@ from flambeau.distributed.groups import (
 from flambeau.distributed.kinds import *
 from flambeau.distributed.objects import *
 from flambeau.distributed.pairs import *
+from flambeau.distributed.stores import *
 
 if TYPE_CHECKING:
     from flambeau.distributed import checkpoint, device_mesh, fsdp, launch, tensor

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlparse
 import numpy as np
 
 from flambeau.distributed.kinds import Backend
+from flambeau.distributed.stores import meeting_place
 
 default_pg_timeout = datetime.timedelta(minutes=30)
 
@@ -261,7 +262,7 @@ def init_process_group(backend: str | None = None, init_method: str | None = Non
             and WORLD_SIZE if not given), 'tcp://HOST:PORT' or 'file:///PATH'.
         timeout: a timedelta: how long to wait for the others, here and in collectives; by default 30 minutes.
         world_size, rank: how many processes there are, and which this one is.
-        store: instead of `init_method`, a `TCPStore`: its address.
+        store: instead of `init_method`, with `world_size` and `rank`: rank 0 writes there where they meet.
         device_id: the GPU of this process; by default LOCAL_RANK says.
 
     Raises:
@@ -271,9 +272,13 @@ def init_process_group(backend: str | None = None, init_method: str | None = Non
     if is_initialized():
         raise ValueError("the process group is joined already: call destroy_process_group() first")
     seconds = (timeout or default_pg_timeout).total_seconds()
-    if store is not None:
-        init_method = f"tcp://{store.host}:{store.port}"
-    address, number, size = _meeting(init_method, rank, world_size, seconds)
+    if store is None:
+        address, number, size = _meeting(init_method, rank, world_size, seconds)
+    else:
+        if init_method is not None or not 0 <= rank < world_size:
+            raise ValueError("init_process_group: a store takes the place of init_method, with rank and world_size")
+        number, size = rank, world_size
+        address = meeting_place(store, rank) if size > 1 else ""
     name = _checked(Backend(backend or "gloo"))
     if size == 1:
         _gpu(name, number, device_id)

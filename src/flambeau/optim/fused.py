@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.native import threads
 from flambeau.engines.native.calls import Kernel, address, suits
 from flambeau.engines.native.records import Record, run_records
@@ -271,6 +272,8 @@ class Batch:
 
     def _copied(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
         """Does an update of arrays that are not contiguous on copies, at once."""
+        if any(a.__class__ in FOREIGN for a in arrays):  # their values are shared, and never change
+            return False
         work = tuple(a if a is None else np.ascontiguousarray(a) for a in arrays)
         if not suits(*(w for w in work if w is not None)):
             return False

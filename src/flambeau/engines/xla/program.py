@@ -22,6 +22,9 @@ from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
 __all__ = ["Program"]
 
+#: XLA's newer emitters take minutes for a step of many thousand operations, the older ones seconds.
+_LONG = 3000
+_FOR_LONG = {"xla_cpu_use_fusion_emitters": False}
 _MINE = 4  # references to a value that only its store has: the store's, the list's, the name's, getrefcount's
 
 
@@ -107,6 +110,8 @@ class Program:
             options = dict(in_shardings=one, out_shardings=one)
         elif any(len(v.sharding.device_set) > 1 for v in placed):
             options = dict(out_shardings=self._shardings(values))
+        if self.device.type in ("cpu", "xla") and len(self.jaxpr.jaxpr.eqns) > _LONG:
+            options["compiler_options"] = _FOR_LONG
         return jax.jit(self._step(), donate_argnums=tuple(self.donated), **options)
 
     def _shardings(self, values: Sequence[Any]) -> tuple[Any, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.autograd.runtime import NS
+from flambeau.autograd.runtime import NS, no_grad
+from flambeau.dtypes import float32, promote_types
 from flambeau.nn import functional as F
 from flambeau.nn import init
-from flambeau.nn._core import empty, long, ones, tensor, zeros
+from flambeau.nn._core import empty, long, ones, stack, tensor, zeros
 from flambeau.nn.modules.lazy import LazyModuleMixin
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
@@ -161,8 +162,27 @@ class BatchNorm3d(_BatchNorm):
         self._expect_dims(input, 5)
 
 
+def _moments_of_all(input: Any, within: Any) -> tuple[Any, Any, Any]:
+    """Mean and biased variance of each channel over the batches of all processes, and the count. One collective."""
+    from flambeau.distributed.nn.functional import all_gather
+
+    x = input.to(promote_types(input.dtype, float32))
+    dims = [0, *range(2, x.dim())]
+    own_count = x.numel() // x.shape[1]
+    own_mean = x.sum(dims) / max(own_count, 1)
+    centred = x - own_mean.reshape([1, -1] + [1] * (x.dim() - 2))
+    own = stack([x.new_full((x.shape[1],), own_count), own_mean, centred.square().sum(dims)])
+    counts, means, squares = stack(all_gather(own, within)).unbind(1)
+    count = counts.sum(0)
+    mean = (counts * means).sum(0) / count
+    var = (squares + counts * (means - mean).square()).sum(0) / count
+    return mean, var, count
+
+
 class SyncBatchNorm(_BatchNorm):
-    """Batch normalisation over all processes of a group; with a single process, plain batch normalisation."""
+    """Batch normalisation whose mean and variance in training are those of the batches of all processes of a group,
+    which may differ in size; with a single process, and in evaluation, plain batch normalisation.
+    """
 
     def __init__(
         self,
@@ -185,6 +205,29 @@ class SyncBatchNorm(_BatchNorm):
             raise ValueError(f"SyncBatchNorm: expected at least 2 dimensions, got {input.dim()}")
         if input.size(1) == 0:
             raise ValueError("SyncBatchNorm: the input has no channels")
+
+    def forward(self, input):
+        from flambeau.distributed.groups import group
+
+        within = self.process_group or group.WORLD
+        if not self.training or within is None or within.size() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        factor = self._average_factor()
+        mean, var, count = _moments_of_all(input, within)
+        if self.track_running_stats:
+            with no_grad():
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), factor)
+                self.running_var.lerp_((var * (count / (count - 1))).to(self.running_var.dtype), factor)
+        # mean and variance are variables here, not statistics: what F.batch_norm takes gets no gradient
+        shape = [1, input.shape[1]] + [1] * (input.dim() - 2)
+        scale = (var + self.eps).rsqrt()
+        shift = -mean * scale
+        if self.weight is not None:
+            scale, shift = scale * self.weight, shift * self.weight
+        if self.bias is not None:
+            shift = shift + self.bias
+        return (input * scale.reshape(shape) + shift.reshape(shape)).to(input.dtype)
 
     @classmethod
     def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flambeau import distributed
 from flambeau.autograd.runtime import is_grad_enabled
+from flambeau.distributed.algorithms.join import Join, Joinable, JoinHook, _JoinConfig
 from flambeau.nn._core import tensor as torch_tensor
 from flambeau.nn.modules.module import Module
 from flambeau.nn.parallel._reducer import Reducer, broadcast_all
@@ -15,7 +16,7 @@ from flambeau.nn.parallel._reducer import Reducer, broadcast_all
 __all__ = ["DistributedDataParallel"]
 
 
-class DistributedDataParallel(Module):
+class DistributedDataParallel(Module, Joinable):
     """Wraps `module`, whose state is then under 'module.'; calls go on to it.
 
     All processes get the first one's parameters and buffers. In a backward pass gradients are averaged over the
@@ -61,6 +62,8 @@ class DistributedDataParallel(Module):
         self._ignored = ignored
         self.reducer: Reducer | None = None
         self._joining: tuple[bool, bool] | None = None
+        self._by_all = True
+        self._join_config = _JoinConfig()
         if size == 1:
             return
         if init_sync:
@@ -96,6 +99,9 @@ class DistributedDataParallel(Module):
             reducer.check_finished()
             if self._joining is not None:
                 self._active(1)
+            elif (work := Join.notify_join_context(self)) is not None and not self._by_all:
+                (active,) = work.result()
+                reducer.scale = distributed.get_world_size(self.process_group) / active.item()
         if self.broadcast_buffers and self.training and self.require_forward_param_sync:
             if buffers := self._buffers_to_send():
                 broadcast_all(buffers, self.process_group)
@@ -137,12 +143,33 @@ class DistributedDataParallel(Module):
         try:
             yield self
             while self._active(0):
-                if self.broadcast_buffers and self.training and (buffers := self._buffers_to_send()):
-                    broadcast_all(buffers, self.process_group)
-                reducer.shadow()
+                self._shadow()
         finally:
             self._joining = None
             reducer.scale = 1.0
+
+    def _shadow(self) -> None:
+        """Takes part in another process's iteration."""
+        if self.broadcast_buffers and self.training and (buffers := self._buffers_to_send()):
+            broadcast_all(buffers, self.process_group)
+        self.reducer.shadow()  # type: ignore[union-attr]
+
+    def join_hook(self, **kwargs: Any) -> JoinHook:
+        """For `torch.distributed.algorithms.join.Join`, which takes `divide_by_initial_world_size`."""
+        self._by_all = kwargs.get("divide_by_initial_world_size", True)
+        if self.reducer is not None:
+            self.reducer.scale = 1.0
+        return _Shadow(self)
+
+    @property
+    def join_device(self) -> Any:
+        """The device of the module."""
+        return self.device
+
+    @property
+    def join_process_group(self) -> Any:
+        """The group."""
+        return self.process_group
 
     def _active(self, mine: int) -> int:
         """How many processes have a batch; 0 when none has."""
@@ -170,6 +197,17 @@ class DistributedDataParallel(Module):
             if self.reducer.hook is not None:
                 raise RuntimeError("register_comm_hook: there is a hook already, and there can be only one")
             self.reducer.hook, self.reducer.state = hook, state
+
+
+class _Shadow(JoinHook):
+    """What a process that is through does: it averages zeros with the others' gradients."""
+
+    def __init__(self, ddp: DistributedDataParallel) -> None:
+        self.ddp = ddp
+
+    def main_hook(self) -> None:
+        """Takes part in one iteration."""
+        self.ddp._shadow()
 
 
 def _check_devices(params: dict[str, Any], device_ids: Any) -> None:
