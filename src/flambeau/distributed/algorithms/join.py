@@ -15,6 +15,8 @@ from flambeau.tensor.creation import ones, zeros
 
 __all__ = ["Join", "JoinHook", "Joinable"]
 
+_ENDS = "and throw_on_early_termination=True ends all; leave it out to go on with those that have"
+
 
 class JoinHook:
     """What a process does that has no inputs left."""
@@ -89,13 +91,15 @@ class Join:
             joinable._join_config = _JoinConfig(self._enable, self._throw, joinable is self._joinables[0])
 
     def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
+        for joinable in self._joinables:
+            joinable._join_config = _JoinConfig()
         if not self._enable or kind:
             return None
         last, waited = True, 0
         while self._still_training():
             if self._throw:
                 all_reduce(ones(1, device=self._device), group=self._group)
-                raise RuntimeError(f"Rank {self._rank} exhausted all inputs.")
+                raise RuntimeError(f"Join: rank {self._rank} has no inputs left, {_ENDS}")
             last, waited = False, waited + 1
             if waited == 1000:
                 warnings.warn(f"rank {self._rank} has answered the others' collectives for 1000 iterations")
@@ -129,5 +133,5 @@ class Join:
             gone = zeros(1, device=joinable.join_device)
             all_reduce(gone, group=joinable.join_process_group)
             if gone.item() > 0:
-                raise RuntimeError("Detected at least one rank that exhausted inputs. Throwing across all ranks.")
+                raise RuntimeError(f"Join: another process has no inputs left, {_ENDS}")
         return work
