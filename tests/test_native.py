@@ -20,7 +20,7 @@ from flambeau.engines.native.calls import Kernel, pack_of
 from flambeau.engines.native.gathering import add_rows
 from flambeau.engines.native.gemm import COLUMNS, ROWS, Word, gemm_code
 from flambeau.engines.native.products import packed, packed_product_table, product
-from flambeau.engines.native.records import run_loops
+from flambeau.engines.native.records import run_loops, shared_out
 from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import native_chain
 
@@ -248,6 +248,35 @@ def test_many_threads_give_what_one_gives():
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
     np.testing.assert_allclose(results[0], np.tanh(x) * 3, rtol=2e-6)
+
+
+def test_every_task_is_done_once():
+    """Shares of all sizes, empty ones too, whoever comes late; and fewer threads after more."""
+    made = Kernel(lambda k: k.store("x", k.load("x") + 1.0), "count").of(np.dtype(np.float32))
+    rng = np.random.default_rng(0)
+    before = threads.count()
+    for count in (2, 8, 3):
+        threads.set_workers(count)
+        for _ in range(150):
+            rows, width, piece = (int(rng.integers(1, most)) for most in (60, 40, 9))
+            x = np.zeros((rows, width), np.float32)
+            table, _ = made.ready(rows, width, [x.ctypes.data, width * 4, 0], [], 0, 0)
+            threads.spread(made.place, made.call, table, rows, piece)
+            assert (x == 1).all()
+    threads.set_workers(before)
+
+
+def test_updates_are_shared_out_evenly_and_by_place():
+    """Each thread has its part of every large array; small ones fill up; every record is there once."""
+    before = threads.count()
+    threads.set_workers(2)
+    large, small = struct.pack("<q", 2048) + b"large", struct.pack("<q", 100) + b"small"
+    records = [(1, large, 0, 8), (1, large, 8, 12), (1, large, 12, 20), (1, large, 20, 25), (1, small, 0, 1)]
+    order = shared_out(records)
+    threads.set_workers(before)
+    assert sorted(n for n in order if n >= 0) == [0, 1, 2, 3, 4]
+    assert len(order) % 2 == 0 and order[:2] == [0, 1]
+    assert set(order[: len(order) // 2]) >= {0, 1} and set(order[len(order) // 2 :]) >= {2, 3}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
