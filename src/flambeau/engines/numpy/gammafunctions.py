@@ -288,7 +288,8 @@ def polygamma(n: int, a: Any) -> np.ndarray:
     if n == 1:  # at 0, -1, ... by reflection, where the sine is not quite 0 but at 0
         pole = (a <= 0) & (a == np.floor(a)) & np.isfinite(a)
         value = np.where(pole, np.square(np.pi / np.sin(a * a.dtype.type(np.pi))), value)
-    return np.where(a == (-np.inf if n == 1 else np.inf), np.array(np.nan, a.dtype), value)
+        return np.where(np.isinf(a), np.where(a > 0, np.array(0, a.dtype), np.array(np.nan, a.dtype)), value)
+    return np.where(a == np.inf, np.array(np.nan, a.dtype), value)
 
 
 @kernel
