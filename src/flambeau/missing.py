@@ -28,6 +28,9 @@ LATE |= {
 }
 
 _OUT_OF_THE_WAY = {
+    ".utils.data": {
+        "utils.data.datapipes.datapipe": "DFIterDataPipe DataChunk IterDataPipe MapDataPipe functional_datapipe",
+    },
     "": {
         "_symbolic": "SymInt SymFloat SymBool sym_int sym_float sym_not sym_max sym_min sym_ite sym_sum sym_sqrt "
         "_assert_async",

@@ -109,6 +109,9 @@ class DataLoader(Generic[T_co]):
         self.in_order = in_order
         streams = isinstance(dataset, IterableDataset)
         self._dataset_kind = _DatasetKind.Iterable if streams else _DatasetKind.Map
+        if streams and hasattr(dataset, "_before_epoch"):  # a data pipe, which shuffles by itself
+            dataset = self.dataset = cast(Any, dataset)._shuffled(shuffle)
+            shuffle = None
         if streams:
             _check_stream(shuffle, sampler, batch_sampler)
         _check_sampling(batch_size, shuffle, sampler, batch_sampler, drop_last)
@@ -164,6 +167,8 @@ class DataLoader(Generic[T_co]):
         return begin(self)
 
     def _begin_pass(self) -> _BaseDataLoaderIter:
+        if self._dataset_kind == _DatasetKind.Iterable and hasattr(self.dataset, "_before_epoch"):
+            self.dataset._before_epoch(self.generator)
         if not (self.persistent_workers and self.num_workers):
             return self._get_iterator()
         if self._iterator is None:
