@@ -38,8 +38,10 @@ class MetaEngine(Engine):
         bare = [_bare(a) for a in arrays]
         if op.name in _THIN:
             bare = _THIN[op.name](bare)
+        small = _shrunk(op.name, bare)
         with np.errstate(all="ignore"):
-            return _valueless(op.run(CPU_KERNELS, bare))
+            results = op.run(CPU_KERNELS, bare if small is None else small)
+        return _valueless(results) if small is None else _grown(op.name, results, arrays)
 
     def run_rule(self, op: Any, rule: Any, values: list[Any]) -> Any:
         with np.errstate(all="ignore"):
@@ -59,6 +61,32 @@ def _by_element(op: Any, arrays: list[Any]) -> Any:
     if isinstance(made, tuple):
         return tuple(like(lead, shape, np.asarray(m).dtype) for m in made)
     return like(lead, shape, np.asarray(made).dtype)
+
+
+def _shrunk(name: str, values: list[Any]) -> list[Any] | None:
+    """Operands of an op on images with few images and channels, and of a normalisation with few places; else None."""
+    x, *rest = values
+    if name in _PER_PLANE and x.ndim > 2 and x.size:
+        return [x[:1, :1], *rest]
+    if name == "conv" and x.size and isinstance(rest[-1], int) and rest[0].shape[0]:
+        w, bias, *how = rest
+        return [x[:1, :1], w[:1, :1], None if bias is None else bias[:1], *how[:-1], 1]
+    if name == "native_batch_norm" and x.ndim > 2:
+        return [x[(slice(2), slice(None), *[slice(2)] * (x.ndim - 2))], *rest]
+    return None
+
+
+def _grown(name: str, results: Any, arrays: list[Any]) -> Any:
+    """The results of shrunk operands, with the dimensions that were left out."""
+    x = arrays[0]
+    if name == "native_batch_norm":
+        return (like(x, x.shape, x.dtype), *_valueless(tuple(results[1:])))
+    lead = (x.shape[0], arrays[1].shape[0]) if name == "conv" else x.shape[:2]
+
+    def whole(r: Any) -> Any:
+        return like(x, (*lead, *r.shape[2:]), r.dtype) if r.ndim == x.ndim else _valueless(r)
+
+    return tuple(map(whole, results)) if isinstance(results, tuple) else whole(results)
 
 
 def _product(values: list[Any]) -> list[Any]:
@@ -91,6 +119,10 @@ _THIN: dict[str, Callable[[list[Any]], list[Any]]] = {
     "linear": _linear,
     "conv": _conv,
 }
+_PER_PLANE = frozenset(
+    """max_pool2d_op max_pool2d_with_indices_op max_pool3d_op max_pool3d_with_indices_op avg_pool avg_pool2d_op
+    avg_pool3d_op adaptive_avg_pool adaptive_avg_pool2d_op adaptive_avg_pool3d_op""".split()
+)
 _BY_VALUE = frozenset(("masked_select_op",))
 
 __all__ = ["MetaArray", "MetaEngine"]
