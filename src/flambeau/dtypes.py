@@ -111,6 +111,11 @@ class _Default:
     dtype: ClassVar[dtype] = float32
 
 
+def chosen(value: Any, fallback: dtype | None = None) -> dtype:
+    """The dtype that a factory is asked for: `value`, or if that is None the fallback, or else the default."""
+    return (fallback or _Default.dtype) if value is None else dtype_of(value)
+
+
 def get_default_dtype() -> dtype:
     """The dtype that Python floats become."""
     return _Default.dtype

@@ -165,7 +165,6 @@ def _(s):
     f,
     lambda lib, x, t, *a, **k: lib.nn.functional.ctc_loss(lib.nn.functional.log_softmax(x, -1), t, *a, **k),
     ops="ctc_loss_rows",
-    orders=1,
 )
 def _(s):
     yield call(s.real(5, 2, 3), np.array([[1, 2], [2, 2]]), (5, 4), (2, 1))

@@ -78,7 +78,7 @@ row(
 row(
     "sum_to_size",
     lambda s: [call(s.real(3, 4), (1, 4))],
-    lambda lib, x, n: x.sum_to_size(n) if lib.__name__ == "torch" else lib.ops.shape.sum_to_shape(x, n),
+    lambda lib, x, n: x.sum_to_size(n),
     ops="sum_to_shape",
     grad_fn=False,
 )

@@ -96,10 +96,10 @@ def _summed_type(input: Any, dtype: Any) -> Any:
     return input.dtype if input.dtype.is_floating_point or input.dtype.is_complex else dtypes.int64
 
 
-def _float_type(name: str, input: Any, dtype: Any) -> Any:
+def _float_type(name: str, input: Any, dtype: Any, refusal: Any = ValueError) -> Any:
     found = input.dtype if dtype is None else dtype
     if not (found.is_floating_point or found.is_complex):
-        raise ValueError(f"{name}(): the result needs a floating-point or complex dtype, got {found}: pass dtype=")
+        raise refusal(f"{name}(): the result needs a floating-point or complex dtype, got {found}: pass dtype=")
     return found
 
 
@@ -144,13 +144,20 @@ def amin(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = Non
     return _as(reduce.amin(result, _dims(input, dim), bool(keepdim)), dtype)
 
 
+def _ordered(name: str, input: Any) -> None:
+    if input.dtype.is_complex or input.dtype == dtypes.bool_:
+        raise RuntimeError(f"{name}(): {input.dtype} is not ordered here")
+
+
 def argmax(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
     """The place of the largest element that the mask shows (None: of all), in the input's dtype."""
+    _ordered("argmax", input)
     return sorting.argmax(_filled(input, mask, _limits(input.dtype)[0]), dim, bool(keepdim)).to(dtype or input.dtype)
 
 
 def argmin(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None) -> Any:
     """The place of the smallest element that the mask shows (None: of all), in the input's dtype."""
+    _ordered("argmin", input)
     return sorting.argmin(_filled(input, mask, _limits(input.dtype)[1]), dim, bool(keepdim)).to(dtype or input.dtype)
 
 
@@ -186,7 +193,7 @@ def norm(
     input: Any, ord: Any = 2.0, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Any = None
 ) -> Any:
     """The vector norm of order `ord` of the elements that the mask shows."""
-    dtype = _float_type("norm", input, dtype)
+    dtype = _float_type("norm", input, dtype, RuntimeError)
     hidden = math.inf if ord == -math.inf else 0
     filled = _as(_filled(_as(input, dtype), mask, hidden), dtype)
     return norms.vector_norm(filled, ord, _dims(input, dim), bool(keepdim), dtype=dtype)
@@ -264,7 +271,7 @@ def softmin(input: Any, dim: int, *, dtype: Any = None, mask: Any = None) -> Any
 
 def normalize(input: Any, ord: Any, dim: int, *, eps: float = 1e-12, dtype: Any = None, mask: Any = None) -> Any:
     """The elements that the mask shows over their norm of order `ord` (at least `eps`); 0 elsewhere."""
-    given = _as(input, _float_type("normalize", input, dtype))
+    given = _as(input, _float_type("normalize", input, dtype, RuntimeError))
     size = norm(given, ord, dim, keepdim=True, mask=mask)
     least = arithmetic.maximum(size, NS["OPS"].full_like(size.detach(), eps))
     return arithmetic.divide(_filled(given, mask, 0), least)

@@ -109,8 +109,8 @@ def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
     """The triangular factor L of symmetric (Hermitian) positive definite A = L L^H (or the upper one); else a
     LinAlgError.
     """
-    L = linalg.cholesky_lower(A)
-    return deliver("cholesky", out, _h(L) if upper else L)
+    L = _h(linalg.cholesky_lower(_h(A))) if upper else linalg.cholesky_lower(A)  # one triangle is looked at
+    return deliver("cholesky", out, L)
 
 
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
@@ -253,7 +253,8 @@ def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
 
 def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
     """Each square matrix to an integer power, of its inverse for negative ones."""
-    linalg.square("linalg.matrix_power", A._a)
+    if A._a.ndim < 2 or A._a.shape[-1] != A._a.shape[-2]:
+        raise RuntimeError(f"linalg.matrix_power: square matrices are needed, got shape {list(A._a.shape)}")
     given = A
     if n < 0:
         A, n = linalg.inv(A), -n
@@ -414,6 +415,9 @@ def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
 
 def vecdot(x: Any, y: Any, *, dim: int = -1, out: Any = None) -> Any:
     """The inner products of vectors along `dim`; those of `x` are conjugated."""
+    for t in (x, y):
+        if t._a.dtype.kind in "biu":
+            raise RuntimeError(f"linalg.vecdot: floating-point or complex vectors are needed, got {t.dtype}")
     return deliver("vecdot", out, reduce.sum(arithmetic.mul(matrices.conj(x), y), dim))
 
 

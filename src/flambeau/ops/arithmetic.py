@@ -123,6 +123,8 @@ def _scaled(input: Any, other: Any, alpha: Any, name: str) -> Any:
         raise RuntimeError(f"{name}(): a fractional alpha can't scale integers; pass an int, or convert with .float()")
     if not isinstance(other, NS["Tensor"]):
         return other * alpha
+    if other._a.dtype == bool and isinstance(input, NS["Tensor"]) and input._a.dtype == bool:
+        return mul(other, bool(alpha))
     wide = other._a.ndim and isinstance(input, NS["Tensor"]) and input._a.ndim and input._a.dtype is not other._a.dtype
     return mul(other.to(dtypes.promote_types(input.dtype, other.dtype)) if wide else other, alpha)
 
@@ -295,7 +297,7 @@ def _(k, g, input, other):
     return _winner(k, g, other, input, k.gt)
 
 
-@op(elementwise=True, numbers=False)
+@op(elementwise=True, no_complex=RuntimeError, numbers=False)
 def fmax(k, input: Tensor, other: Tensor):
     """The larger of each pair; a number wins over NaN."""
     return k.fmax(input, other)
@@ -313,7 +315,7 @@ def _(k, g, input, other):
     return k.where(mine, k.zeros_like(g), g)
 
 
-@op(elementwise=True, numbers=False)
+@op(elementwise=True, no_complex=RuntimeError, numbers=False)
 def fmin(k, input: Tensor, other: Tensor):
     """The smaller of each pair; a number wins over NaN."""
     return k.fmin(input, other)
@@ -443,7 +445,9 @@ def _(k, g, input, end):
 def addcmul(k, input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value=1):
     """`input + value * tensor1 * tensor2`."""
     product = k.mul(tensor1, tensor2)
-    return k.add(input, product if value == 1 else k.mul(product, value))
+    if value != 1:
+        product = k.mul(product, int(value) if product.dtype.kind in "biu" else value)
+    return k.add(input, product)
 
 
 @addcmul.derivative("input")

@@ -83,22 +83,22 @@ logical_xor = _comparison("logical_xor", "exactly one of both is nonzero", numbe
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
-def _test(name: str, words: str) -> Any:
+def _test(name: str, words: str, no_complex: Any = False) -> Any:
     def body(k: Any, input):  # type: ignore[no-untyped-def]
         return getattr(k, name)(input)
 
     body.__annotations__ = {"input": "Tensor"}
     body.__name__ = name
     body.__doc__ = f"Whether each element is {words}, as a bool tensor."
-    return op(body, elementwise=True, differentiable=False, upcast=False, name=name)
+    return op(body, elementwise=True, differentiable=False, upcast=False, name=name, no_complex=no_complex)
 
 
 logical_not = _test("logical_not", "zero")
 isnan = _test("isnan", "not a number")
 isinf = _test("isinf", "infinite")
 isfinite = _test("isfinite", "finite")
-isposinf = _test("isposinf", "positive infinity")
-isneginf = _test("isneginf", "negative infinity")
+isposinf = _test("isposinf", "positive infinity", RuntimeError)
+isneginf = _test("isneginf", "negative infinity", RuntimeError)
 isreal = _test("isreal", "real")
 signbit = _test("signbit", "negative (or -0)")
 
@@ -177,7 +177,7 @@ def _inside(k: Any, input: Any, min: Any, max: Any) -> Any:
 @op(elementwise=True, grad_name="ClampBackward1")
 def clamp_number(k, input: Tensor, min=None, max=None):
     """`input` limited by numbers."""
-    if input.dtype.kind in "iu" and (isinstance(min, float) or isinstance(max, float)):
+    if input.dtype.kind in "biu" and (isinstance(min, float) or isinstance(max, float)):
         input = input.astype(np.float32)
     return k.clamp(input, min, max)
 

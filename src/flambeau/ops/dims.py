@@ -57,6 +57,20 @@ def checked_size(args: Sequence[Any], function: str) -> tuple[int, ...]:
     return shape
 
 
+def given_size(function: str, sizes: tuple, size: Any = None) -> tuple[int, ...]:
+    """The size that a factory is called with: as ints, as one sequence of ints, or by name."""
+    if size is not None:
+        if sizes:
+            raise TypeError(f"{function}() got the size twice: {sizes} and size={size}")
+        sizes = (size,)
+    elif not sizes:
+        raise TypeError(
+            f"{function}() needs a size: ints or a tuple of ints; {function}(()) makes a tensor without dimensions"
+        )
+    given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+    return checked_size(given, function)
+
+
 def size_of(args: Sequence[Any]) -> tuple[int, ...]:
     """A size given as `(2, 3)` or as `2, 3`."""
     for n in args:

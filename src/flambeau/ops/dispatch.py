@@ -141,7 +141,7 @@ def run_plain(op: Op, values: list[Any], dtype: dtypes.dtype | None) -> tuple[li
             results = engine.run_op(op, arrays)
         else:
             results = op.run(NS["K"], arrays) if capture is None else capture.op(op, arrays)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         shown = [v for v, kind in zip(values, op.kinds, strict=True) if kind != PLAIN]
         raise failure(op, error, shown) from None
     tensors = _wrap_results(op, results, values, arrays, dtype)
@@ -520,6 +520,14 @@ def deliver(name: str, out: Any, result: Any) -> Any:
     for t, r in zip(out, result, strict=True) if isinstance(out, tuple) else ((out, result),):
         NS["WRITE_OUT"](name, t, r)
     return out
+
+
+def give(name: str, array: Any, out: Any, device: Any, requires_grad: bool) -> Any:
+    """The tensor that a factory returns: a new one, or `out` with these values."""
+    result = deliver(name, out, made(array, device))
+    if requires_grad:
+        result.requires_grad_()
+    return result
 
 
 def by_example(function: Callable) -> Callable:

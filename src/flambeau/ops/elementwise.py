@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from flambeau import dtypes
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
+from flambeau.errors import need_tensor
 from flambeau.ops.core import composite, offer, op
 
 __all__ = [
@@ -541,18 +545,27 @@ def _(k, g, input):
     return k.where(k.eq(squared, 0), k.zeros_like(slope), slope)
 
 
-@op(elementwise=True)
-def nan_to_num(k, input: Tensor, nan=None, posinf=None, neginf=None):
-    """Each NaN becomes `nan` (0), each infinity `posinf` and `neginf` (the largest and smallest finite number)."""
+@op(elementwise=True, name="nan_to_num")
+def nan_to_num_op(k, input: Tensor, nan=None, posinf=None, neginf=None):
+    """Each NaN becomes `nan`, each infinity `posinf` and `neginf`."""
     return k.nan_to_num(input, nan, posinf, neginf)
 
 
-@nan_to_num.derivative("input")
+@nan_to_num_op.derivative("input")
 def _(k, g, input):
     return k.where(k.isfinite(input), g, k.zeros_like(g))
 
 
-@op(elementwise="float", grad_name="Deg2RadBackward0")
+def nan_to_num(input: Any, nan: Any = None, posinf: Any = None, neginf: Any = None, *, out: Any = None) -> Any:
+    """Each NaN becomes `nan` (0), each infinity `posinf` and `neginf` (the largest and smallest finite number)."""
+    need_tensor("nan_to_num", input)
+    if input._a.dtype.itemsize == 2 and input._a.dtype.kind in "fV":  # computed in single precision, of other limits
+        limits = dtypes.finfo(input.dtype)
+        posinf, neginf = limits.max if posinf is None else posinf, limits.min if neginf is None else neginf
+    return nan_to_num_op(input, nan, posinf, neginf, out=out)
+
+
+@op(elementwise="float", no_complex=RuntimeError, grad_name="Deg2RadBackward0")
 def deg2rad(k, input: Tensor):
     """Degrees to radians."""
     return k.mul(input, 0.017453292519943295)
@@ -563,7 +576,7 @@ def _(k, g):
     return k.mul(g, 0.017453292519943295)
 
 
-@op(elementwise="float", grad_name="Rad2DegBackward0")
+@op(elementwise="float", no_complex=RuntimeError, grad_name="Rad2DegBackward0")
 def rad2deg(k, input: Tensor):
     """Radians to degrees."""
     return k.mul(input, 57.29577951308232)

@@ -25,8 +25,8 @@ def square(name: str, a: Any) -> None:
 
 def matrices(name: str, a: Any) -> None:
     """Refuses what is no batch of matrices of floating-point numbers."""
-    if a.dtype.kind not in "fc":
-        raise RuntimeError(f"{name}: a floating-point or complex tensor is needed, got {a.dtype}")
+    if a.dtype.kind not in "fc" or a.dtype.itemsize < 4:
+        raise RuntimeError(f"{name}: floating-point or complex numbers of at least 32 bits are needed, got {a.dtype}")
     if a.ndim < 2:
         raise RuntimeError(f"{name}: at least 2 dimensions are needed, got shape {list(a.shape)}")
 
@@ -91,6 +91,8 @@ def _(k, g, A, out):
 
 def _spoilt(k: Any, found: Any, a: Any, singular: float) -> Any:
     """NaN for matrices with NaN: LAPACK may find no pivot in them and take them for singular ones."""
+    if found.__class__ in (np.ndarray, np.float32, np.float64) and not np.any(found == singular):
+        return found
     total = k.sum(k.abs(a), (-2, -1))
     return k.where(k.logical_and(k.eq(found, singular), k.isnan(total)), k.full_like(found, np.nan), found)
 
@@ -128,7 +130,10 @@ def slogdet(k, A: Tensor):
     square("linalg.slogdet", A)
     sign, size = k.slogdet(A)
     size = _spoilt(k, size, A, -np.inf)
-    return k.where(k.isnan(size), k.zeros_like(sign), sign), size
+    if size.__class__ in (np.ndarray, np.float32, np.float64) and not np.any(size != size):
+        return sign, size
+    unsigned = k.full_like(sign, np.nan) if k.is_complex(sign) else k.zeros_like(sign)
+    return k.where(k.isnan(size), unsigned, sign), size
 
 
 @slogdet.derivative("A")

@@ -409,6 +409,8 @@ def gaussian_nll_loss(
     var = _variance(input, var)
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+    if var._a.dtype.kind not in "fV":
+        raise RuntimeError(f"gaussian_nll_loss(): variances must be floating-point, got {var.dtype}")
     var = var.clone()
     # the limit is no part of the graph: the gradient passes it as if it were not there
     if var._level is None:
@@ -457,6 +459,9 @@ def soft_margin_loss(
         raise RuntimeError(f"soft_margin_loss(): expected floating-point input, got {describe(input)}")
     if target._a.dtype != input._a.dtype:
         target = target.to(input.dtype)
+    if input._a.dtype.kind == "c":
+        terms = (-target.detach() * input).exp().add(1).log()
+        return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
     return soft_margin_loss_op(input, target.detach(), reduction)
 
 

@@ -277,6 +277,8 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     """The covariances of the rows of `input` (variables) over its columns (observations), maybe weighted."""
     if input._a.ndim > 2:
         raise RuntimeError(f"cov(): at most 2 dimensions are needed, got {input._a.ndim}")
+    if input._a.dtype == bool:
+        raise RuntimeError("cov(): bools have no covariances; convert with .float()")
     x = input if input._a.ndim == 2 else shape.reshape(input, (1, -1))
     if x._a.dtype.kind in "biu":
         x = shape.to_numpy_dtype(x, dtypes.get_default_dtype().numpy)
@@ -347,7 +349,9 @@ def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     """The integral along `dim` by the trapezoidal rule, at points `x` or `dx` (1) apart."""
     d = wrap_dim(dim, y._a.ndim)
     n = y._a.shape[d]
-    if x is None and n and y._a.dtype.kind in "fc":
+    if y._a.dtype == bool:
+        raise RuntimeError("trapezoid(): bools have no integral; convert with .float()")
+    if x is None and n:
         ends = NS["OPS"].add(shape.select(y, d, 0), shape.select(y, d, n - 1))
         return mul(NS["OPS"].sub(reduce.sum(y, d), mul(ends, 0.5)), 1 if dx is None else dx)
     pairs, widths = _steps(y, x, 1 if dx is None else dx, dim)
@@ -359,12 +363,16 @@ trapz = trapezoid
 
 def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     """The running integral along `dim` by the trapezoidal rule."""
+    if y._a.dtype == bool:
+        raise RuntimeError("cumulative_trapezoid(): bools have no integral; convert with .float()")
     pairs, widths = _steps(y, x, 1 if dx is None else dx, dim)
     return div(reduce.cumsum(mul(pairs, widths), dim), 2)
 
 
 def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Any, ...]:
     """The slopes along each dimension by central differences (one-sided at the edges), at points `spacing` apart."""
+    if input._a.dtype == np.uint8:
+        raise RuntimeError("gradient(): differences of uint8 wrap around; convert with .int() or .float()")
     n = input._a.ndim
     dims = (
         list(range(n)) if dim is None else [wrap_dim(d, n) for d in (dim if isinstance(dim, (tuple, list)) else (dim,))]

@@ -154,12 +154,13 @@ def rms_norm_backward(k, g, a, rstd, weight, needs, normalized_shape, eps):
 def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
     """The last dimensions, `normalized_shape`, over their root mean square, times `weight` of that shape.
 
-    `eps` (by default the spacing of the dtype at 1) is added to the mean square.
+    `eps` (by default the spacing at 1 of the dtype that it is computed in) is added to the mean square.
     Zhang and Sennrich 2019, arXiv:1910.07467.
     """
     shape = _shape_of("rms_norm", normalized_shape)
     if eps is None:
-        eps = float(dtypes.finfo(input.dtype).eps) if input.dtype.is_floating_point else 0.0
+        kind = dtypes.float32 if input.dtype.itemsize < 4 else input.dtype  # half precision is computed in single
+        eps = float(dtypes.finfo(kind).eps) if input.dtype.is_floating_point else 0.0
     if input._a.dtype.kind == "c":
         dims = tuple(range(input.ndim - len(shape), input.ndim))
         scaled = input * ((input * input).mean(dims, True) + eps).rsqrt()

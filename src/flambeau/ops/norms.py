@@ -207,6 +207,8 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -
     """`input` with each slice along `dim` whose `p`-norm exceeds `maxnorm` scaled down to it."""
     if p <= 0:
         raise RuntimeError(f"renorm(): p must be positive, got {p}")
+    if input._a.dtype.kind in "biu":
+        raise RuntimeError(f"renorm(): floating-point or complex numbers are needed, got {input.dtype}")
     if maxnorm < 0:
         raise RuntimeError(f"renorm(): maxnorm must not be negative, got {maxnorm}")
     if input._a.ndim < 2:

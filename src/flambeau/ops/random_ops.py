@@ -20,8 +20,8 @@ from flambeau.engines.numpy import draws
 from flambeau.errors import describe, need_tensor
 from flambeau.ops import memory_formats
 from flambeau.ops.core import op
-from flambeau.ops.dims import checked_size
-from flambeau.ops.dispatch import checks_values, deliver, made, wrap
+from flambeau.ops.dims import given_size
+from flambeau.ops.dispatch import checks_values, give, wrap
 from flambeau.ops.fillers import (
     arranged,
     check_normal,
@@ -69,38 +69,12 @@ random._Hooks.to_tensor = staticmethod(wrap)
 # --- arguments ----------------------------------------------------------------------------------------------------
 
 
-def _size(name: str, sizes: tuple, size: Any = None) -> tuple[int, ...]:
-    """The shape given as ints, as one sequence of ints, or as `size=`."""
-    if size is not None:
-        if sizes:
-            raise TypeError(f"{name}() got the size twice: {sizes} and size={size}")
-        sizes = (size,)
-    elif not sizes:
-        raise TypeError(f"{name}() needs a size: ints or a tuple of ints; {name}(()) makes a tensor without dimensions")
-    given = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
-    return checked_size(given, name)
-
-
-def _dtype(dtype: Any, default: Any = None) -> dtypes.dtype:
-    if dtype is None:
-        return default or dtypes.get_default_dtype()
-    return dtypes.dtype_of(dtype)
-
-
 def _continuous(name: str, dtype: Any, out: Any, default: Any = None) -> np.dtype:
     """The NumPy type of a factory of floating-point or complex numbers."""
-    found = out.dtype if out is not None and dtype is None else _dtype(dtype, default)
+    found = out.dtype if out is not None and dtype is None else dtypes.chosen(dtype, default)
     if found.kind not in "fc" or found.itemsize == 1:
         raise NotImplementedError(f"{name}() is not implemented for {found}; choose a floating-point or complex dtype")
     return found.numpy
-
-
-def _give(name: str, array: np.ndarray, out: Any, device: Any, requires_grad: bool) -> Any:
-    """The tensor that a factory returns: a new one, or `out` with these values."""
-    result = deliver(name, out, made(array, device))
-    if requires_grad:
-        result.requires_grad_()
-    return result
 
 
 def _uniform_array(shape: tuple[int, ...], storage: np.dtype, source: random.Generator) -> np.ndarray:
@@ -152,8 +126,8 @@ def rand(
     >>> torch.rand(2)
     tensor([0.4963, 0.7682])
     """
-    shape, storage = _size("rand", sizes, size), _continuous("rand", dtype, out)
-    return _give("rand", _uniform_array(shape, storage, generator_of(generator)), out, device, requires_grad)
+    shape, storage = given_size("rand", sizes, size), _continuous("rand", dtype, out)
+    return give("rand", _uniform_array(shape, storage, generator_of(generator)), out, device, requires_grad)
 
 
 @recorded_whole
@@ -171,8 +145,8 @@ def randn(
     names: Any = None,
 ) -> Any:
     """A tensor of standard normal numbers; complex ones have variance 1 over both parts."""
-    shape, storage = _size("randn", sizes, size), _continuous("randn", dtype, out)
-    return _give("randn", _normal_array(shape, storage, generator_of(generator)), out, device, requires_grad)
+    shape, storage = given_size("randn", sizes, size), _continuous("randn", dtype, out)
+    return give("randn", _normal_array(shape, storage, generator_of(generator)), out, device, requires_grad)
 
 
 @recorded_whole
@@ -195,11 +169,11 @@ def randint(
     RuntimeError where low >= high or the dtype can't hold them.
     """
     low, high, size = _randint_arguments("randint", bounds, low, high, size)
-    shape = _size("randint", (size,))
-    storage = (out.dtype if out is not None and dtype is None else _dtype(dtype, dtypes.int64)).numpy
+    shape = given_size("randint", (size,))
+    storage = (out.dtype if out is not None and dtype is None else dtypes.chosen(dtype, dtypes.int64)).numpy
     draw = integer_draw(storage, low, high, generator_of(generator))
     array = draw(np.empty(_count(shape), storage)).reshape(shape)
-    return _give("randint", array, out, device, requires_grad)
+    return give("randint", array, out, device, requires_grad)
 
 
 def _randint_arguments(name: str, given: tuple, low: Any, high: Any, size: Any) -> tuple[Any, Any, Any]:
@@ -243,7 +217,7 @@ def randperm(
     n = n.__index__()
     if n < 0:
         raise RuntimeError(f"randperm(): n must not be negative, got {n}")
-    found = out.dtype if out is not None and dtype is None else _dtype(dtype, dtypes.int64)
+    found = out.dtype if out is not None and dtype is None else dtypes.chosen(dtype, dtypes.int64)
     if found.kind not in "uif":
         raise NotImplementedError(f"randperm() is not implemented for {found}")
     largest = 2 ** draws.DIGITS[found.name] if found.kind == "f" else int(np.iinfo(found.numpy).max)
@@ -252,7 +226,7 @@ def randperm(
             f"randperm(): {found} holds integers up to {largest}, so n can be at most {largest + 1}, got {n}"
         )
     array = draws.permutation(generator_of(generator), n).astype(found.numpy, copy=False)
-    return _give("randperm", array, out, device, requires_grad)
+    return give("randperm", array, out, device, requires_grad)
 
 
 def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.ndarray, dtypes.dtype]:
@@ -261,7 +235,7 @@ def _like(name: str, input: Any, dtype: Any, memory_format: Any) -> tuple[np.nda
     array = place_of(input._a)
     if memory_format is not None and getattr(memory_format, "name", "") != "preserve_format":
         array = memory_formats.room(array.shape, np.bool_, memory_formats.order_of(memory_format, array.ndim, name))
-    return array, _dtype(dtype, input.dtype)
+    return array, dtypes.chosen(dtype, input.dtype)
 
 
 @recorded_whole
@@ -284,7 +258,7 @@ def rand_like(
     array = _uniform_array(tuple(like.shape[i] for i in order), storage, generator_of(generator)).transpose(
         np.argsort(order)
     )
-    return _give("rand_like", array, None, device or input.device, requires_grad)
+    return give("rand_like", array, None, device or input.device, requires_grad)
 
 
 @recorded_whole
@@ -308,7 +282,7 @@ def randn_like(
         array = _normal_array(like.shape, storage, source)
     else:  # PyTorch draws by blocks of 16 into contiguous memory only
         array = arranged(draws.normal(source, like.size, storage, blocks=False), like)
-    return _give("randn_like", array, None, device or input.device, requires_grad)
+    return give("randn_like", array, None, device or input.device, requires_grad)
 
 
 def _order(like: np.ndarray) -> tuple[int, ...]:
@@ -335,7 +309,7 @@ def randint_like(
     low, high, _ = _randint_arguments("randint_like", bounds, low, high, ())
     draw = integer_draw(found.numpy, low, high, generator_of(generator))
     array = arranged(draw(np.empty(like.size, found.numpy)), like)
-    return _give("randint_like", array, None, device or input.device, requires_grad)
+    return give("randint_like", array, None, device or input.device, requires_grad)
 
 
 # --- distributions whose parameters are tensors ---------------------------------------------------------------------
@@ -469,7 +443,7 @@ def multinomial(
         found = draws.multinomial(generator_of(generator), rows, num_samples, replacement)
     else:
         found = np.empty((rows.shape[0], num_samples), np.int64)
-    return _give("multinomial", found[0] if weights.ndim == 1 else found, out, None, False)
+    return give("multinomial", found[0] if weights.ndim == 1 else found, out, None, False)
 
 
 @op(name="normal", any_dtype=True, upcast=False, grad_name="NormalBackward3")
@@ -517,8 +491,8 @@ def normal(
         if size is None:
             raise TypeError("normal() with two numbers needs a size, as in normal(0.0, 1.0, (2, 3))")
         check_normal(std)
-        shape, storage = _size("normal", (size,)), _continuous("normal", dtype, out)
-        return _give(
+        shape, storage = given_size("normal", (size,)), _continuous("normal", dtype, out)
+        return give(
             "normal", _normal_array(shape, storage, source, float(mean), float(std)), out, device, requires_grad
         )
     if size is not None:

@@ -93,6 +93,8 @@ def _(k, g, input_shape, dim, keepdim):
 @op
 def nansum(k, input: Tensor, dim=None, keepdim=False, *, dtype=None):
     """The sum over `dim` with NaN counted as 0."""
+    if input.dtype.kind == "c":
+        raise RuntimeError(f"nansum(): complex numbers are not summed here, got {input.dtype}; use nan_to_num and sum")
     clean = k.where(k.isnan(input), k.zeros_like(input), input) if input.dtype.kind == "f" else input
     return k.sum(clean, None if dim is None else reduce_dims(dim, input.ndim), keepdim, _accumulator(input, dtype))
 
@@ -105,6 +107,8 @@ def _(k, g, input, input_shape, dim, keepdim):
 
 def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
     """The mean over `dim` of the elements that are not NaN."""
+    if input._a.dtype.kind in "biu":
+        raise RuntimeError(f"nanmean(): expected floating-point or complex numbers, got {input.dtype}; use .mean()")
     count = input.isnan().logical_not().sum(dim=dim, keepdim=keepdim)
     return NS["OPS"].div(nansum(input, dim, keepdim, dtype=dtype), count, out=out)
 

@@ -138,7 +138,7 @@ def rnn_layer(
     lengths=None,
 ):
     """One plain recurrent layer over (time, batch, input); returns output and final h."""
-    _check("rnn", 1, input, h0, w_ih, w_hh)
+    _check("rnn_relu" if relu else "rnn_tanh", 1, input, h0, w_ih, w_hh)
     return k.rnn_layer(input, h0, w_ih, w_hh, b_ih, b_hh, relu, lengths)
 
 
@@ -193,6 +193,8 @@ def _unrolled(
 
 def _check(name: str, gates: int, x: Any, h0: Any, w_ih: Any, w_hh: Any) -> None:
     """Raises RuntimeError for shapes that do not belong together."""
+    if x.dtype.kind in "biu" and name != "rnn_relu":
+        raise RuntimeError(f"{name}(): floating-point numbers are needed, got {x.dtype}; convert with .float()")
     if x.ndim != 3:
         raise RuntimeError(f"{name}(): expected an input of 3 dimensions (time, batch, features), got {describe(x)}")
     if x.shape[2] != w_ih.shape[1]:
@@ -325,6 +327,30 @@ def _call(layer: Callable, states: int, args: tuple[Any, ...]) -> tuple[Any, ...
     return output.transpose(0, 1) if batch_first else output, *finals
 
 
+def _lstm(
+    x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, w_hr: Any = None, **lengths: Any
+) -> tuple[Any, ...]:
+    if x._a.dtype.kind == "c":
+        return lstm_steps(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, lengths.get("lengths"))
+    return lstm_layer(x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr, **lengths)
+
+
+def _gru(
+    x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, **lengths: Any
+) -> tuple[Any, ...]:
+    if x._a.dtype.kind == "c":
+        return gru_steps(x, h, w_ih, w_hh, b_ih, b_hh, lengths.get("lengths"))
+    return gru_layer(x, h, w_ih, w_hh, b_ih, b_hh, **lengths)
+
+
+def _rnn(
+    x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None, relu: bool = False, lengths: Any = None
+) -> tuple[Any, ...]:
+    if x._a.dtype.kind in "biuc":
+        return rnn_steps(x, h, w_ih, w_hh, b_ih, b_hh, relu, lengths)
+    return rnn_layer(x, h, w_ih, w_hh, b_ih, b_hh, relu, lengths)
+
+
 def lstm(*args: Any) -> tuple[Any, Any, Any]:
     """Long short-term memory over a sequence; returns (output, h_n, c_n).
 
@@ -334,7 +360,7 @@ def lstm(*args: Any) -> tuple[Any, Any, Any]:
     """
 
     def layer(x: Any, states: list[Any], weights: list[Any], lengths: Any) -> tuple[Any, ...]:
-        return lstm_layer(x, *states, *weights, **({} if lengths is None else {"lengths": lengths}))
+        return _lstm(x, *states, *weights, **({} if lengths is None else {"lengths": lengths}))
 
     return _call(layer, 2, args)  # type: ignore[return-value]
 
@@ -343,14 +369,14 @@ def gru(*args: Any) -> tuple[Any, Any]:
     """Gated recurrent units over a sequence; returns (output, h_n). Arguments as for `lstm`, with one state."""
 
     def layer(x: Any, states: list[Any], weights: list[Any], lengths: Any) -> tuple[Any, ...]:
-        return gru_layer(x, *states, *weights, **({} if lengths is None else {"lengths": lengths}))
+        return _gru(x, *states, *weights, **({} if lengths is None else {"lengths": lengths}))
 
     return _call(layer, 1, args)  # type: ignore[return-value]
 
 
 def _plain_rnn(args: tuple[Any, ...], relu: bool) -> tuple[Any, Any]:
     def layer(x: Any, states: list[Any], weights: list[Any], lengths: Any) -> tuple[Any, ...]:
-        return rnn_layer(x, *states, *weights, relu=relu, lengths=lengths)
+        return _rnn(x, *states, *weights, relu=relu, lengths=lengths)
 
     return _call(layer, 1, args)  # type: ignore[return-value]
 
@@ -370,20 +396,20 @@ def rnn_relu(*args: Any) -> tuple[Any, Any]:
 
 def lstm_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
     """One step of an LSTM for `input` (batch, features) from `hx = (h, c)`; returns the new (h, c)."""
-    _, h, c = lstm_layer(input.unsqueeze(0), hx[0], hx[1], w_ih, w_hh, b_ih, b_hh)
+    _, h, c = _lstm(input.unsqueeze(0), hx[0], hx[1], w_ih, w_hh, b_ih, b_hh)
     return h, c
 
 
 def gru_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
     """One step of a GRU for `input` (batch, features) from `hx`; returns the new state."""
-    return gru_layer(input.unsqueeze(0), hx, w_ih, w_hh, b_ih, b_hh)[1]
+    return _gru(input.unsqueeze(0), hx, w_ih, w_hh, b_ih, b_hh)[1]
 
 
 def rnn_tanh_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
     """One step of a plain network with tanh for `input` (batch, features) from `hx`; returns the new state."""
-    return rnn_layer(input.unsqueeze(0), hx, w_ih, w_hh, b_ih, b_hh)[1]
+    return _rnn(input.unsqueeze(0), hx, w_ih, w_hh, b_ih, b_hh)[1]
 
 
 def rnn_relu_cell(input: Any, hx: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
     """One step of a plain network with relu for `input` (batch, features) from `hx`; returns the new state."""
-    return rnn_layer(input.unsqueeze(0), hx, w_ih, w_hh, b_ih, b_hh, True)[1]
+    return _rnn(input.unsqueeze(0), hx, w_ih, w_hh, b_ih, b_hh, True)[1]

@@ -20,7 +20,7 @@ from flambeau.ops.dims import kept_shape, reduce_dims, wrap_dim
 
 
 def _floating(name: str, a: Any) -> None:
-    if a.dtype.kind != "f":
+    if a.dtype.kind == "c" or (a.dtype.kind != "f" and a.size):
         raise NotImplementedError(
             f"{name}(): expected a floating-point tensor, got {describe(a)}; pass dtype=torch.float32 to convert it"
         )

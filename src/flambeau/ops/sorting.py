@@ -92,6 +92,11 @@ def _real(name: str, a: Any) -> None:
         raise RuntimeError(f"{name}(): complex numbers have no order; got {a.dtype}. Take .abs() or .real first")
 
 
+def _no_bools(name: str, a: Any) -> None:
+    if a.dtype.kind == "b":
+        raise RuntimeError(f"{name}(): bools are not ordered here; convert with .int()")
+
+
 @op(outputs=2, nondiff=(1,), grad_name="MaxBackward0")
 def max_dim(k, input: Tensor, dim, keepdim=False):
     """The largest element along `dim` and its place."""
@@ -162,6 +167,7 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False, out: Any = No
 
 def _place(k: Any, name: str, input: Any, dim: Any, keepdim: bool) -> Any:
     _real(name, input)
+    _no_bools(name, input)
     if dim is None:
         if input.size == 0:
             raise IndexError(f"{name}(): the tensor has no elements; name a dimension of nonzero length with dim=")
@@ -230,6 +236,7 @@ def msort(input: Any, *, out: Any = None) -> Any:
 def topk_op(kernels, input: Tensor, k, dim, largest):
     """The `k` largest or smallest elements along `dim`, best first, and their places."""
     _real("topk", input)
+    _no_bools("topk", input)
     d = wrap_dim(dim, input.ndim)
     if not 0 <= k <= (input.shape[d] if input.ndim else 1):
         raise RuntimeError(f"topk(): k is {k}, but dimension {d} of {list(input.shape)} has no {k} elements")

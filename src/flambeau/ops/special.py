@@ -304,6 +304,8 @@ def _gamma_density(k: Any, a: Any, x: Any) -> Any:
 
 def mvlgamma(input: Any, p: int, *, out: Any = None) -> Any:
     """The logarithm of the multivariate gamma function of dimension `p`, for elements above (p - 1) / 2."""
+    if input._a.dtype == bool:
+        raise RuntimeError("mvlgamma(): bools have no gamma function; convert with .float()")
     if p < 1:
         raise RuntimeError(f"mvlgamma(): p must be at least 1, got {p}")
     ops = NS["OPS"]
@@ -377,10 +379,10 @@ def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     return ldexp_op(input, other, out=out)
 
 
-@op(elementwise=True, differentiable=False, numbers=False)
+@op(elementwise=True, differentiable=False, no_complex=RuntimeError, numbers=False)
 def heaviside(k, input: Tensor, values: Tensor):
-    """0 where input is negative, 1 where it is positive, `values` where it is 0."""
-    return k.heaviside(input, values)
+    """0 where input is negative or NaN, 1 where it is positive, `values` where it is 0."""
+    return k.where(k.eq(input, 0), values, k.to_dtype(k.gt(input, 0), values))
 
 
 @op(elementwise=True, upcast=False, numbers=False)

@@ -13,8 +13,8 @@ from flambeau.devices import default
 from flambeau.engines.arrays import copied, place_of
 from flambeau.errors import need_tensor, outdated
 from flambeau.ops import complexes, memory_formats
-from flambeau.ops.dims import checked_size
-from flambeau.ops.dispatch import made, wrap
+from flambeau.ops.dims import given_size
+from flambeau.ops.dispatch import give, made, wrap
 from flambeau.ops.placing import bare
 from flambeau.ops.public import asking
 from flambeau.tensor.rooms import evenly, filled, in_format, is_meta, without_values
@@ -30,9 +30,7 @@ def _finish(array: np.ndarray, device: Any, requires_grad: bool) -> Any:
 
 
 def _numpy_type(dtype: Any, fallback: dtypes.dtype | None = None) -> np.dtype:
-    if dtype is None:
-        return (fallback or dtypes.get_default_dtype()).numpy
-    return dtypes.dtype_of(dtype).numpy
+    return dtypes.chosen(dtype, fallback).numpy
 
 
 def array_of(data: Any, dtype: dtypes.dtype | None = None) -> np.ndarray:
@@ -256,27 +254,13 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     return _finish(np.frombuffer(buffer, dtype=dtype.numpy, count=count, offset=offset), None, requires_grad)
 
 
-def _shape(size: tuple, name: str) -> tuple[int, ...]:
-    return checked_size(size, name)
-
-
 def _size_from(size: tuple, kwargs: dict, name: str) -> tuple[int, ...]:
-    if "size" in kwargs:
-        size = (kwargs.pop("size"),)
+    named = kwargs.pop("size", None)
     for key in ("layout", "pin_memory", "names"):
         kwargs.pop(key, None)
     if kwargs:
         raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
-    if not size:
-        raise TypeError(f"{name}() takes a size: ints, or a tuple of ints")
-    return _shape(size, name)
-
-
-def _give(out: Any, t: Any) -> Any:
-    if out is None:
-        return t
-    NS["WRITE_OUT"]("out", out, t)
-    return out
+    return given_size(name, size, named)
 
 
 def zeros(
@@ -284,7 +268,7 @@ def zeros(
 ) -> Any:
     """Zeros of a shape given as ints or one tuple."""
     shape = _size_from(size, kwargs, "zeros")
-    return _give(out, _finish(filled(shape, 0, _numpy_type(dtype), device), device, requires_grad))
+    return give("zeros", filled(shape, 0, _numpy_type(dtype), device), out, device, requires_grad)
 
 
 def ones(
@@ -292,7 +276,7 @@ def ones(
 ) -> Any:
     """Ones of a shape given as ints or one tuple."""
     shape = _size_from(size, kwargs, "ones")
-    return _give(out, _finish(filled(shape, 1, _numpy_type(dtype), device), device, requires_grad))
+    return give("ones", filled(shape, 1, _numpy_type(dtype), device), out, device, requires_grad)
 
 
 def empty(
@@ -304,7 +288,7 @@ def empty(
     order = None if memory_format is None else memory_formats.order_of(memory_format, len(shape), "empty")
     d = _numpy_type(dtype)
     array = filled(shape, 0, d, device) if order is None else memory_formats.room(shape, d, order)
-    return _give(out, _finish(array, device, requires_grad))
+    return give("empty", array, out, device, requires_grad)
 
 
 def full(
@@ -324,7 +308,7 @@ def full(
     if not isinstance(fill_value, (bool, int, float, complex, np.generic)):
         raise TypeError(f"full(): fill_value must be a number, got {type(fill_value).__name__}")
     d = _numpy_type(dtype, dtypes.of_scalar(fill_value))
-    return _give(out, _finish(filled(shape, fill_value, d, device), device, requires_grad))
+    return give("full", filled(shape, fill_value, d, device), out, device, requires_grad)
 
 
 def empty_strided(
@@ -469,7 +453,7 @@ def arange(
         array = (int(start) + np.arange(n, dtype=np.int64) * int(step)).astype(d)
     else:
         array = (start + np.arange(n, dtype=np.float64) * step).astype(d)
-    return _give(out, _finish(array, device, requires_grad))
+    return give("arange", array, out, device, requires_grad)
 
 
 def range_tensor(start: Any = 0, end: Any = None, step: Any = 1, **kwargs: Any) -> Any:
@@ -503,7 +487,7 @@ def linspace(
         dtype,
         dtypes.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None,
     )
-    return _give(out, _finish(evenly(start, end, int(steps), d), device, requires_grad))
+    return give("linspace", evenly(start, end, int(steps), d), out, device, requires_grad)
 
 
 def logspace(
@@ -529,7 +513,7 @@ def logspace(
     if d.kind in "iu":
         first, last = float(int(first)), float(int(last))
     values = np.power(float(base), evenly(first, last, int(steps), np.dtype(np.float64)))
-    return _give(out, _finish(values.astype(d), device, requires_grad))
+    return give("logspace", values.astype(d), out, device, requires_grad)
 
 
 def eye(
@@ -546,7 +530,7 @@ def eye(
     """A matrix with ones on the diagonal."""
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"eye(): sizes must not be negative, got {n if n < 0 else m}")
-    return _give(out, _finish(np.eye(n, m, dtype=_numpy_type(dtype)), device, requires_grad))
+    return give("eye", np.eye(n, m, dtype=_numpy_type(dtype)), out, device, requires_grad)
 
 
 def _parts(name: str, **parts: Any) -> None:

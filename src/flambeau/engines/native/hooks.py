@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,15 @@ def needs_sight() -> None:
 
 def finite(*arrays: Any) -> bool:
     """Whether no element is infinite or NaN. A step that is captured has no values to look at: it counts as finite."""
-    return capture is not None or all(bool(np.isfinite(a).all()) for a in arrays)
+    return capture is not None or all(map(_finite, arrays))
+
+
+def _finite(a: Any) -> bool:
+    if a.dtype.char in "fd":
+        flat = a.reshape(-1)
+        if math.isfinite(np.dot(flat, flat)):  # a quick product; it may overflow, too
+            return True
+    return bool(np.isfinite(a).all())
 
 
 def look(mend: Callable[..., None], result: Any, *operands: Any) -> None:

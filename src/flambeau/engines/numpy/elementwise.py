@@ -273,12 +273,12 @@ def xlogy(a: Any, b: Any) -> Any:
 
 def isposinf(a: Any) -> Any:
     """Whether each element is positive infinity."""
-    return np.isposinf(a) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
+    return a == np.inf if a.dtype.kind in "fV" else np.zeros(a.shape, bool)
 
 
 def isneginf(a: Any) -> Any:
     """Whether each element is negative infinity."""
-    return np.isneginf(a) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
+    return a == -np.inf if a.dtype.kind in "fV" else np.zeros(a.shape, bool)
 
 
 isreal = np.isreal

@@ -48,17 +48,19 @@ def argsort(a: Any, dim: int, descending: bool = False) -> Any:
 def sort(a: Any, dim: int, descending: bool = False, stable: bool = True) -> tuple[Any, Any]:
     """Sorted values along `dim` and the places they came from; equal elements in their order if `stable`."""
     order = argsort(a, dim, descending)
+    ordered = np.take_along_axis(a, order, dim)
     if not stable and a.shape[dim] > ties.SHORT:
-        order = ties.follow(a, dim, ties.SORTED, order, ties.sorted_places, descending)
-    return np.take_along_axis(a, order, dim), np.ascontiguousarray(order)
+        order = ties.follow(a, dim, ties.SORTED, order, ties.sorted_places, descending, ordered=ordered)
+    return ordered, np.ascontiguousarray(order)
 
 
 def topk(a: Any, count: int, dim: int, largest: bool) -> tuple[Any, Any]:
     """The `count` largest (or smallest) elements along `dim`, best first, and their places."""
     n = a.shape[dim]
     if 0 < count and a.size <= ties.SELECTED:
-        order = argsort(a, dim, largest).take(np.arange(count), dim)
-        order = ties.follow(a, dim, ties.SELECTED, order, ties.top_places, count, largest)
+        order = argsort(a, dim, largest)
+        ordered, order = np.take_along_axis(a, order, dim), order.take(np.arange(count), dim)
+        order = ties.follow(a, dim, ties.SELECTED, order, ties.top_places, count, largest, ordered=ordered)
         return np.take_along_axis(a, order, dim), order
     if count == 0 or n < 1024 or count > n // 8:
         order = argsort(a, dim, largest)

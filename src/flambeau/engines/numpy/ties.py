@@ -17,33 +17,33 @@ from ..native.hooks import needs_sight
 __all__ = ["first_of_nan", "follow", "kth_place", "mode_place", "sorted_places", "top_places"]
 
 #: Elements of an array up to which selections are followed, and up to which orders are.
-SELECTED, SORTED = 4096, 1024
+SELECTED, SORTED = 4096, 256
 SHORT = 16  # up to so many elements, sorting is by insertion
 
 Items = list[tuple[int, int]]  # rank and place
 
 
-def follow(a: Any, dim: int, most: int, places: Any, method: Callable[..., Any], *options: Any) -> Any:
-    """`places`, found along `dim` of `a`, but for lines with equal elements: there what `method(ranks, ...)` names."""
+def follow(
+    a: Any, dim: int, most: int, places: Any, method: Callable[..., Any], *options: Any, ordered: Any = None
+) -> Any:
+    """`places`, found along `dim` of `a`, but for lines with equal elements: there what `method(ranks, ...)` names.
+
+    `ordered` is `a` in order along `dim`, if the caller has it.
+    """
     if a.size > most or not a.shape[dim] or a.__class__ is not np.ndarray:
         return places
     needs_sight()
     lines = np.moveaxis(a, dim, -1)
-    which = np.argwhere(_alike(lines))
-    if not len(which):
+    ordered = np.sort(lines, -1) if ordered is None else np.moveaxis(ordered, dim, -1)
+    same = (ordered[..., 1:] == ordered[..., :-1]) | (ordered[..., :-1] != ordered[..., :-1])  # NaN are alike
+    if not same.any():
         return places
+    which = np.argwhere(same.any(-1))
     several = places.ndim == a.ndim
     found = np.array(np.moveaxis(places, dim, -1) if several else places)
     for at in map(tuple, which):
         found[at] = method(_ranks(lines[at]), *options or (found[at],))
     return np.moveaxis(found, -1, dim) if several else found
-
-
-def _alike(lines: Any) -> Any:
-    """Which lines have equal elements, or two that are NaN."""
-    ordered = np.sort(lines, -1)
-    same = ordered[..., 1:] == ordered[..., :-1]
-    return (same | (ordered[..., :-1] != ordered[..., :-1])).any(-1)
 
 
 def _ranks(line: np.ndarray) -> list[int]:
