@@ -1,8 +1,10 @@
 """Names below torch that few programs use themselves and many packages do."""
 
 import copy
+import functools
 import gc
 import importlib
+import pickle
 
 import pytest
 
@@ -323,3 +325,21 @@ def test_contractions_are_recorded_in_one_way():
     a = torch.fx.Proxy(graph.placeholder("a"), torch.fx.proxy.GraphAppendingTracer(graph))
     assert len(torch.einsum("ij,jk->ik", (a, torch.ones(2, 2))).node.args) == 3
     assert torch.equal(traced(torch.ones(2, 3), torch.ones(3, 2)), torch.full((2, 2), 6.0))
+
+
+@pytest.mark.parametrize("name", """
+    relu add cat stack einsum sigmoid matmul exp mean linalg.norm nn.functional.relu nn.functional.softmax
+    nn.functional.silu nn.functional.mse_loss nn.functional.cross_entropy nn.functional.linear nn.functional.gelu
+    nn.functional.pad nn.functional.interpolate nn.init.xavier_uniform_ fft.fft special.expit
+""".split())  # fmt: skip
+def test_functions_are_pickled_by_name(name):
+    function = functools.reduce(getattr, name.split("."), torch)
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
+def test_whole_modules_that_hold_functions_are_saved(tmp_path):
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 16, activation=torch.nn.functional.relu).eval()
+    torch.save(layer, tmp_path / "layer.pt")
+    again = torch.load(tmp_path / "layer.pt", weights_only=False)
+    x = torch.randn(1, 3, 8)
+    assert torch.equal(again(x), layer(x))

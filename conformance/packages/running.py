@@ -17,7 +17,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 #: What a test's phases add up to: the worst of them.
 WORST = ["passed", "skipped", "xfailed", "failed"]
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "MPLBACKEND": "Agg", "PYTHONHASHSEED": "0",
-           "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "80"}  # fmt: skip
+           "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "80"}  # fmt: skip
 
 
 @dataclass

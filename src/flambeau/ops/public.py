@@ -108,6 +108,8 @@ def open_namespace(names: dict[str, Any], main: bool = False) -> None:
             continue
         else:
             names[name] = asking(function)
+        if names[name].__module__.startswith(_HOMES):  # it is pickled by the first place where programs find it
+            names[name].__module__, names[name].__qualname__ = names["__name__"], name
         declared = REGISTRY.get(name) if main else None
         if declared is not None:  # an op under a function of its name: programs only know that
             PUBLIC[declared.function] = names[name]  # type: ignore[attr-defined]
