@@ -343,3 +343,17 @@ def test_whole_modules_that_hold_functions_are_saved(tmp_path):
     again = torch.load(tmp_path / "layer.pt", weights_only=False)
     x = torch.randn(1, 3, 8)
     assert torch.equal(again(x), layer(x))
+
+
+def test_a_dtype_that_no_tensor_has_can_be_asked_for():
+    half = torch.complex32
+    assert half is torch.chalf and half.is_complex and half.to_real() is torch.float16 and half.itemsize == 4
+    assert torch.promote_types(half, torch.float16) is half
+    assert torch.promote_types(half, torch.float32) is torch.complex64
+    assert torch.ones(1).dtype is not half
+    for make in (
+        lambda: torch.zeros(2, dtype=half), lambda: torch.ones(2).to(half), lambda: torch.tensor(1j, dtype=half),
+        lambda: torch.ones(2).view(half),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="complex32"):
+            make()

@@ -33,7 +33,8 @@ class dtype:
         self.is_floating_point = kind == "f"
         self.is_complex = kind == "c"
         self.is_signed = kind not in "bu"
-        dtype._by_numpy.setdefault(self.numpy, self)
+        if self.numpy.fields is None:
+            dtype._by_numpy.setdefault(self.numpy, self)
 
     def __repr__(self) -> str:
         return "torch." + self.name
@@ -69,6 +70,8 @@ float32 = dtype("float32", np.float32, "f")
 float64 = dtype("float64", np.float64, "f")
 complex64 = dtype("complex64", np.complex64, "c")
 complex128 = dtype("complex128", np.complex128, "c")
+#: Programs ask whether a tensor is of this type. None is: no array computes in it, so making one is refused.
+complex32 = dtype("complex32", [("real", np.float16), ("imag", np.float16)], "c")
 float8_e4m3fn = dtype("float8_e4m3fn", ml_dtypes.float8_e4m3fn, "f")
 float8_e5m2 = dtype("float8_e5m2", ml_dtypes.float8_e5m2, "f")
 float8_e4m3fnuz = dtype("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, "f")
@@ -77,9 +80,9 @@ float8_e8m0fnu = dtype("float8_e8m0fnu", ml_dtypes.float8_e8m0fnu, "f")
 
 half, float_, double = float16, float32, float64
 short, int_, long = int16, int32, int64
-cfloat, cdouble = complex64, complex128
+chalf, cfloat, cdouble = complex32, complex64, complex128
 
-_REAL = {complex64: float32, complex128: float64}
+_REAL = {complex32: float16, complex64: float32, complex128: float64}
 _COMPLEX = {float32: complex64, float64: complex128, float16: complex64, bfloat16: complex64}
 _ORDER = "buifc"
 _LOW_PRECISION = (float16, bfloat16)
@@ -142,6 +145,8 @@ def dtype_of(value: Any) -> dtype:
     found = value if isinstance(value, dtype) else _PYTHON_TYPES.get(value)
     if found is None:
         raise TypeError(f"dtype must be a torch.dtype, got {type(value).__name__} {value!r}")
+    if found is complex32:
+        raise TypeError("torch.complex32: no tensor can be of this dtype here; use torch.complex64")
     return found
 
 
@@ -161,6 +166,8 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
             return _promote_floats(a, b)
         return a if a.itemsize >= b.itemsize else b
     if a.kind == "c":
+        if a is complex32 and b is float16:
+            return a
         return promote_types(a, b.to_complex()) if b.kind == "f" else a
     if a.kind == "i" and b.kind == "u":
         if b.itemsize > 1:

@@ -147,7 +147,7 @@ class Shapes:
         if kwargs:
             size = tuple(kwargs.values())
         if len(size) == 1 and isinstance(size[0], dtypes.dtype):
-            return joining.view_dtype(self, size[0])
+            return joining.view_dtype(self, dtypes.dtype_of(size[0]))
         return shape.view_op(self, size_of(size))
 
     def reshape(self, *size: Any, **kwargs: Any) -> Any:
@@ -291,7 +291,7 @@ class Conversions:
                 return self
             here = self.device  # type: ignore[attr-defined]
             return shape.to_device(self, here if where is None else where, here)
-        converted = shape.to_numpy_dtype(self, d.numpy)
+        converted = shape.to_numpy_dtype(self, dtypes.dtype_of(d).numpy)
         return converted if there else shape.to_device(converted, where, self.device)  # type: ignore[attr-defined]
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
