@@ -30,9 +30,11 @@ def follow(
 
     `ordered` is `a` in order along `dim`, if the caller has it.
     """
-    if a.size > most or not a.shape[dim] or a.__class__ is not np.ndarray:
+    if a.size > most or not a.shape[dim]:
         return places
     needs_sight()
+    if a.__class__ is not np.ndarray:  # another device's
+        return places
     lines = np.moveaxis(a, dim, -1)
     ordered = np.sort(lines, -1) if ordered is None else np.moveaxis(ordered, dim, -1)
     same = (ordered[..., 1:] == ordered[..., :-1]) | (ordered[..., :-1] != ordered[..., :-1])  # NaN are alike
