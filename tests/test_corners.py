@@ -357,3 +357,29 @@ def test_a_dtype_that_no_tensor_has_can_be_asked_for():
     ):  # fmt: skip
         with pytest.raises(TypeError, match="complex32"):
             make()
+
+
+def test_compiled_graphs_are_counted():
+    from flambeau._dynamo.testing import CompileCounter
+
+    counter = CompileCounter()
+    run = counter(torch.fx.symbolic_trace(lambda x: torch.sin(x) + 1), [])
+    assert torch.equal(run(torch.ones(3)), torch.sin(torch.ones(3)) + 1)
+    assert counter.frame_count == 1 and counter.op_count == 2
+
+
+def test_wrappers_of_optimizers_get_their_hooks_late():
+    class Outer(torch.optim.Optimizer):
+        def __init__(self, inner):
+            self.inner, self.called = inner, []
+            self._patch_step_function()
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    w = torch.nn.Parameter(torch.ones(1))
+    w.grad = torch.ones(1)
+    outer = Outer(torch.optim.SGD([w], lr=0.5))
+    outer.register_step_post_hook(lambda *_: outer.called.append(1))
+    outer.step()
+    assert w.item() == 0.5 and outer.called == [1]

@@ -176,6 +176,10 @@ class Optimizer:
             if name not in self.__dict__:
                 setattr(self, name, OrderedDict())
 
+    def _patch_step_function(self) -> None:
+        """What wrappers of optimizers call that leave out `__init__`: hooks are there, and `step` calls them."""
+        self._make_hooks()
+
     def __getstate__(self) -> dict[str, Any]:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 
