@@ -383,3 +383,19 @@ def test_wrappers_of_optimizers_get_their_hooks_late():
     outer.register_step_post_hook(lambda *_: outer.called.append(1))
     outer.step()
     assert w.item() == 0.5 and outer.called == [1]
+
+
+def test_conditions_on_what_is_traced_are_recorded():
+    graph = torch.fx.Graph()
+    a = torch.fx.Proxy(graph.placeholder("a"), torch.fx.proxy.GraphAppendingTracer(graph))
+    torch._assert(a.shape[-1] == 2, "two columns")
+    graph.output((a * 2).node)
+    module = torch.fx.GraphModule({}, graph)
+    assert module(torch.ones(1, 2)).tolist() == [[2, 2]]
+    with pytest.raises(AssertionError, match="two columns"):
+        module(torch.ones(1, 3))
+
+
+def test_older_names_of_products_with_sparse_matrices():
+    a = torch.tensor([[1.0, 0.0], [2.0, 3.0]])
+    assert torch.equal(torch.dsmm(a.to_sparse(), a), a @ a)

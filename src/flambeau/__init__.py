@@ -219,6 +219,7 @@ from flambeau.tensor.printing import get_printoptions, set_printoptions
 from flambeau.tensor.queries import *
 from flambeau.tensor.size import Size
 from flambeau.tensor.sparse import sparse_coo_tensor, spmm
+from flambeau.tensor.sparse import spmm as dsmm
 from flambeau.tensor.storage import STORAGES as _STORAGES
 from flambeau.tensor.storage import TypedStorage, UntypedStorage
 from flambeau.tensor.subclass import DisableTorchFunction as _DisableTorchFunction

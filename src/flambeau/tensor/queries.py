@@ -9,6 +9,7 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.errors import need_tensor
+from flambeau.ops.public import asking
 from flambeau.tensor.inplace import fill_
 from flambeau.tensor.storage import TypedStorage, UntypedStorage
 from flambeau.tensor.tensor import Tensor
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 
+@asking
 def _assert(condition: Any, message: str) -> None:
     """`assert condition, message` as a function, which a symbolic trace can write down."""
     assert condition, message
