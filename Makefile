@@ -2,6 +2,7 @@
 #   make demo         a custom layer trains, live, with its loss curve drawn in the terminal
 #   make test         the tests that need no PyTorch
 #   make test-xla     the tests of the engine on JAX's devices, on JAX's CPU, and of ONNX models, in .venv-xla
+#   make test-xla-quick   some of these, in a few minutes; make test-xla-slow has the long trainings
 #   make lint         ruff and mypy
 #   make conformance  the comparison with PyTorch 2.13, installed by pip into .venv-conformance: tests/conformance, then
 #                     PyTorch's databases of operators, modules and optimizers; writes docs/conformance.md
@@ -19,7 +20,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-xla lint conformance packages bench bench-gpu gpu-found peers reliability docs clean
+.PHONY: help demo test test-slow test-xla test-xla-slow test-xla-quick lint conformance packages bench bench-gpu gpu-found peers reliability docs clean
 
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
@@ -80,7 +81,16 @@ test-slow: $(VENV)/.ready-test
 	$(VENV)/bin/python -m pytest $(TESTS) --ignore=tests/conformance --ignore=tests/xla -m slow $(ARGS)
 
 test-xla: $(XLA)/.ready
-	$(XLA)/bin/python -m pytest tests/xla tests/test_onnx.py $(ARGS)
+	$(XLA)/bin/python -m pytest tests/xla tests/test_onnx.py -m "not slow" $(ARGS)
+
+test-xla-slow: $(XLA)/.ready
+	$(XLA)/bin/python -m pytest tests/xla -m slow $(ARGS)
+
+QUICK := tests/xla/test_views.py tests/xla/test_training.py tests/xla/test_compile_state.py tests/xla/test_compile_models.py
+test-xla-quick: $(XLA)/.ready
+	$(XLA)/bin/python -m pytest $(QUICK) -m "not slow" $(ARGS)
+	$(XLA)/bin/python -m pytest tests/xla/test_op_table.py tests/xla/test_compile_ops.py --part 1/15 $(ARGS)
+	$(XLA)/bin/python -m pytest tests/xla/test_distributed.py -k "data_parallel and 2" $(ARGS)
 
 lint: $(VENV)/.ready-test
 	$(VENV)/bin/python -m ruff check .

@@ -87,12 +87,17 @@ def test_low_precision():
     np.testing.assert_allclose(losses(make, "xla", torch.bfloat16, by_xla), want, 0.05)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("gpt6", "resnet18", "chain")])
-def test_bench_model(name, monkeypatch):
+#: Large ones take few steps here. ResNet-18 soon magnifies any rounding: PyTorch's losses part from NumPy's as fast.
+STEPS = {"gpt6": 3, "resnet18": 3, "chain": 5}
+
+
+@pytest.mark.parametrize("name", [
+    name if name in ("tutorial", "mlp") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES
+])  # fmt: skip
+def test_bench_model(name):
     """50 steps give eager NumPy's losses to three digits."""
     torch.install_as_torch()
     module = importlib.import_module(f"bench.workloads.{name}")
     want, have = module.make(), module.make(by_xla)
-    pairs = np.array([(want().item(), have().item()) for _ in range(50)])
+    pairs = np.array([(want().item(), have().item()) for _ in range(STEPS.get(name, 50))])
     np.testing.assert_allclose(pairs[:, 1], pairs[:, 0], 5e-4)

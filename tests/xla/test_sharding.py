@@ -34,6 +34,7 @@ def test_several_processes(count, device):
     assert done.returncode == 0 and done.stdout.count("fine") == count, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["fsdp", "tensor", "both", "hybrid"])
 def test_training_on_eight_devices(way, reference):
     done = alone("language_model", GPT, way, "xla", STEPS, 8, devices=8, timeout=900)
@@ -46,6 +47,7 @@ def test_compiled_training_on_eight_devices(way, reference):
     np.testing.assert_allclose(losses(done), reference, 5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "way", "device"), [
     (2, "fsdp", "cpu"), (4, "fsdp", "cpu"), (2, "tensor", "cpu"), (4, "tensor", "cpu"), (4, "both", "cpu"),
     (2, "wrapper", "cpu"), (2, "fsdp", "xla"), (2, "tensor", "xla"),
