@@ -35,6 +35,8 @@ _OUT_OF_THE_WAY = {
         "_symbolic": "SymInt SymFloat SymBool sym_int sym_float sym_not sym_max sym_min sym_ite sym_sum sym_sqrt "
         "_assert_async",
         "futures": "Future",
+        "_events": "Event Stream",
+        "ops.segments": "segment_reduce",
         "jit": "ScriptModule",
         "serialization.reader": "PyTorchFileReader",
     },
