@@ -171,3 +171,17 @@ def test_native_loops_are_those_of_numpy(kind, steps, batch, width, size, batch_
         assert (native is None) == (plain is None)
         if plain is not None:
             np.testing.assert_allclose(native, plain, **tolerance)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_outputs_lie_step_by_step_so_that_dropout_draws_as_in_pytorch(name, batch_first):
+    layer = getattr(nn, name)(4, 6, 2, batch_first=batch_first, dropout=0.5)
+    x = torch.randn(5, 3, 4)
+    for data in (x, x.transpose(0, 1).contiguous().transpose(0, 1)):
+        steps = layer(data)[0]
+        assert (steps.transpose(0, 1) if batch_first else steps).is_contiguous()
+    recorded = {"LSTM": 4.71946, "GRU": -5.38289, "RNN": -9.91963}  # what PyTorch gives
+    torch.manual_seed(0)
+    layer = getattr(nn, name)(4, 6, 2, batch_first=True, dropout=0.5)
+    assert layer(torch.randn(5, 3, 4))[0].sum().item() == pytest.approx(recorded[name], abs=2e-4)

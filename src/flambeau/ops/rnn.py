@@ -21,6 +21,7 @@ from flambeau.ops.dropout import dropout
 from flambeau.ops.joining import cat, stack
 from flambeau.ops.placing import beside
 from flambeau.ops.recompute import gradients
+from flambeau.ops.shape import contiguous
 
 __all__ = [
     "gru",
@@ -322,6 +323,7 @@ def _call(layer: Callable, states: int, args: tuple[Any, ...]) -> tuple[Any, ...
         packing = _Plain()
         if batch_first:
             data = data.transpose(0, 1)
+        data = contiguous(data)  # layers lay their outputs out as their input, and dropout draws in order of memory
     hx = tuple(hx) if states > 1 else (hx,)
     output, finals = _stack(layer, data, packing, hx, weights, has_biases, num_layers, p, train, bidirectional)
     return output.transpose(0, 1) if batch_first else output, *finals
