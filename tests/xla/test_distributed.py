@@ -21,7 +21,7 @@ def losses(done):
 @pytest.fixture(scope="module")
 def reference():
     """The losses of one process on one device."""
-    return losses(alone("language_model", GPT, "alone", "cpu", 30))
+    return losses(alone("language_model", GPT, "alone", "cpu", 30, 1))
 
 
 @pytest.mark.parametrize(("count", "device"), [(2, "cpu"), (4, "cpu"), (2, "xla")])
@@ -38,7 +38,8 @@ def test_data_parallel(count):
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_data_parallel_training(count, reference):
-    np.testing.assert_allclose(losses(torchrun(count, "language_model", GPT, "ddp", "cpu", 30)), reference, 5e-4)
+    done = torchrun(count, "language_model", GPT, "ddp", "cpu", 30, count, timeout=400)
+    np.testing.assert_allclose(losses(done), reference, 5e-4)
 
 
 @pytest.mark.parametrize(("how", "who", "ending"), [
