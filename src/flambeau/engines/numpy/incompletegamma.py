@@ -1,8 +1,8 @@
 """The incomplete gamma functions, by the series, fractions and expansions of Cephes and PyTorch: DLMF 8.7.3, 8.9.2 and
 8.11.4, and about the mean of a distribution of large shape 8.12.3 (Temme 1979).
 
-Results have a relative error below 1e-13, also where they nearly vanish; for shapes of thousands, far from the mean, it
-is 1e-16 times the largest term of their logarithm.
+Results have a relative error below 1e-13, also where they nearly vanish; for shapes of hundreds and more, far from the
+mean, it is 1e-16 times the largest term of their logarithm.
 """
 
 from __future__ import annotations

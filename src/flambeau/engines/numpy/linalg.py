@@ -44,21 +44,6 @@ def det(a: Any) -> Any:
     return np.linalg.det(a)
 
 
-def linalg_det_backward(g: Any, a: Any, out: Any) -> Any:
-    """The gradient of the determinant: the matrix of cofactors, by singular values where a matrix is singular."""
-    if a.shape[-1] == 0:
-        return np.zeros_like(a)
-    g = np.asarray(g)[..., None, None]
-    if np.all(np.abs(out) > 1e-10):
-        return g * np.asarray(out)[..., None, None] * np.linalg.inv(a).swapaxes(-1, -2)
-    u, s, vh = np.linalg.svd(a)
-    n = s.shape[-1]
-    others = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(n)], -1)
-    phase = np.linalg.det(u) * np.linalg.det(vh)
-    cofactors = (u.conj() * others[..., None, :]) @ vh.conj()
-    return g * phase[..., None, None] * cofactors
-
-
 def slogdet(a: Any) -> tuple[Any, Any]:
     """The sign of the determinant and the logarithm of its size."""
     sign, size = np.linalg.slogdet(a)
