@@ -399,3 +399,8 @@ def test_conditions_on_what_is_traced_are_recorded():
 def test_older_names_of_products_with_sparse_matrices():
     a = torch.tensor([[1.0, 0.0], [2.0, 3.0]])
     assert torch.equal(torch.dsmm(a.to_sparse(), a), a @ a)
+
+
+def test_tensors_have_numbers_of_their_own():
+    a, b = torch.ones(1), torch.ones(1)
+    assert a._cdata == a._cdata != b._cdata and a.view(1)._cdata != a._cdata

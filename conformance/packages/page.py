@@ -9,6 +9,8 @@ from .places import ROOT
 from .running import Run
 from .suites import SUITES, Suite
 
+#: What was compared by programs rather than by suites; kept by hand.
+TAIL = ROOT / "conformance" / "packages" / "programs.md"
 PAGE = ROOT / "docs" / "packages.md"
 FIGURES = ROOT / "docs" / "packages.json"
 HEAD = """# Other people's packages
@@ -73,4 +75,4 @@ def write() -> None:
     for name, r in figures.items():
         if r["behind"]:
             lists.append(f"\n## {name}: with PyTorch only\n\n" + "".join(f"- `{test}`\n" for test in r["behind"]))
-    PAGE.write_text(HEAD + "".join(rows) + "".join(lists))
+    PAGE.write_text(HEAD + "".join(rows) + "".join(lists) + "\n" + TAIL.read_text())

@@ -161,6 +161,11 @@ class Tensor(Methods, History, Memory, Sharing, Elsewhere):
         start = owner.__array_interface__["data"][0]
         return (array.__array_interface__["data"][0] - start) // array.itemsize if array.size else 0
 
+    @property
+    def _cdata(self) -> int:
+        """A number that no other living tensor has."""
+        return id(self)
+
     def data_ptr(self) -> int:
         """The address of the first element; 0 for a tensor without elements or values."""
         return place_of(self._a).__array_interface__["data"][0] if self._a.size and not self.is_meta else 0
