@@ -69,7 +69,8 @@ _ALL = [
         ("tests",),
         needs=("scipy",),
         every=5,
-        remark="three of the four have since been mended: conditions on traced values are recorded",
+        remark="two of the four have since been mended; `torch.jit.trace` of modules with several inputs and of checked "
+        "shapes remains",
     ),
     Suite("timm", "1.0.31", ("tests",), every=40),
     Suite("pytorch-ignite", "0.5.5", ("tests/ignite",), needs=("pytest-mock", "scikit-learn", "pandas"), every=20),
