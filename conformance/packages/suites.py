@@ -69,7 +69,7 @@ _ALL = [
         ("tests",),
         needs=("scipy",),
         every=5,
-        remark="two of the four have since been mended; `torch.jit.trace` of modules with several inputs and of checked "
+        remark="two of the four have since been mended; `torch.jit.trace` of modules with several inputs and checked "
         "shapes remains",
     ),
     Suite("timm", "1.0.31", ("tests",), every=40),
