@@ -1,6 +1,8 @@
 """What packages expect around tensors: checkpointing of activations, futures, storages, metadata."""
 
+import ast
 import gc
+import subprocess
 import sys
 import threading
 import weakref
@@ -240,3 +242,12 @@ def test_storages_of_files_and_parts(tmp_path):
     with pytest.raises(RuntimeError, match="at least 17"):
         torch.UntypedStorage.from_file(str(path), nbytes=17)
     assert torch.UntypedStorage(3).nbytes() == 3
+
+
+@pytest.mark.parametrize("chosen", ["", "gc.set_threshold(900, 5, 5); ", "gc.set_threshold(0); "])
+def test_how_often_python_looks_for_cycles(chosen):
+    """Less often than by default, from which graphs of thousands of objects suffer; as the program says, if it does."""
+    code = f"import gc; {chosen}before = gc.get_threshold(); import flambeau; print([before, gc.get_threshold()])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = ast.literal_eval(done.stdout)
+    assert after == (before if chosen else (5000, *before[1:]))

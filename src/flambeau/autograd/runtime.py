@@ -7,11 +7,18 @@ for each of them. Higher rooms put their classes in it when they are imported.
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
+
+# A step's graph is thousands of objects that are gone by the next one. To look for cycles among every 700 of them, as
+# Python does unless told otherwise, takes a tenth of a small model's step.
+_young, *_older = gc.get_threshold()
+if _young in (700, 2000):  # the defaults of Python's versions: nobody has chosen
+    gc.set_threshold(5000, *_older)
 
 
 class _Leaf:
