@@ -97,8 +97,8 @@ def test_a_step_that_kills_its_worker_is_one_difference():
     assert "exit code -11" in told
     name = "positive"
     told_steps = []
-    clean = pool.run_entry("ops", name, {}, told_steps.append)
-    hurt = pool.run_entry("ops", name, {told_steps[0]: told}, lambda step: None)
+    clean = pool.run_entry("ops", name, {}, None, told_steps.append)
+    hurt = pool.run_entry("ops", name, {told_steps[0]: told}, None, lambda step: None)
     check = told_steps[0].split(":")[0]
     assert hurt["checks"][check] == [clean["checks"][check][0] - 1, clean["checks"][check][1]]
     assert hurt["differs"][0][2] == told
