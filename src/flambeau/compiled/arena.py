@@ -113,6 +113,8 @@ class Arena:
         assert self.memory is not None
         at = self.memory.real(low, self.start)
         raw: Any = (ctypes.c_char * (high - low)).from_address(at)
+        # whoever has the array has its memory, even if the plan is gone: what lies in freed memory misleads a capture
+        raw.memory = self.buffer if place.block.offset >= 0 else place.block.array
         return np.ndarray(place.shape, place.dtype, raw, place.address - low, place.strides)
 
     def lower(self, x: Any) -> Any:

@@ -203,6 +203,7 @@ def _writable(a: np.ndarray) -> np.ndarray:
     shape = tuple(1 if step == 0 else n for n, step in zip(a.shape, a.strides, strict=True))
     low, high = np.lib.array_utils.byte_bounds(a)
     memory: Any = (ctypes.c_char * (high - low)).from_address(low)
+    memory.of = a
     return np.ndarray(shape, a.dtype, memory, address(a) - low, a.strides)
 
 

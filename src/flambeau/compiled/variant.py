@@ -34,7 +34,6 @@ class Variant:
 
     def __init__(self, function: Callable, args: tuple, kwargs: dict, parameters: list[Any]) -> None:
         self.arguments = Arguments(args, kwargs)
-        gc.collect()  # what waits to be found dead would go while the capture watches, and its memory come again
         capture = Capture()
         capture.start()
         before = [_before(p, capture) for p in parameters]
