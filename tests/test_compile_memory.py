@@ -176,12 +176,17 @@ def test_nothing_grows_over_two_thousand_steps(compiled):
     for _ in range(200):
         step(x, y)
     gc.collect()
-    objects, before = len(gc.get_objects()), resident()
-    for _ in range(2000):
-        step(x, y)
-    gc.collect()
+    objects, grown = len(gc.get_objects()), []
+    for _ in range(3):  # a heap that other tests have left in pieces may take a new one once; a leak grows every time
+        before = resident()
+        for _ in range(2000):
+            step(x, y)
+        gc.collect()
+        grown.append(resident() - before)
+        if grown[-1] < 1 << 20:
+            break
     assert len(gc.get_objects()) <= objects + 20
-    assert resident() - before < 1 << 20
+    assert grown[-1] < 1 << 20
 
 
 def test_plans_that_are_gone_leave_nothing():
