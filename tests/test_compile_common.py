@@ -1,10 +1,13 @@
 """Calls that repeat another are left out of a plan, and only those."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.compiled.memory import Memory
 
 
 def names(compiled):
@@ -108,3 +111,16 @@ def test_gradients_of_parts_that_lie_side_by_side_are_the_whole_ones():
         for a, b in zip(got, want, strict=True):
             torch.testing.assert_close(a, b)
     assert "__setitem__" not in names(compiled)
+
+
+def test_words_of_a_part_are_counted_from_the_start_of_the_whole():
+    """Memory that is met in part first, then as a whole that has no owner in common with the part."""
+    raw = (ctypes.c_float * 64)()
+    whole = np.ndarray((64,), np.float32, (ctypes.c_float * 64).from_buffer(raw))
+    part = np.ndarray((16,), np.float32, (ctypes.c_float * 16).from_buffer(raw, 128))
+    memory = Memory()
+    memory.meet(part)
+    table = memory.lift(np.array([7, part.ctypes.data + 8], np.int64).tobytes())
+    block = memory.meet(whole)
+    assert memory.words_of(table) == [(1, block, 128 + 8)]
+    assert memory.blocks_of(table) == {block}

@@ -33,12 +33,14 @@ __all__ = ["Capture", "Entry", "arrays_in"]
 class Entry:
     """One call: `kind` is 'call', 'ufunc', 'chain', 'native', 'check' or 'optimizer'. Arrays in it are places.
 
-    `touched`: the blocks it works on; `read`: those of a native call that it surely does not write. `foreign`: operands
-    that neither an earlier call has made nor a tensor holds, as they were: constants, or a sign that something was
-    computed unseen.
+    `touched`: the blocks it works on; `written`: those of a native call that it may write. `foreign`: operands that
+    neither an earlier call has made nor a tensor holds, as they were: constants, or a sign that something was computed
+    unseen.
     """
 
-    __slots__ = ("args", "code", "foreign", "function", "fused", "kind", "kwargs", "made", "read", "touched", "wrote")
+    __slots__ = (
+        "args", "code", "foreign", "function", "fused", "kind", "kwargs", "made", "touched", "written", "wrote",
+    )  # fmt: skip
 
     def __init__(
         self, kind: str, function: Any, args: Any, kwargs: Any, made: Sequence[Place] = (), wrote: Sequence[Place] = ()
@@ -46,7 +48,7 @@ class Entry:
         self.kind, self.function, self.args, self.kwargs = kind, function, args, kwargs
         self.made, self.wrote = made, wrote
         self.touched: set[Block] = set()
-        self.read: set[Block] = set()
+        self.written: set[Block] = set()
         self.foreign: list[tuple[int, int]] = []
         self.fused = 0
         self.code: Any = None  # of a kernel that is the plan's own
@@ -266,14 +268,12 @@ class Capture:
             ]
             args = (what, turns, lifted, shared)
         entry = Entry("native", None, args, {})
-        written: set[Block] = set()
         for function, table in calls_of(args):
             known = hooks.writes.get(function)
             for word, block, _ in self.memory.words_of(table):
                 entry.touched.add(block)
                 if known is None or word in known:
-                    written.add(block)
-        entry.read = entry.touched - written
+                    entry.written.add(block)
         for block in entry.touched:
             block.blank = False
         self.entries.append(entry)

@@ -47,7 +47,7 @@ def _written(entry: Entry) -> set[Block]:
     """The blocks that an entry writes, or may write."""
     if entry.kind in ("call", "ufunc", "check"):
         return {p.block for p in (*entry.made, *entry.wrote) if p.size}
-    return {block.root for block in entry.touched} - {block.root for block in entry.read}
+    return {block.root for block in (entry.written if entry.kind == "native" else entry.touched)}
 
 
 def _result(entry: Entry, writers: dict[Block, list[int]], live: set[Block]) -> Place | None:
@@ -106,6 +106,6 @@ def _renamed(entry: Entry, instead: dict[Block, Block], memory: Memory) -> Entry
 
     made = Entry(entry.kind, entry.function, place(entry.args), place(entry.kwargs), entry.made, entry.wrote)
     made.touched = {instead.get(block.root, block.root) for block in entry.touched}
-    made.read = {instead.get(block.root, block.root) for block in entry.read}
+    made.written = {block.root for block in entry.written}  # what stands for another is written by its own call alone
     made.foreign, made.fused, made.code = entry.foreign, entry.fused, entry.code
     return made

@@ -224,15 +224,16 @@ class Memory:
 
     def blocks_of(self, table: bytes) -> set[Block]:
         """The blocks that a lifted table has addresses of."""
-        return {self._numbered(word).root for word in _addresses(table).tolist()}
+        return {block for _, block, _ in self.words_of(table)}
 
     def words_of(self, table: bytes) -> list[tuple[int, Block, int]]:
         """The words of a lifted table that are addresses: which, in which block, how far from its start."""
         words = np.frombuffer(table, np.int64)
         found = []
-        for i in np.flatnonzero((words >= VIRTUAL) & (words < _END)).tolist():
-            block = self._numbered(int(words[i])).root
-            found.append((i, block, int(words[i]) - block.virtual))
+        for i in _addresses(words):
+            part = self._numbered(int(words[i]))
+            block = part.root
+            found.append((i, block, int(words[i]) - part.virtual + part.start - block.start))
         return found
 
     def renamed(self, table: bytes, instead: dict[Block, Block]) -> bytes:
@@ -248,7 +249,7 @@ class Memory:
     def lower(self, table: bytes, arena: int) -> bytes:
         """A lifted table with the addresses at which blocks really lie: in an arena, or where they were."""
         words = np.frombuffer(table, np.int64)
-        found = np.flatnonzero((words >= VIRTUAL) & (words < _END)).tolist()
+        found = _addresses(words)
         if not found:
             return table
         words = words.copy()
@@ -285,9 +286,9 @@ class Ranges:
         return i >= 0 and self.ends[i] > low
 
 
-def _addresses(table: bytes) -> np.ndarray:
-    words = np.frombuffer(table, np.int64)
-    return words[(words >= VIRTUAL) & (words < _END)]
+def _addresses(words: np.ndarray) -> list[int]:
+    """Which words of a lifted table are addresses."""
+    return np.flatnonzero((words >= VIRTUAL) & (words < _END)).tolist()
 
 
 def _above(block: Block) -> int:
