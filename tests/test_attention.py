@@ -269,3 +269,16 @@ def test_gradients_of_one_projection_need_no_joining(cut):
     x.grad = None
     step()
     torch.testing.assert_close(x.grad, expected)
+
+
+def test_a_compiled_step_sees_infinities_that_come_later():
+    """With three dimensions PyTorch multiplies by all weights: an infinity shows, however well hidden."""
+
+    def step(q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    compiled = torch.compile(step)
+    q, k, v = (torch.randn(4, 64, 32) for _ in range(3))
+    for hidden in (0.0, 0.0, 0.0, 0.0, float("inf"), 1.0):
+        v[0, 63, 1] = hidden
+        np.testing.assert_array_equal(compiled(q, k, v).numpy(), step(q, k, v).numpy())

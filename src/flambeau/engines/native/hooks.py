@@ -22,12 +22,8 @@ def needs_sight() -> None:
         raise Unseen
 
 
-def finite(*arrays: Any) -> bool:
-    """Whether no element is infinite or NaN. A step that is captured has no values to look at: it counts as finite."""
-    return capture is not None or all(map(_finite, arrays))
-
-
-def _finite(a: Any) -> bool:
+def finite(a: Any) -> bool:
+    """Whether no element is infinite or NaN: for code that `look` calls, or that comes after `needs_sight`."""
     if a.dtype.char in "fd":
         flat = a.reshape(-1)
         if math.isfinite(np.dot(flat, flat)):  # a quick product; it may overflow, too

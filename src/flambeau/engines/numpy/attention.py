@@ -13,7 +13,7 @@ import numpy as np
 
 from ..native import attention as native
 from ..native.calls import address
-from ..native.hooks import finite
+from ..native.hooks import finite, needs_sight
 from .blas import single_blas
 from .parallel import get_num_threads, run_tasks, scratch
 
@@ -52,7 +52,10 @@ def _seen(mask: Any, causal: bool, query: np.ndarray, *operands: np.ndarray) -> 
     """The mask, and whether columns may be passed over. With fewer than four dimensions PyTorch multiplies by all
     weights, those of columns that no row may see included: an infinity or NaN shows, however well hidden.
     """
-    if not causal or query.ndim > 3 or finite(query, *operands):
+    if not causal or query.ndim > 3:
+        return mask, causal
+    needs_sight()
+    if all(map(finite, (query, *operands))):
         return mask, causal
     return np.tri(query.shape[-2], operands[0].shape[-2], dtype=np.bool_), False
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..native import convolution
-from ..native.hooks import look
+from ..native.hooks import finite, look
 from . import conv_depthwise, conv_plain
 from .blas import NO_TRANS, ROW_MAJOR, TRANS, gemm_of, single_blas
 from .conv_blocks import Geometry, Operand, blocks, images_of
@@ -237,7 +237,7 @@ def conv(
 
 def _all_taps(out: np.ndarray, xs: np.ndarray, ws: np.ndarray, bias: Any, geo: Geometry, groups: int) -> None:
     """Blocks pass over taps that only meet padding: an infinite or NaN one would make a NaN there."""
-    if not _finite(ws):
+    if not finite(ws):
         conv_plain.forward(xs, ws, bias, geo, groups, out)
 
 
@@ -277,15 +277,11 @@ def _without_surroundings(
     if not result.size:
         return
     first: Any = (0, slice(None), *(slice(0, s) for s in geo.stride))
-    if _finite(result[first]) or _finite(ws):
+    if finite(result[first]) or finite(ws):
         return
     conv_plain.backward_input(gs, ws, geo, groups, result)
     if bias is not None:
         np.add(result, bias, out=result)
-
-
-def _finite(a: np.ndarray) -> bool:
-    return bool(np.isfinite(a).all())
 
 
 def _back_to_input(gs: np.ndarray, ws: np.ndarray, geo: Geometry, groups: int, result: np.ndarray) -> None:
@@ -405,7 +401,7 @@ def conv_weight(
 
 def _between_rows(result: np.ndarray, gs: np.ndarray, xs: np.ndarray, geo: Geometry, groups: int) -> None:
     """Zeros between the gradient's rows may have met an infinity or NaN."""
-    if not _finite(result):
+    if not finite(result):
         conv_plain.backward_weight(gs, xs, geo, groups, result)
 
 
