@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .calls import address, kernel, suits
 
-__all__ = ["Exponentials", "gradient_rows"]
+__all__ = ["exponentials", "gradient_rows"]
 
 
 @kernel
@@ -33,24 +34,17 @@ def _are_places(places: np.ndarray) -> bool:
     return places.dtype == np.int64 and places.flags.c_contiguous
 
 
-class Exponentials:
-    """`exp(a - a.flat[places])`, and the sum of each row, from and to memory that stays."""
+def exponentials(a: np.ndarray, places: np.ndarray, e: np.ndarray, total: np.ndarray) -> Callable[[], None] | None:
+    """What writes `exp(a - a.flat[places])` and the sum of each row to memory that stays, whenever it is called.
 
-    def __init__(self, a: np.ndarray, places: np.ndarray, e: np.ndarray, total: np.ndarray) -> None:
-        (rows, n), size = a.shape, a.itemsize
-        at = {"input": (address(a), n * size, 0), "out": (address(e), n * size, 0)}
-        at["picked"], at["total"] = (address(a), size, address(places)), (address(total), size, 0)
-        self.run = _exponentials.prepared(a.dtype, rows, n, at, {})
-
-    @classmethod
-    def of(cls, a: np.ndarray, places: np.ndarray, e: np.ndarray, total: np.ndarray) -> Exponentials | None:
-        """None where it has to be NumPy's work."""
-        return cls(a, places, e, total) if cls.suit(a) and _are_places(places) else None
-
-    @staticmethod
-    def suit(a: np.ndarray) -> bool:
-        """Whether these scores are for native kernels."""
-        return suits(a)
+    None where it has to be NumPy's work.
+    """
+    if not suits(a, e, total) or not _are_places(places):
+        return None
+    (rows, n), size = a.shape, a.itemsize
+    at = {"input": (address(a), n * size, 0), "out": (address(e), n * size, 0)}
+    at["picked"], at["total"] = (address(a), size, address(places)), (address(total), size, 0)
+    return _exponentials.prepared(a.dtype, rows, n, at, {})
 
 
 def gradient_rows(g: Any, e: np.ndarray, total: np.ndarray, places: np.ndarray, share: np.ndarray) -> np.ndarray | None:

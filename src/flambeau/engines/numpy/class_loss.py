@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..native.cross_entropy import Exponentials, gradient_rows
+from ..native.calls import suits
+from ..native.cross_entropy import exponentials, gradient_rows
 from .chain import row_blocks
 from .parallel import BLOCK, parallel_for
 from .softmax import row_max, row_sum
@@ -145,9 +146,9 @@ def _exponentials(a: Array, places: Array) -> tuple[Array, Array, Array]:
         np.exp(block, out=block)
         total[i:j] = row_sum(block)
 
-    native = Exponentials.of(a, places, e, total)
+    native = exponentials(a, places, e, total)
     if native is not None:
-        native.run()
+        native()
     else:
         parallel_for(n, piece, grain=max(1, 4 * BLOCK // max(c, 1)), block=row_blocks(n, c))
     terms = np.log(total)
@@ -171,7 +172,7 @@ def _is_usual(a: Array, target: Array, weight: Array | None, ignore_index: int, 
         and target.flags.c_contiguous
         and target.size > 0
         and not 0 <= ignore_index < a.shape[1]
-        and Exponentials.suit(a)
+        and suits(a)
     )
 
 
@@ -186,14 +187,16 @@ class _Usual:
             np.arange(0, n * self.classes, self.classes),
         )
         self.places, self.total, self.count = places, total, n if reduction == "mean" else 1
-        self.exponentials = Exponentials(a, places, e, total)
+        native = exponentials(a, places, e, total)
+        assert native is not None  # `_is_usual`
+        self.exponentials = native
 
     def run(self) -> Array | None:
         """The loss; None where it has to be found the long way."""
         if not np.maximum.reduce(self.unsigned) < self.classes:
             return None
         np.add(self.target, self.starts, out=self.places)
-        self.exponentials.run()
+        self.exponentials()
         if not np.maximum.reduce(self.total) < _LARGE:
             return None
         value = np.add.reduce(np.log(self.total))

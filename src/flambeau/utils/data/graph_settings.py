@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flambeau.ops.fillers import random_
-from flambeau.tensor.creation import empty
-from flambeau.utils.data.datapipes.iter import _int64
+from flambeau.utils.data.datapipes.datapipe import draw_seed
 from flambeau.utils.data.graph import traverse_dps
 
 __all__ = ["apply_random_seed", "apply_shuffle_seed", "apply_shuffle_settings", "get_all_graph_pipes"]
@@ -38,7 +36,7 @@ def apply_random_seed(datapipe: Any, rng: Any) -> Any:
     """Gives each pipe that draws random numbers a seed drawn from `rng`."""
     for pipe in get_all_graph_pipes(traverse_dps(datapipe)):
         if hasattr(type(pipe), "set_seed"):
-            pipe.set_seed(int(random_(empty((), dtype=_int64()), generator=rng).item()))
+            pipe.set_seed(draw_seed(rng))
     return datapipe
 
 
@@ -51,5 +49,5 @@ def begin_epoch(datapipe: Any, generator: Any) -> None:
     """What a loader does before it reads a stream of pipes: seeds for all of them from one number of its generator."""
     from flambeau.random import Generator
 
-    shared = int(random_(empty((), dtype=_int64()), generator=generator).item())
+    shared = draw_seed(generator)
     apply_random_seed(datapipe, Generator().manual_seed(shared))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.dtypes import int64
+from flambeau.ops.fillers import random_
+from flambeau.tensor.creation import empty
 from flambeau.utils.data.dataset import Dataset, IterableDataset
 
 __all__ = ["DFIterDataPipe", "DataChunk", "IterDataPipe", "MapDataPipe", "functional_datapipe"]
@@ -77,6 +81,34 @@ class MapDataPipe(_Steps, Dataset):
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))  # type: ignore[arg-type]
+
+
+def draw_seed(generator: Any = None) -> int:
+    """A number from the program's generator, or the one given."""
+    return int(random_(empty((), dtype=int64), generator=generator).item())
+
+
+class Shuffling:
+    """What both kinds of `shuffle` have: a switch, and a seed for the next iteration."""
+
+    _enabled = True
+    _seed: int | None = None
+
+    def set_shuffle(self, shuffle: bool = True) -> Any:
+        """Turns it on or off."""
+        self._enabled = shuffle
+        return self
+
+    def set_seed(self, seed: int) -> Any:
+        """The seed of the next iteration; by default it is drawn."""
+        self._seed = seed
+        return self
+
+    def _generator(self) -> random.Random:
+        """What this iteration draws from."""
+        seed = draw_seed() if self._seed is None else self._seed
+        self._seed = None
+        return random.Random(seed)
 
 
 class DataChunk(list):

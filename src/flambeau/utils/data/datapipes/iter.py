@@ -7,14 +7,11 @@ import copy
 import fnmatch
 import itertools
 import os
-import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flambeau.ops.fillers import random_
-from flambeau.tensor.creation import empty
 from flambeau.utils.data.dataloader import default_collate, get_worker_info
-from flambeau.utils.data.datapipes.datapipe import DataChunk, IterDataPipe, _step
+from flambeau.utils.data.datapipes.datapipe import DataChunk, IterDataPipe, Shuffling, _step
 from flambeau.utils.data.sampler import SequentialSampler
 
 __all__ = [
@@ -200,7 +197,7 @@ class Grouper(IterDataPipe):
 
 
 @_step(IterDataPipe, "shuffle")
-class Shuffler(_Of):
+class Shuffler(Shuffling, _Of):
     """The samples in random order, as far as a buffer allows: each is drawn from `buffer_size` that wait."""
 
     def __init__(self, datapipe: Any, *, buffer_size: int = 10000, unbatch_level: int = 0) -> None:
@@ -208,26 +205,12 @@ class Shuffler(_Of):
             raise ValueError(f"shuffle: buffer_size must be above 0, got {buffer_size}")
         super().__init__(datapipe if unbatch_level == 0 else datapipe.unbatch(unbatch_level=unbatch_level))
         self.buffer_size = buffer_size
-        self._enabled = True
-        self._seed: int | None = None
-
-    def set_shuffle(self, shuffle: bool = True) -> Shuffler:
-        """Turns it on or off."""
-        self._enabled = shuffle
-        return self
-
-    def set_seed(self, seed: int) -> Shuffler:
-        """The seed of the next iteration; by default it is drawn."""
-        self._seed = seed
-        return self
 
     def __iter__(self) -> Any:
         if not self._enabled:
             yield from self.datapipe
             return
-        seed = int(random_(empty((), dtype=_int64())).item()) if self._seed is None else self._seed
-        self._seed = None
-        draw = random.Random(seed)
+        draw = self._generator()
         buffer: list[Any] = []
         for x in self.datapipe:
             if len(buffer) == self.buffer_size:
@@ -238,12 +221,6 @@ class Shuffler(_Of):
                 buffer.append(x)
         while buffer:
             yield buffer.pop(draw.randint(0, len(buffer) - 1))
-
-
-def _int64() -> Any:
-    from flambeau.dtypes import int64
-
-    return int64
 
 
 class Sampler(_Of):

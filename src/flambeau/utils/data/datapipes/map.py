@@ -5,14 +5,10 @@ from __future__ import annotations
 import bisect
 import copy
 import itertools
-import random
 from collections.abc import Callable
 from typing import Any
 
-from flambeau.ops.fillers import random_
-from flambeau.tensor.creation import empty
-from flambeau.utils.data.datapipes.datapipe import DataChunk, IterDataPipe, MapDataPipe, _step
-from flambeau.utils.data.datapipes.iter import _int64
+from flambeau.utils.data.datapipes.datapipe import DataChunk, IterDataPipe, MapDataPipe, Shuffling, _step
 
 __all__ = ["Batcher", "Concater", "Mapper", "SequenceWrapper", "Shuffler", "UnZipper", "Zipper"]
 
@@ -101,31 +97,17 @@ class Zipper(MapDataPipe):
 
 
 @_step(MapDataPipe, "shuffle")
-class Shuffler(IterDataPipe):
+class Shuffler(Shuffling, IterDataPipe):
     """The samples in random order, as a stream."""
 
     def __init__(self, datapipe: Any, *, indices: Any = None) -> None:
         self.datapipe = datapipe
         self.indices = list(range(len(datapipe))) if indices is None else list(indices)
-        self._enabled = True
-        self._seed: int | None = None
-
-    def set_shuffle(self, shuffle: bool = True) -> Shuffler:
-        """Turns it on or off."""
-        self._enabled = shuffle
-        return self
-
-    def set_seed(self, seed: int) -> Shuffler:
-        """The seed of the next iteration; by default it is drawn."""
-        self._seed = seed
-        return self
 
     def __iter__(self) -> Any:
         order = self.indices
         if self._enabled:
-            seed = int(random_(empty((), dtype=_int64())).item()) if self._seed is None else self._seed
-            self._seed = None
-            order = random.Random(seed).sample(self.indices, len(self.indices))
+            order = self._generator().sample(self.indices, len(self.indices))
         return (self.datapipe[i] for i in order)
 
     def __len__(self) -> int:
