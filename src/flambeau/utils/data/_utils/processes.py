@@ -202,12 +202,12 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     # --- waiting -----------------------------------------------------------------------------------------------------
 
     def _wait(self, workers: list[_Worker]) -> list[_Worker]:
-        """Those of the workers that have answered; raises RuntimeError if one has died, or time is up."""
+        """Those of the workers that have answered; raises RuntimeError if one of them has died, or time is up."""
         from multiprocessing.connection import wait
 
         if len(workers) == 1 and workers[0].connection.poll(0):
             return workers
-        sentinels = {worker.process.sentinel: worker for worker in self._crew if worker.active}
+        sentinels = {worker.process.sentinel: worker for worker in workers if worker.active}
         ready = wait([*(worker.connection for worker in workers), *sentinels], self._timeout or None)
         if not ready:
             raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
