@@ -166,3 +166,61 @@ def test_lbfgs_takes_a_compiled_closure(device):
     with pytest.raises(CaptureError, match=r"closure = torch.compile\(closure\)"):
         for _ in range(3):
             refused()
+
+
+@DEVICES
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "RAdam", "NAdam"])
+def test_a_number_that_becomes_one_is_no_other_program(name, device):
+    """After many steps nothing is left of Adam's correction of young means: its factor is 1 to the last digit."""
+
+    def losses(compile, device):
+        torch.manual_seed(0)
+        net = nn.Linear(3, 2).to(device)
+        optimizer = getattr(torch.optim, name)(net.parameters(), lr=0.01)
+        x = torch.randn(4, 3).to(device)
+
+        @compile
+        def step(x):
+            optimizer.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        found = []
+        for i in range(12):
+            if i == 6:
+                for state in optimizer.state.values():
+                    state["step"].fill_(50_000)
+            found.append(step(x).item())
+        return found, step
+
+    (want, _), (have, step) = losses(lambda f: f, "cpu"), losses(by_xla, device)
+    np.testing.assert_allclose(have, want, 1e-5)
+    assert programs(step) == 1 + (name == "RAdam")  # whose warm-up is over
+
+
+def test_gradients_that_another_program_packs():
+    """What a program writes by itself may lie in a pack of another one's meanwhile."""
+    torch.manual_seed(0)
+
+    def values(compile, device):
+        w = nn.Parameter(torch.ones(3, device=device))
+        scale = nn.Parameter(torch.full((3,), 2.0, device=device), requires_grad=False)
+
+        @compile
+        def back(x):
+            w.grad = None
+            (w * x).sum().backward()
+
+        @compile
+        def read():
+            return w.grad * scale
+
+        found = []
+        for i in range(8):
+            back(torch.full((3,), float(i), device=device))
+            found.append(read().tolist())
+        return found
+
+    assert values(by_xla, "xla") == values(lambda f: f, "cpu")

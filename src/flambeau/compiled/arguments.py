@@ -60,12 +60,18 @@ def suits_form(args: tuple, form: Any) -> bool:
     if len(args) != len(forms) or len(set(map(id, args))) != len(args):
         return False
     tensor = NS["Tensor"]
-    for t, known in zip(args, forms, strict=True):
-        if t.__class__ is not tensor:
+    for t, known in zip(args, forms):
+        if t.__class__ is not tensor or known[0] != "tensor":
             return False
+        _, shape, dtype, strides, kind, bare = known
         a, node = t._a, t._node
-        kind = 0 if node is None else 1 if node is LEAF else 2
-        if ("tensor", a.shape, a.dtype, a.strides, kind, t._grad is None) != known:
+        if (
+            (0 if node is None else 1 if node is LEAF else 2) != kind
+            or a.shape != shape
+            or a.dtype != dtype
+            or a.strides != strides
+            or (t._grad is None) != bare
+        ):
             return False
     return True
 

@@ -19,6 +19,8 @@ from flambeau.ops.placing import bare
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
 
+from .expressions import Term, evaluator
+
 __all__ = ["Changed", "Steps"]
 
 #: Operations whose numbers are inputs; those of others are part of the course.
@@ -46,6 +48,9 @@ class _Name:
 
 
 _NAME = _Name()
+_NUMBERS = (float, Term)
+#: Operations to which a factor of 1 means that there is none, which is part of the course.
+_PLAIN_AT_ONE = frozenset(("add", "add_"))
 
 
 class _Numbers:
@@ -57,7 +62,7 @@ class _Numbers:
 
 
 def _noting(name: str) -> Callable:
-    fed = name in _FED
+    fed, at_one = name in _FED, name not in _PLAIN_AT_ONE
 
     def method(self: _Numbers, *given: Any) -> Any:
         course = self.course
@@ -65,11 +70,11 @@ def _noting(name: str) -> Callable:
         for x in given:
             if x.__class__ is _Name:
                 continue
-            if fed and x.__class__ is float and x != 1.0:
+            if fed and x.__class__ in _NUMBERS and (at_one or x != 1.0):
                 self.numbers.append(x)
                 course.append(None)
             else:
-                course.append(x)
+                course.append(x.fixed() if x.__class__ is Term else x)
         return _NAME
 
     return method
@@ -84,11 +89,11 @@ class _Traced:
 
 
 def _tracing(name: str) -> Callable:
-    fed = name in _FED
+    fed, at_one = name in _FED, name not in _PLAIN_AT_ONE
 
     def method(self: _Traced, *given: Any) -> Any:
         if fed:
-            given = tuple([next(self.numbers) if x.__class__ is float and x != 1.0 else x for x in given])
+            given = tuple([next(self.numbers) if x.__class__ is float and (at_one or x != 1.0) else x for x in given])
         return getattr(self.kinds, name)(*given)
 
     return method
@@ -126,8 +131,12 @@ def _noted(update: Callable, given: tuple[bool, ...], hyper: tuple) -> _Numbers:
 class _Cluster:
     """Parameters whose updates have the same numbers."""
 
-    def __init__(self, group: dict, update: Callable, given: tuple[bool, ...], names: _Numbers, wide: bool) -> None:
+    def __init__(
+        self, group: dict, update: Callable, given: tuple[bool, ...], hyper: tuple, names: _Numbers, wide: bool
+    ) -> None:
         self.group, self.update, self.given = group, update, given
+        #: the numbers for other hyperparameters, as long as these do not change the course
+        self.told = evaluator(lambda *hyper: _noted(update, given, hyper).numbers, hyper) if hyper else None
         self.course = names.course
         self.first: np.ndarray | None = np.array(names.numbers, np.float64 if wide else np.float32)
         self.dtype = self.first.dtype
@@ -195,7 +204,7 @@ class Steps:
         key = (id(group), update, given, tuple(map(repr, names.course)), tuple(names.numbers), wide)
         cluster = self.clusters.get(key)
         if cluster is None:
-            cluster = self.clusters[key] = _Cluster(group, update, given, names, wide)
+            cluster = self.clusters[key] = _Cluster(group, update, given, hyper, names, wide)
             if names.numbers:
                 cluster.symbol = self.capture.feed("numbers", cluster.first, lambda given: self._fed(cluster))
         cluster.members.append(param)
@@ -213,7 +222,7 @@ class Steps:
         key = (id(group), type(self.optimizer).change, numbers, wide)
         cluster = self.clusters.get(key)
         if cluster is None:
-            cluster = self.clusters[key] = _Cluster(group, type(self.optimizer).change, (), names, wide)
+            cluster = self.clusters[key] = _Cluster(group, type(self.optimizer).change, (), (), names, wide)
             cluster.symbol = self.capture.feed("numbers", cluster.first, lambda given: self._fed(cluster))
         cluster.members.append(param)
         device = param._a.device
@@ -289,11 +298,15 @@ class Steps:
 
         def add(self, update: Callable, arrays: tuple, hyper: tuple) -> bool:
             cluster = self.cluster
-            given = tuple([a is not None for a in arrays])
-            names = _noted(update, cluster.given, hyper)
-            if update is not cluster.update or names.course != cluster.course or given != cluster.given:
+            if update is not cluster.update or tuple([a is not None for a in arrays]) != cluster.given:
                 raise Changed
-            cluster.first = np.array(names.numbers, cluster.dtype)
+            numbers = None if cluster.told is None else cluster.told(*hyper)
+            if numbers is None:
+                names = _noted(update, cluster.given, hyper)
+                if names.course != cluster.course:
+                    raise Changed
+                numbers = names.numbers
+            cluster.first = np.array(numbers, cluster.dtype)
             return True
 
         def feed(self, group: dict, param: Any, numbers: tuple[float, ...]) -> Any:

@@ -5,6 +5,7 @@ State that the step writes is donated: XLA may put the new value into the old on
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from sys import getrefcount
@@ -16,7 +17,7 @@ from jax.sharding import SingleDeviceSharding
 
 from flambeau.engines.xla.array import Store, XArray
 from flambeau.engines.xla.layouts import agreed, agreeing, crowded, spread
-from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
+from flambeau.engines.xla.packs import Pack, Packed, cut, join, packing, suited
 from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
@@ -25,7 +26,17 @@ __all__ = ["Program"]
 #: XLA's newer emitters take minutes for a step of many thousand operations, the older ones seconds.
 _LONG = 3000
 _FOR_LONG = {"xla_cpu_use_fusion_emitters": False}
-_MINE = 4  # references to a value that only its store has: the store's, the list's, the name's, getrefcount's
+
+
+def _references() -> int:
+    """What `getrefcount` says of a value that only its memory and the list of a call's inputs have."""
+    store = Store(np.zeros(1), None)
+    return max(map(getrefcount, [store.value]))
+
+
+_MINE = _references()
+#: Newer than whatever a memory's version has been counted up to since the last one.
+_versions = itertools.count(1 << 32, 1 << 32)
 
 
 class Program:
@@ -51,10 +62,13 @@ class Program:
         self.donate = donate
         self.device = device
         self.steady = steady or set()
-        self.units: list[Any] = []  # what the executable takes: memories and packs of them
-        self.gives: list[Any] = []
+        #: what the executable takes, memories and packs of them: first those that it writes, and may have (`donated`)
+        self.units: list[Any] = []
+        self.donated = 0
+        self.gives: list[Any] = []  # what it writes: first what is a memory of a device by itself (`single`)
+        self.single = 0
         self.packs: list[Pack] = []
-        self.donated: list[int] = []
+        self.packed = 0  # how many packs there were when these were sorted out
         self._function: Any = None
         self._over_mesh = False
         self.like: dict[int, Any] = {}  # by number of a result, the memory whose sharding it takes
@@ -75,9 +89,18 @@ class Program:
         for pack in self.gives:  # what the program does not write of a pack stays as it is
             if pack.__class__ is Pack and pack not in self.units and any(id(s) not in fresh for s in pack.stores):
                 self.units.append(pack)
-        mine = {id(u) for u in self.gives}
-        self.donated = [i for i, u in enumerate(self.units) if self.donate and id(u) in mine]
+        mine = {id(u) for u in self.gives} if self.donate else set()
+        self.units.sort(key=lambda u: id(u) not in mine)
+        self.gives.sort(key=lambda u: u.__class__ is not Store)
+        self.donated = sum(id(u) in mine for u in self.units)
+        self.single = sum(u.__class__ is Store for u in self.gives)
         self.packs = [u for u in self.units if u.__class__ is Pack]
+        self.packed = packing.count
+
+    def _sorted_out(self) -> bool:
+        """Whether no memory has become part of a pack since they were sorted out, by another program."""
+        self.packed = packing.count
+        return not any(u.__class__ is Packed for part in (self.units, self.gives) for u in part)
 
     def _step(self) -> Any:
         """The traced step as a function of the units."""
@@ -112,7 +135,7 @@ class Program:
             options = dict(out_shardings=self._shardings(values))
         if self.device.type in ("cpu", "xla") and len(self.jaxpr.jaxpr.eqns) > _LONG:
             options["compiler_options"] = _FOR_LONG
-        return jax.jit(self._step(), donate_argnums=tuple(self.donated), **options)
+        return jax.jit(self._step(), donate_argnums=tuple(range(self.donated)), **options)
 
     def _shardings(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """State that is written keeps its sharding; of other results XLA decides."""
@@ -144,7 +167,7 @@ class Program:
         if store is old:
             return
         self.targets[at] = store
-        if old in self.gives and store.__class__ is not Packed:
+        if old in self.gives and store.__class__ is old.__class__:
             self.gives[self.gives.index(old)] = store
         else:
             self._function = None
@@ -155,7 +178,7 @@ class Program:
         sizes = [s.dtype.itemsize * int(np.prod(s.shape)) for s in (*self.stores, *self.targets)]
         lines = [
             f"program {number}: {len(eqns)} operations; {len(self.stores) + len(self.held)} tensors in, "
-            f"{len(self.targets)} out, {len(self.fed)} fed; {len(self.donated)} of {len(self.units)} inputs donated",
+            f"{len(self.targets)} out, {len(self.fed)} fed; {self.donated} of {len(self.units)} inputs donated",
             f"    {'operation':<32} {'calls':>6}",
         ]
         counts = Counter(str(e.params.get("name", e.primitive)) for e in eqns)
@@ -171,25 +194,24 @@ class Program:
     def run(self, fed: Sequence[Any]) -> Sequence[Any]:
         """One call: the outputs. `fed` has the values for `self.fed`."""
         function = self._function
+        if self.packed != packing.count and not self._sorted_out():
+            function = self._function = None
         if function is None:
             self._pack()
         for pack in self.packs:
             if pack.touched:
                 pack.settle()
-        values: list[Any] = []
-        for unit in self.units:
-            value = unit.value
-            if value is None:  # a memory that has become part of a pack, of another program's
-                self._function = None
-                return self.run(fed)
-            values.append(value)
-        for i in self.donated:
-            value = values[i]
-            if getrefcount(value) > _MINE:  # somebody else has this very value
-                values[i] = jnp.copy(value)
+        values = [unit.value for unit in self.units]
+        mine = values[: self.donated]
+        if mine and max(map(getrefcount, mine)) > _MINE + 1:  # somebody else has one of these very values
+            del mine
+            for i in range(self.donated):
+                if getrefcount(values[i]) > _MINE:
+                    values[i] = jnp.copy(values[i])
+        else:
+            del mine
         values += self.held
         values += fed
-        value = None
         with wide(True):
             if function is None:
                 function, values = self._compiled(values)
@@ -199,16 +221,21 @@ class Program:
                 results = agreeing(function, values) if crowded else function(*values)
             except ValueError:  # operands that lie apart
                 results = agreeing(function, values)
-        count = self.outputs
-        for unit, new in zip(self.gives, results[count:]):
-            cls = unit.__class__
-            if cls is Pack:
-                unit.replace(new)
-            elif cls is HostStore:
-                np.copyto(unit.memory, np.asarray(new))
-            else:
-                unit.value = new
-                unit.version += 1
+        return self._put(results)
+
+    def _put(self, results: Sequence[Any]) -> Sequence[Any]:
+        """Gives memory what the executable has made; returns the outputs."""
+        count, version = self.outputs, next(_versions)
+        for store, new in zip(self.gives, results[count : count + self.single]):
+            store.value = new
+            store.version = version
+        rest = count + self.single
+        if rest < len(results):
+            for unit, new in zip(self.gives[self.single :], results[rest:]):
+                if unit.__class__ is Pack:
+                    unit.replace(new)
+                else:
+                    np.copyto(unit.memory, np.asarray(new))
         return results[:count]
 
     def _compiled(self, values: list[Any]) -> tuple[Any, list[Any]]:
