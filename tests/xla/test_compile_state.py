@@ -224,3 +224,48 @@ def test_gradients_that_another_program_packs():
         return found
 
     assert values(by_xla, "xla") == values(lambda f: f, "cpu")
+
+
+INTERRUPTIONS = {
+    "learning rate": lambda optimizer, net: optimizer.param_groups[0].update(lr=0.002),
+    "weight decay": lambda optimizer, net: optimizer.param_groups[0].update(weight_decay=0.1),
+    "maximize": lambda optimizer, net: optimizer.param_groups[0].update(maximize=True),
+    "count": lambda optimizer, net: [s["step"].fill_(3.0) for s in optimizer.state.values() if "step" in s],
+    "saved and loaded": lambda optimizer, net: optimizer.load_state_dict(optimizer.state_dict()),
+    "a step outside": lambda optimizer, net: optimizer.step(),
+    "frozen": lambda optimizer, net: net[0].bias.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("name, what", [
+    *(("Adam", what) for what in INTERRUPTIONS),
+    *((name, what) for name in ("SGD", "RAdam", "NAdam", "ASGD") for what in ("learning rate", "saved and loaded")),
+])  # fmt: skip
+def test_numbers_known_ahead_give_way_to_what_happens(name, what):
+    """An update's numbers are computed for many steps at once, until something changes."""
+
+    def losses(compile, device):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).to(device)
+        more = {"momentum": 0.9} if name == "SGD" else {}
+        optimizer = getattr(torch.optim, name)(net.parameters(), lr=0.01, **more)
+        x = torch.randn(4, 3).to(device)
+
+        @compile
+        def step(x):
+            optimizer.zero_grad()
+            loss = (net(x) - 1).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        found = []
+        for i in range(90):
+            if i in (20, 85):
+                INTERRUPTIONS[what](optimizer, net)
+            found.append(step(x).item())
+        return found, [s["step"].item() for s in optimizer.state.values() if "step" in s]
+
+    (want, counts), (have, mine) = losses(lambda f: f, "cpu"), losses(by_xla, "xla")
+    np.testing.assert_allclose(have, want, 2e-5)
+    assert mine == counts

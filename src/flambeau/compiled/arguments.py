@@ -57,7 +57,8 @@ def _form(x: Any, leaves: list[Any], places: dict[int, int] | None) -> Any:
 def suits_form(args: tuple, form: Any) -> bool:
     """Whether arguments that are tensors, each another one, have this form; False in doubt."""
     _, ((_, forms), _) = form
-    if len(args) != len(forms) or len(set(map(id, args))) != len(args):
+    count = len(args)
+    if count != len(forms) or (count > 1 and len(set(map(id, args))) != count):
         return False
     tensor = NS["Tensor"]
     for t, known in zip(args, forms):

@@ -70,7 +70,8 @@ def _comparison(sign: str, function: Callable) -> Callable:
     return method
 
 
-for _sign, _name in {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "//": "floordiv", "%": "mod"}.items():
+_SIGNS = {"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "//": "floordiv", "%": "mod"}
+for _sign, _name in _SIGNS.items():
     setattr(Term, f"__{_name}__", _arithmetic(_sign, getattr(operator, _name), False))
     setattr(Term, f"__r{_name}__", _arithmetic(_sign, getattr(operator, _name), True))
 for _sign, _name in {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}.items():

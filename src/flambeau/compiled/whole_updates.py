@@ -19,6 +19,7 @@ from flambeau.ops.placing import bare
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
 
+from .ahead import Ahead
 from .expressions import Term, evaluator
 
 __all__ = ["Changed", "Steps"]
@@ -57,7 +58,7 @@ class _Numbers:
     """The operations of an update on nothing: they note their course and the numbers that they are given."""
 
     def __init__(self) -> None:
-        self.numbers: list[float] = []
+        self.numbers: list[Any] = []
         self.course: list[Any] = []
 
 
@@ -143,6 +144,7 @@ class _Cluster:
         self.symbol: Any = None
         self.members: list[Any] = []
         self.counts: list[tuple[Any, np.ndarray]] = []  # the first one's counts, and the memory of all
+        self.ahead = Ahead()
 
 
 class Steps:
@@ -263,6 +265,10 @@ class Steps:
             for cluster in self.list:
                 if any(value._a.base is not together for value, together in cluster.counts):
                     self.settle()
+                first = cluster.ahead.next(cluster.group, cluster.counts)
+                if first is not None:
+                    cluster.first = first
+                    continue
                 if cluster.group is not group:
                     group = cluster.group
                     hyper = optimizer.prepare(group)
@@ -274,6 +280,7 @@ class Steps:
                     pass
                 for value, together in cluster.counts:
                     together.fill(value._a)
+                cluster.ahead.look(cluster, self.state.get(lead))
         except Changed:
             self.take_back()
             return False
@@ -307,6 +314,7 @@ class Steps:
                     raise Changed
                 numbers = names.numbers
             cluster.first = np.array(numbers, cluster.dtype)
+            cluster.ahead.seen = hyper
             return True
 
         def feed(self, group: dict, param: Any, numbers: tuple[float, ...]) -> Any:

@@ -15,9 +15,9 @@ from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, written
 from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN
-from flambeau.engines.xla.array import Store, XArray, fresh
+from flambeau.engines.xla.array import Store, XArray, fresh, made_like
 from flambeau.engines.xla.program import Program
-from flambeau.engines.xla.runtime import jnp
+from flambeau.engines.xla.runtime import jnp, lifting
 from flambeau.engines.xla.whole import HostStore, Nested
 from flambeau.ops.placing import bare
 
@@ -31,13 +31,14 @@ __all__ = ["WholeVariant", "alike"]
 class _Form:
     """How a result's tensor is made of a value."""
 
-    __slots__ = ("device", "order", "root")
+    __slots__ = ("device", "order", "pattern", "root")
 
     def __init__(self, tensor: Any) -> None:
         array = tensor._a
         self.device = array.device if array.__class__ in FOREIGN else CPU
         self.order = None if self.device is CPU and array.__class__ is np.ndarray else dense_order(array)
         self.root = -1  # its number among those that go backward
+        self.pattern: XArray | None = None  # an array as the program gives it
 
     def value(self, tensor: Any) -> Any:
         """The value that the program gives for it."""
@@ -51,8 +52,12 @@ class _Form:
         if self.device is CPU:
             array = np.array(value)
             return bare(array if self.order is None else array.transpose(np.argsort(self.order)))
+        if self.pattern is not None and lifting.trace is None:
+            return bare(made_like(self.pattern, value))
         made = fresh(value, self.device)
-        if self.order is not None:
+        if self.order is None:
+            self.pattern = made_like(made, None)
+        else:
             made = made.transpose(np.argsort(self.order))
             made.base = None
         return bare(made)

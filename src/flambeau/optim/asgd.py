@@ -43,6 +43,8 @@ class ASGD(RuleOptimizer):
     `foreach` and `capturable` are accepted and make no difference here. Raises ValueError for negative options.
     """
 
+    counts = ("step", "eta", "mu")
+
     def __init__(
         self,
         params: ParamsT,

@@ -51,6 +51,8 @@ class NAdam(RuleOptimizer):
     `foreach` and `capturable` are accepted and make no difference here. Raises ValueError for options out of range.
     """
 
+    counts = ("step", "mu_product")
+
     def __init__(
         self,
         params: ParamsT,

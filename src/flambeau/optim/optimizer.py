@@ -389,6 +389,8 @@ class RuleOptimizer(Optimizer):
     """
 
     _standing: Standing | None = None
+    #: state of one number that the host computes with, wherever parameters are
+    counts: tuple[str, ...] = ("step",)
 
     def step(self, closure: Callable | None = None) -> Any:
         """Update every parameter that has a gradient.
@@ -482,6 +484,9 @@ class RuleOptimizer(Optimizer):
                 kept = self.state.get(p)
                 if kept and "step" in kept and not isinstance(kept["step"], Tensor):
                     kept["step"] = counter(float(kept["step"]))
+                for name in self.counts:
+                    if kept and isinstance(kept.get(name), Tensor):
+                        kept[name] = kept[name].cpu()
 
     def later_options(self) -> dict[str, Any]:
         """Options that old saved states lack, with the values they stand for."""

@@ -226,9 +226,9 @@ class XArray(Methods, NDArrayOperatorsMixin):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        if self._shadow is not None:
-            return self._shadow.strides
-        return _dense_strides(self.shape, self.dtype.itemsize)
+        if self._shadow is None:
+            return _dense_strides(self.shape, self.dtype.itemsize)
+        return self._shadow.strides
 
     @property
     def flags(self) -> _Flags:
@@ -368,6 +368,18 @@ FOREIGN.add(XArray)
 def lower(value: Any) -> Any:
     """JAX's value of an XArray; all else as it is."""
     return value.value if value.__class__ is XArray else value
+
+
+def made_like(pattern: XArray, value: Any) -> XArray:
+    """A new array of a JAX value whose shape, dtype and device are known to be those of another array."""
+    store, known = object.__new__(Store), pattern.store
+    store.value, store.device, store.shape, store.dtype = value, known.device, known.shape, known.dtype
+    store.version, store._shadow = 0, None
+    array = object.__new__(XArray)
+    array.store, array.shape, array.dtype = store, pattern.shape, pattern.dtype
+    array.base = array._shadow = array._plan = array._value = None
+    array._seen, array.weak = -1, False
+    return array
 
 
 def fresh(value: Any, device: Any = None) -> XArray:

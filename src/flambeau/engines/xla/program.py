@@ -67,6 +67,7 @@ class Program:
         self.donated = 0
         self.gives: list[Any] = []  # what it writes: first what is a memory of a device by itself (`single`)
         self.single = 0
+        self.others: list[Any] = []
         self.packs: list[Pack] = []
         self.packed = 0  # how many packs there were when these were sorted out
         self._function: Any = None
@@ -94,6 +95,7 @@ class Program:
         self.gives.sort(key=lambda u: u.__class__ is not Store)
         self.donated = sum(id(u) in mine for u in self.units)
         self.single = sum(u.__class__ is Store for u in self.gives)
+        self.others = self.gives[self.single :]
         self.packs = [u for u in self.units if u.__class__ is Pack]
         self.packed = packing.count
 
@@ -169,6 +171,7 @@ class Program:
         self.targets[at] = store
         if old in self.gives and store.__class__ is old.__class__:
             self.gives[self.gives.index(old)] = store
+            self.others = self.gives[self.single :]
         else:
             self._function = None
 
@@ -225,17 +228,17 @@ class Program:
 
     def _put(self, results: Sequence[Any]) -> Sequence[Any]:
         """Gives memory what the executable has made; returns the outputs."""
-        count, version = self.outputs, next(_versions)
-        for store, new in zip(self.gives, results[count : count + self.single]):
-            store.value = new
-            store.version = version
-        rest = count + self.single
-        if rest < len(results):
-            for unit, new in zip(self.gives[self.single :], results[rest:]):
-                if unit.__class__ is Pack:
-                    unit.replace(new)
-                else:
-                    np.copyto(unit.memory, np.asarray(new))
+        count = rest = self.outputs
+        if self.single:
+            rest, version = count + self.single, next(_versions)
+            for store, new in zip(self.gives, results[count:rest]):
+                store.value = new
+                store.version = version
+        for unit, new in zip(self.others, results[rest:]):
+            if unit.__class__ is Pack:
+                unit.replace(new)
+            else:
+                np.copyto(unit.memory, np.asarray(new))
         return results[:count]
 
     def _compiled(self, values: list[Any]) -> tuple[Any, list[Any]]:

@@ -1,0 +1,73 @@
+"""An update's numbers for the steps to come: while an optimizer's options stay as they are, only its count goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import NS
+
+__all__ = ["Ahead"]
+
+_STEPS = 64
+
+
+class Ahead:
+    """The numbers of one cluster of parameters, ahead of its steps.
+
+    Two steps in a row with the same options show which hyperparameter is the count; `look` then goes on from there.
+    """
+
+    __slots__ = ("before", "count", "options", "rows", "seen")
+
+    def __init__(self) -> None:
+        self.rows: list[np.ndarray] = []  # the last one first
+        self.options: tuple[Any, ...] | None = None  # of the group, when these were computed
+        self.count = 0.0
+        self.seen: tuple[Any, ...] | None = None  # the last step's hyperparameters
+        self.before: tuple[float, tuple[Any, ...]] | None = None  # the count and those of the step before
+
+    def next(self, group: dict, counts: list[tuple[Any, np.ndarray]]) -> np.ndarray | None:
+        """The numbers of the step that follows, which is counted; None where they are not known."""
+        rows = self.rows
+        if not rows:
+            return None
+        ((value, together),) = counts
+        if value._a.item() != self.count or tuple(group.values()) != self.options:
+            rows.clear()
+            return None
+        self.count += 1.0
+        together.fill(self.count)
+        return rows.pop()
+
+    def look(self, cluster: Any, state: Any) -> None:
+        """After a step whose numbers were not known: computes those of the next ones, if that is possible."""
+        options = tuple(cluster.group.values())
+        if self.seen is None or len(cluster.counts) != 1 or not _plain(options, state):
+            return
+        count, before, hyper = cluster.counts[0][0]._a.item(), self.before, self.seen
+        same, self.options, self.before = options == self.options, options, (count, hyper)
+        if not same or before is None or before[0] != count - 1.0 or cluster.told is None:
+            return
+        counted = [i for i, (x, y) in enumerate(zip(before[1], hyper)) if x is not y and x != y]
+        if any((before[1][i], hyper[i]) != (before[0], count) for i in counted):
+            return
+        steps = count + np.arange(1.0, _STEPS + 1)
+        try:
+            numbers = cluster.told(*[steps if i in counted else x for i, x in enumerate(hyper)])
+        except ValueError:  # the course depends on the count
+            return
+        if numbers is not None:
+            table = np.empty((_STEPS, len(numbers)), cluster.dtype)
+            for i, column in enumerate(numbers):
+                table[:, i] = column
+            self.count, self.rows = count, list(table[::-1])
+
+
+def _plain(options: tuple[Any, ...], state: Any) -> bool:
+    """Whether nothing is among them that may change without being another object, but tensors that count."""
+    tensor = NS["Tensor"]
+    if any(isinstance(x, tensor) or isinstance(x, tuple) and any(isinstance(y, tensor) for y in x) for x in options):
+        return False
+    return state is not None and all(x is None or isinstance(x, tensor) for x in state.values())
