@@ -75,5 +75,5 @@ def make():
             new["blocks"].append(after)
         return cross_entropy(apply(params["fc"], x.mean((1, 2))), y), new
 
-    optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(0.05, momentum=0.9))
+    optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(1e-4, momentum=0.9))
     return trainer(params, loss, optimizer, batches, kept)
