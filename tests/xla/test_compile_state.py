@@ -226,9 +226,18 @@ def test_gradients_that_another_program_packs():
     assert values(by_xla, "xla") == values(lambda f: f, "cpu")
 
 
+def _with_lists(group):
+    """Betas in a list, which is changed in place the next time."""
+    if isinstance(group["betas"], tuple):
+        group["betas"] = list(group["betas"])
+    else:
+        group["betas"][0] = 0.5
+
+
 INTERRUPTIONS = {
     "learning rate": lambda optimizer, net: optimizer.param_groups[0].update(lr=0.002),
     "weight decay": lambda optimizer, net: optimizer.param_groups[0].update(weight_decay=0.1),
+    "betas in a list": lambda optimizer, net: _with_lists(optimizer.param_groups[0]),
     "maximize": lambda optimizer, net: optimizer.param_groups[0].update(maximize=True),
     "count": lambda optimizer, net: [s["step"].fill_(3.0) for s in optimizer.state.values() if "step" in s],
     "saved and loaded": lambda optimizer, net: optimizer.load_state_dict(optimizer.state_dict()),

@@ -11,6 +11,7 @@ from flambeau.autograd.runtime import NS
 __all__ = ["Ahead"]
 
 _STEPS = 64
+_CONSTANT = (bool, int, float, str)
 
 
 class Ahead:
@@ -33,8 +34,8 @@ class Ahead:
         rows = self.rows
         if not rows:
             return None
-        ((value, together),) = counts
-        if value._a.item() != self.count or tuple(group.values()) != self.options:
+        value, together = counts[0]
+        if len(counts) > 1 or value._a.item() != self.count or tuple(group.values()) != self.options:
             rows.clear()
             return None
         self.count += 1.0
@@ -44,7 +45,7 @@ class Ahead:
     def look(self, cluster: Any, state: Any) -> None:
         """After a step whose numbers were not known: computes those of the next ones, if that is possible."""
         options = tuple(cluster.group.values())
-        if self.seen is None or len(cluster.counts) != 1 or not _plain(options, state):
+        if self.seen is None or len(cluster.counts) != 1 or not _plain(cluster.group, state):
             return
         count, before, hyper = cluster.counts[0][0]._a.item(), self.before, self.seen
         same, self.options, self.before = options == self.options, options, (count, hyper)
@@ -65,9 +66,15 @@ class Ahead:
             self.count, self.rows = count, list(table[::-1])
 
 
-def _plain(options: tuple[Any, ...], state: Any) -> bool:
-    """Whether nothing is among them that may change without being another object, but tensors that count."""
-    tensor = NS["Tensor"]
-    if any(isinstance(x, tensor) or isinstance(x, tuple) and any(isinstance(y, tensor) for y in x) for x in options):
+def _plain(group: dict, state: Any) -> bool:
+    """Whether no option, and nothing in a parameter's state, may change without being another object: but for tensors
+    that count.
+    """
+    options = [x for name, x in group.items() if name not in ("params", "param_names")]
+    if not all(x is None or isinstance(x, _CONSTANT) or _constants(x) for x in options):
         return False
-    return state is not None and all(x is None or isinstance(x, tensor) for x in state.values())
+    return state is not None and all(x is None or isinstance(x, NS["Tensor"]) for x in state.values())
+
+
+def _constants(x: Any) -> bool:
+    return x.__class__ is tuple and all(isinstance(y, _CONSTANT) for y in x)
