@@ -1,8 +1,10 @@
 """Everything in this folder runs on device `xla`, XLA's own CPU, and is skipped where JAX is not installed."""
 
+import importlib
 import importlib.util
 import itertools
 import os
+import sys
 
 import pytest
 
@@ -39,3 +41,10 @@ def few_programs():
 
         forget()
         jax.clear_caches()
+
+
+@pytest.fixture
+def as_torch(monkeypatch):
+    """Within a test, what it imports gets flambeau for torch."""
+    for name in ("torch", "torch.nn", "torch.nn.functional"):
+        monkeypatch.setitem(sys.modules, name, importlib.import_module(name.replace("torch", "flambeau", 1)))

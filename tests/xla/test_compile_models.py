@@ -90,9 +90,8 @@ def test_low_precision():
 @pytest.mark.parametrize("name", [
     name if name in ("tutorial", "mlp") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES
 ])  # fmt: skip
-def test_bench_model(name):
+def test_bench_model(name, as_torch):
     """50 steps give eager NumPy's losses to three digits."""
-    torch.install_as_torch()
     module = importlib.import_module(f"bench.workloads.{name}")
     want, have = module.make(), module.make(by_xla)
     pairs = np.array([(want().item(), have().item()) for _ in range(50)])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,11 @@ class _States:
     ) -> None:
         self.k, self.log_probs = k, log_probs
         labels, given, wanted = (np.asarray(getattr(v, "_a", v)) for v in (targets, input_lengths, target_lengths))
-        wrap = NS["WRAP"] if isinstance(log_probs, NS["Tensor"]) else np.asarray
+        wrap: Any = np.asarray
+        dtype = log_probs.dtype
+        if isinstance(log_probs, NS["Tensor"]):  # on its device, since these also meet each other
+            beside = log_probs.detach()
+            wrap, dtype = partial(NS["BESIDE"], beside), beside._a.dtype
         batch, length = labels.shape
         self.width = 2 * length + 1
         full = np.full((batch, self.width), blank, np.int64)
@@ -79,9 +84,7 @@ class _States:
         shape = (steps, batch, classes)
         self.alive = [wrap(np.broadcast_to(given[:, None] > t, shape[1:])) for t in range(steps)]
         self.ends = [wrap(np.broadcast_to(given[:, None] == t + 1, full.shape)) for t in range(steps)]
-        self.never = wrap(
-            np.full(full.shape, _NEVER, log_probs.detach()._a.dtype if wrap is not np.asarray else log_probs.dtype)
-        )
+        self.never = wrap(np.full(full.shape, _NEVER, dtype))
 
     def frame(self, t: int) -> Any:
         return self.k.reshape(self.k.slice(self.log_probs, 0, t, t + 1), tuple(self.log_probs.shape[1:]))
