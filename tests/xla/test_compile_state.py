@@ -240,6 +240,8 @@ INTERRUPTIONS = {
     "betas in a list": lambda optimizer, net: _with_lists(optimizer.param_groups[0]),
     "maximize": lambda optimizer, net: optimizer.param_groups[0].update(maximize=True),
     "count": lambda optimizer, net: [s["step"].fill_(3.0) for s in optimizer.state.values() if "step" in s],
+    "another count": lambda optimizer, net: [s.update(step=torch.tensor(3.0)) for s in optimizer.state.values()],
+    "another list": lambda optimizer, net: optimizer.param_groups[0].update(params=list(net.parameters())),
     "saved and loaded": lambda optimizer, net: optimizer.load_state_dict(optimizer.state_dict()),
     "a step outside": lambda optimizer, net: optimizer.step(),
     "frozen": lambda optimizer, net: net[0].bias.requires_grad_(False),

@@ -34,18 +34,17 @@ class Ahead:
         rows = self.rows
         if not rows:
             return None
-        value, together = counts[0]
-        if len(counts) > 1 or value._a.item() != self.count or tuple(group.values()) != self.options:
+        if len(counts) != 1 or counts[0][0]._a.item() != self.count or _options(group) != self.options:
             rows.clear()
             return None
         self.count += 1.0
-        together.fill(self.count)
+        counts[0][1].fill(self.count)
         return rows.pop()
 
-    def look(self, cluster: Any, state: Any) -> None:
+    def look(self, cluster: Any, state: dict) -> None:
         """After a step whose numbers were not known: computes those of the next ones, if that is possible."""
-        options = tuple(cluster.group.values())
-        if self.seen is None or len(cluster.counts) != 1 or not _plain(cluster.group, state):
+        options = _options(cluster.group)
+        if self.seen is None or len(cluster.counts) != 1 or not _plain(options, state):
             return
         count, before, hyper = cluster.counts[0][0]._a.item(), self.before, self.seen
         same, self.options, self.before = options == self.options, options, (count, hyper)
@@ -66,14 +65,18 @@ class Ahead:
             self.count, self.rows = count, list(table[::-1])
 
 
-def _plain(group: dict, state: Any) -> bool:
+def _options(group: dict) -> tuple[Any, ...]:
+    """A group's options: all but its parameters."""
+    return tuple([x for name, x in group.items() if name != "params" and name != "param_names"])
+
+
+def _plain(options: tuple[Any, ...], state: dict) -> bool:
     """Whether no option, and nothing in a parameter's state, may change without being another object: but for tensors
     that count.
     """
-    options = [x for name, x in group.items() if name not in ("params", "param_names")]
     if not all(x is None or isinstance(x, _CONSTANT) or _constants(x) for x in options):
         return False
-    return state is not None and all(x is None or isinstance(x, NS["Tensor"]) for x in state.values())
+    return all(x is None or isinstance(x, NS["Tensor"]) for x in state.values())
 
 
 def _constants(x: Any) -> bool:

@@ -62,16 +62,19 @@ class _Numbers:
         self.course: list[Any] = []
 
 
-def _noting(name: str) -> Callable:
-    fed, at_one = name in _FED, name not in _PLAIN_AT_ONE
+def _is_fed(name: str, x: Any) -> bool:
+    """Whether a number that an operation is given is an input of the program."""
+    return name in _FED and x.__class__ in _NUMBERS and (name not in _PLAIN_AT_ONE or x != 1.0)
 
+
+def _noting(name: str) -> Callable:
     def method(self: _Numbers, *given: Any) -> Any:
         course = self.course
         course.append(name)
         for x in given:
             if x.__class__ is _Name:
                 continue
-            if fed and x.__class__ in _NUMBERS and (at_one or x != 1.0):
+            if _is_fed(name, x):
                 self.numbers.append(x)
                 course.append(None)
             else:
@@ -90,12 +93,8 @@ class _Traced:
 
 
 def _tracing(name: str) -> Callable:
-    fed, at_one = name in _FED, name not in _PLAIN_AT_ONE
-
     def method(self: _Traced, *given: Any) -> Any:
-        if fed:
-            given = tuple([next(self.numbers) if x.__class__ is float and (at_one or x != 1.0) else x for x in given])
-        return getattr(self.kinds, name)(*given)
+        return getattr(self.kinds, name)(*[next(self.numbers) if _is_fed(name, x) else x for x in given])
 
     return method
 
@@ -120,7 +119,7 @@ def _with_factor(name: str) -> Callable:
 
 for _operation in [n for n in vars(Plain) if not n.startswith("_")]:
     setattr(_Numbers, _operation, _noting(_operation))
-    setattr(_Traced, _operation, (_with_factor if _operation in ("add", "add_") else _tracing)(_operation))
+    setattr(_Traced, _operation, (_with_factor if _operation in _PLAIN_AT_ONE else _tracing)(_operation))
 
 
 def _noted(update: Callable, given: tuple[bool, ...], hyper: tuple) -> _Numbers:
@@ -144,7 +143,16 @@ class _Cluster:
         self.symbol: Any = None
         self.members: list[Any] = []
         self.counts: list[tuple[Any, np.ndarray]] = []  # the first one's counts, and the memory of all
+        self.names: list[str] = []  # theirs, in the state
         self.ahead = Ahead()
+
+    def counts_moved(self, states: Any) -> bool:
+        """Whether the first one's counts are other tensors now, or elsewhere in memory."""
+        state = states.get(self.members[0]) or {}
+        return any(
+            value._a.base is not together or state.get(name) is not value
+            for name, (value, together) in zip(self.names, self.counts)
+        )
 
 
 class Steps:
@@ -245,7 +253,7 @@ class Steps:
         """Puts the counts of each cluster's parameters side by side, so that one write advances all."""
         for cluster in self.list:
             lead = self.state.get(cluster.members[0]) or {}
-            names = [n for n, v in lead.items() if _is_count(v)]
+            names = cluster.names = [n for n, v in lead.items() if _is_count(v)]
             cluster.counts = [(lead[n], _together([self.state[p][n] for p in cluster.members])) for n in names]
         if not self.marks:  # the trace has counted
             self.marks = [self.earlier.get(id(value), 0.0) for c in self.list for value, _ in c.counts]
@@ -258,13 +266,13 @@ class Steps:
         if optimizer.state is not self.state or optimizer.param_groups is not self.groups:
             return False
         taking, before = self._taking, steps._open.batch
+        if any(cluster.counts_moved(self.state) for cluster in self.list):
+            self.settle()
         self.marks = [value._a.item() for c in self.list for value, _ in c.counts]
         steps._open.batch = taking  # type: ignore[assignment]
         try:
             group = hyper = None
             for cluster in self.list:
-                if any(value._a.base is not together for value, together in cluster.counts):
-                    self.settle()
                 first = cluster.ahead.next(cluster.group, cluster.counts)
                 if first is not None:
                     cluster.first = first
@@ -273,14 +281,15 @@ class Steps:
                     group = cluster.group
                     hyper = optimizer.prepare(group)
                 lead = cluster.members[0]
+                state = self.state.get(lead)
                 taking.cluster = cluster
                 try:
-                    optimizer.update(group, lead, lead, self.state.get(lead), hyper)
+                    optimizer.update(group, lead, lead, state, hyper)
                 except _Told:
                     pass
                 for value, together in cluster.counts:
                     together.fill(value._a)
-                cluster.ahead.look(cluster, self.state.get(lead))
+                cluster.ahead.look(cluster, state or {})
         except Changed:
             self.take_back()
             return False

@@ -226,9 +226,9 @@ class XArray(Methods, NDArrayOperatorsMixin):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        if self._shadow is None:
-            return _dense_strides(self.shape, self.dtype.itemsize)
-        return self._shadow.strides
+        if self._shadow is not None:
+            return self._shadow.strides
+        return _dense_strides(self.shape, self.dtype.itemsize)
 
     @property
     def flags(self) -> _Flags:

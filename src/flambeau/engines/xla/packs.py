@@ -15,21 +15,12 @@ import numpy as np
 from flambeau.engines.xla.array import Store
 from flambeau.engines.xla.runtime import Tracer, jax, jnp, lifting, wide
 
-__all__ = ["Pack", "Packed", "packing", "suited"]
+__all__ = ["Pack", "Packed", "suited"]
 
 _LARGEST = 1 << 14  # elements of a memory that is packed
 _TOTAL = 1 << 22
 _FEWEST = 2
 
-
-
-class _Packing:
-    """How many packs have been made: what a program knows of memories by themselves may be outdated then."""
-
-    count = 0
-
-
-packing = _Packing()
 _version = Store.__dict__["version"]
 
 
@@ -62,6 +53,8 @@ class Packed(Store):
 class Pack:
     """The array of some memories of one dtype, one after the other."""
 
+    made = 0  # how many there are: what a program knows of memories by themselves may be outdated by a new one
+
     def __init__(self, stores: Sequence[Store]) -> None:
         self.stores = list(stores)
         self.places: dict[int, int] = {id(s): i for i, s in enumerate(stores)}
@@ -71,7 +64,7 @@ class Pack:
         self.touched = False
         self.value: Any = None
         first = [s.value for s in stores]
-        packing.count += 1
+        Pack.made += 1
         for s in stores:
             s.home = self
             s.__class__ = Packed

@@ -17,7 +17,7 @@ from jax.sharding import SingleDeviceSharding
 
 from flambeau.engines.xla.array import Store, XArray
 from flambeau.engines.xla.layouts import agreed, agreeing, crowded, spread
-from flambeau.engines.xla.packs import Pack, Packed, cut, join, packing, suited
+from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
 from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
@@ -67,7 +67,6 @@ class Program:
         self.donated = 0
         self.gives: list[Any] = []  # what it writes: first what is a memory of a device by itself (`single`)
         self.single = 0
-        self.others: list[Any] = []
         self.packs: list[Pack] = []
         self.packed = 0  # how many packs there were when these were sorted out
         self._function: Any = None
@@ -95,13 +94,12 @@ class Program:
         self.gives.sort(key=lambda u: u.__class__ is not Store)
         self.donated = sum(id(u) in mine for u in self.units)
         self.single = sum(u.__class__ is Store for u in self.gives)
-        self.others = self.gives[self.single :]
         self.packs = [u for u in self.units if u.__class__ is Pack]
-        self.packed = packing.count
+        self.packed = Pack.made
 
     def _sorted_out(self) -> bool:
         """Whether no memory has become part of a pack since they were sorted out, by another program."""
-        self.packed = packing.count
+        self.packed = Pack.made
         return not any(u.__class__ is Packed for part in (self.units, self.gives) for u in part)
 
     def _step(self) -> Any:
@@ -171,7 +169,6 @@ class Program:
         self.targets[at] = store
         if old in self.gives and store.__class__ is old.__class__:
             self.gives[self.gives.index(old)] = store
-            self.others = self.gives[self.single :]
         else:
             self._function = None
 
@@ -197,7 +194,7 @@ class Program:
     def run(self, fed: Sequence[Any]) -> Sequence[Any]:
         """One call: the outputs. `fed` has the values for `self.fed`."""
         function = self._function
-        if self.packed != packing.count and not self._sorted_out():
+        if self.packed != Pack.made and not self._sorted_out():
             function = self._function = None
         if function is None:
             self._pack()
@@ -205,14 +202,10 @@ class Program:
             if pack.touched:
                 pack.settle()
         values = [unit.value for unit in self.units]
-        mine = values[: self.donated]
-        if mine and max(map(getrefcount, mine)) > _MINE + 1:  # somebody else has one of these very values
-            del mine
+        if max(map(getrefcount, values[: self.donated]), default=0) > _MINE + 1:  # somebody else has one of these
             for i in range(self.donated):
                 if getrefcount(values[i]) > _MINE:
                     values[i] = jnp.copy(values[i])
-        else:
-            del mine
         values += self.held
         values += fed
         with wide(True):
@@ -234,7 +227,7 @@ class Program:
             for store, new in zip(self.gives, results[count:rest]):
                 store.value = new
                 store.version = version
-        for unit, new in zip(self.others, results[rest:]):
+        for unit, new in zip(self.gives[self.single :], results[rest:]):
             if unit.__class__ is Pack:
                 unit.replace(new)
             else:
