@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ class Ahead:
     Two steps in a row with the same options show which hyperparameter is the count; `look` then goes on from there.
     """
 
-    __slots__ = ("before", "count", "options", "rows", "seen")
+    __slots__ = ("before", "count", "named", "options", "rows", "seen", "size")
 
     def __init__(self) -> None:
         self.rows: list[np.ndarray] = []  # the last one first
+        self.named: Any = None  # what takes the options out of the group, which had so many entries
+        self.size = 0
         self.options: tuple[Any, ...] | None = None  # of the group, when these were computed
         self.count = 0.0
         self.seen: tuple[Any, ...] | None = None  # the last step's hyperparameters
@@ -34,16 +37,24 @@ class Ahead:
         rows = self.rows
         if not rows:
             return None
-        if len(counts) != 1 or counts[0][0]._a.item() != self.count or _options(group) != self.options:
+        if len(counts) != 1 or counts[0][0]._a.item() != self.count or not self._same(group):
             rows.clear()
             return None
         self.count += 1.0
         counts[0][1].fill(self.count)
         return rows.pop()
 
+    def _same(self, group: dict) -> bool:
+        """Whether the group's options are those that the numbers were computed for."""
+        try:
+            return len(group) == self.size and self.named(group) == self.options
+        except KeyError:  # one is gone, and there is another
+            return False
+
     def look(self, cluster: Any, state: dict) -> None:
         """After a step whose numbers were not known: computes those of the next ones, if that is possible."""
-        options = _options(cluster.group)
+        self.named, self.size = _taking(cluster.group), len(cluster.group)
+        options = self.named(cluster.group)
         if self.seen is None or len(cluster.counts) != 1 or not _plain(options, state):
             return
         count, before, hyper = cluster.counts[0][0]._a.item(), self.before, self.seen
@@ -65,9 +76,10 @@ class Ahead:
             self.count, self.rows = count, list(table[::-1])
 
 
-def _options(group: dict) -> tuple[Any, ...]:
-    """A group's options: all but its parameters."""
-    return tuple([x for name, x in group.items() if name != "params" and name != "param_names"])
+def _taking(group: dict) -> Any:
+    """What takes a group's options out of it: all but its parameters."""
+    names = [name for name in group if name != "params" and name != "param_names"]
+    return itemgetter(*names, names[0]) if names else tuple
 
 
 def _plain(options: tuple[Any, ...], state: dict) -> bool:

@@ -56,9 +56,9 @@ def _form(x: Any, leaves: list[Any], places: dict[int, int] | None) -> Any:
 
 def suits_form(args: tuple, form: Any) -> bool:
     """Whether arguments that are tensors, each another one, have this form; False in doubt."""
-    _, ((_, forms), _) = form
+    forms = form[1][0][1]
     count = len(args)
-    if count != len(forms) or (count > 1 and len(set(map(id, args))) != count):
+    if count != len(forms) or (count > 1 and len({*map(id, args)}) != count):
         return False
     tensor = NS["Tensor"]
     for t, known in zip(args, forms):
@@ -69,7 +69,7 @@ def suits_form(args: tuple, form: Any) -> bool:
         if (
             (0 if node is None else 1 if node is LEAF else 2) != kind
             or a.shape != shape
-            or a.dtype != dtype
+            or (a.dtype is not dtype and a.dtype != dtype)
             or a.strides != strides
             or (t._grad is None) != bare
         ):

@@ -149,10 +149,18 @@ class _Cluster:
     def counts_moved(self, states: Any) -> bool:
         """Whether the first one's counts are other tensors now, or elsewhere in memory."""
         state = states.get(self.members[0]) or {}
-        return any(
-            value._a.base is not together or state.get(name) is not value
-            for name, (value, together) in zip(self.names, self.counts)
-        )
+        for name, (value, together) in zip(self.names, self.counts):
+            if value._a.base is not together or state.get(name) is not value:
+                return True
+        return False
+
+    def goes_on(self) -> bool:
+        """Whether the next step's numbers were known ahead: then it is counted."""
+        first = self.ahead.next(self.group, self.counts)
+        if first is None:
+            return False
+        self.first = first
+        return True
 
 
 class Steps:
@@ -265,18 +273,22 @@ class Steps:
         optimizer = self.optimizer
         if optimizer.state is not self.state or optimizer.param_groups is not self.groups:
             return False
-        taking, before = self._taking, steps._open.batch
-        if any(cluster.counts_moved(self.state) for cluster in self.list):
-            self.settle()
+        states = self.state
+        for cluster in self.list:
+            if cluster.counts_moved(states):
+                self.settle()
+                break
         self.marks = [value._a.item() for c in self.list for value, _ in c.counts]
+        new = [cluster for cluster in self.list if not cluster.goes_on()]
+        return not new or self._take_numbers(new)
+
+    def _take_numbers(self, clusters: list[_Cluster]) -> bool:
+        """Runs the optimizer's rule for the numbers of these, which were not known ahead."""
+        optimizer, taking, before = self.optimizer, self._taking, steps._open.batch
         steps._open.batch = taking  # type: ignore[assignment]
         try:
             group = hyper = None
-            for cluster in self.list:
-                first = cluster.ahead.next(cluster.group, cluster.counts)
-                if first is not None:
-                    cluster.first = first
-                    continue
+            for cluster in clusters:
                 if cluster.group is not group:
                     group = cluster.group
                     hyper = optimizer.prepare(group)

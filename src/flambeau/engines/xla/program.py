@@ -19,6 +19,7 @@ from flambeau.engines.xla.array import Store, XArray
 from flambeau.engines.xla.layouts import agreed, agreeing, crowded, spread
 from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
 from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
+from flambeau.engines.xla.small import at_once, is_small
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
 __all__ = ["Program"]
@@ -69,7 +70,9 @@ class Program:
         self.single = 0
         self.packs: list[Pack] = []
         self.packed = 0  # how many packs there were when these were sorted out
-        self._function: Any = None
+        self._function: Any = None  # how it is run, once it is compiled
+        self._executable: Any = None
+        self._small = True  # it may be run in this thread, if there is little to do
         self._over_mesh = False
         self.like: dict[int, Any] = {}  # by number of a result, the memory whose sharding it takes
 
@@ -136,6 +139,17 @@ class Program:
         if self.device.type in ("cpu", "xla") and len(self.jaxpr.jaxpr.eqns) > _LONG:
             options["compiler_options"] = _FOR_LONG
         return jax.jit(self._step(), donate_argnums=tuple(range(self.donated)), **options)
+
+    def _compile_small(self, values: Sequence[Any]) -> Any:
+        """The function for a program that had better run in this thread; None for others."""
+        if self.device.type not in ("cpu", "xla") or not is_small(self.jaxpr.jaxpr):
+            return None
+        where = jax_device(self.device)
+        if any(isinstance(v, jax.Array) and v.devices() != {where} for v in values):
+            return None
+        one = SingleDeviceSharding(where)
+        donated = tuple(range(self.donated))
+        return at_once(self._step(), values, in_shardings=one, out_shardings=one, donate_argnums=donated)
 
     def _shardings(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """State that is written keeps its sharding; of other results XLA decides."""
@@ -208,16 +222,25 @@ class Program:
                     values[i] = jnp.copy(values[i])
         values += self.held
         values += fed
+        return self._put(self._compiled(values) if function is None else function(self, values))
+
+    def _run_wide(self, values: list[Any]) -> Sequence[Any]:
+        """The results of the executable, which may be of 64-bit types, or spread over a mesh."""
         with wide(True):
-            if function is None:
-                function, values = self._compiled(values)
-            elif self._over_mesh:  # what is on one device joins in whole
+            if self._over_mesh:  # what is on one device joins in whole
                 values = agreed(values)
             try:
-                results = agreeing(function, values) if crowded else function(*values)
+                return agreeing(self._executable, values) if crowded else self._executable(*values)
             except ValueError:  # operands that lie apart
-                results = agreeing(function, values)
-        return self._put(results)
+                return agreeing(self._executable, values)
+
+    def _run_small(self, values: list[Any]) -> Sequence[Any]:
+        """The results of an executable that runs in this thread."""
+        try:
+            return self._executable(*values)
+        except ValueError:  # operands that lie elsewhere than they did
+            self._small = False
+            return self._compiled(values)
 
     def _put(self, results: Sequence[Any]) -> Sequence[Any]:
         """Gives memory what the executable has made; returns the outputs."""
@@ -234,16 +257,20 @@ class Program:
                 np.copyto(unit.memory, np.asarray(new))
         return results[:count]
 
-    def _compiled(self, values: list[Any]) -> tuple[Any, list[Any]]:
-        """The function for inputs like these, and these as it takes them: committed to their device, as its own results
-        will be, so that it is compiled once.
+    def _compiled(self, values: list[Any]) -> Sequence[Any]:
+        """The first results for inputs like these, committed to their device, as its own results will be, so that it is
+        compiled once.
         """
-        self._over_mesh = any(spread(v) is not None for v in values)
-        if self._over_mesh:
-            values = agreed(values)
-        values = [jax.device_put(v, v.sharding) if _is_loose(v) else v for v in values]
-        self._function = self._compile(values)
-        return self._function, values
+        with wide(True):
+            self._over_mesh = any(spread(v) is not None for v in values)
+            if self._over_mesh:
+                values = agreed(values)
+            values = [jax.device_put(v, v.sharding) if _is_loose(v) else v for v in values]
+            self._executable = self._compile_small(values) if self._small and not self._over_mesh else None
+            self._function = Program._run_wide if self._executable is None else Program._run_small
+            if self._executable is None:
+                self._executable = self._compile(values)
+        return self._function(self, values)
 
 
 def _is_loose(value: Any) -> bool:

@@ -1,0 +1,130 @@
+"""Compiled steps of little arithmetic: one kernel in the caller's thread; and those that can't be one."""
+
+import numpy as np
+import pytest
+
+import flambeau as torch
+from flambeau import nn
+from flambeau.engines.xla import small
+from flambeau.engines.xla.program import Program
+from tests.xla.test_compile import by_xla, programs
+
+
+def program(compiled):
+    return compiled.latest[1].program
+
+
+def runs_here(compiled):
+    return program(compiled)._function is Program._run_small
+
+
+def training(width, dtype=torch.float32, act=nn.Tanh):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(width, width), act(), nn.Linear(width, 1)).to("xla", dtype)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    x = torch.randn(4, width, dtype=dtype).to("xla")
+
+    def step():
+        optimizer.zero_grad()
+        loss = (net(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return net, step
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_small_step_runs_where_it_is_called(dtype):
+    net, step = training(6, dtype)
+    eager = [step().item() for _ in range(8)]
+    own, again = training(6, dtype)
+    compiled = by_xla(again)
+    losses = []
+    for _ in range(8):
+        loss = compiled()
+        losses.append(loss.item())
+    assert runs_here(compiled) and programs(compiled) == 1
+    tolerance = dict(rtol=2e-2) if dtype is torch.bfloat16 else dict(rtol=1e-5)
+    np.testing.assert_allclose(losses, eager, **tolerance)
+    for p, q in zip(net.parameters(), own.parameters()):
+        torch.testing.assert_close(p, q)
+    assert compiled()._a.store.value.is_ready()  # nothing is left to wait for
+
+
+def test_a_larger_step_is_handed_over():
+    _, step = training(64)
+    compiled = by_xla(step)
+    for _ in range(4):
+        compiled()
+    assert not runs_here(compiled)
+
+
+def test_a_step_with_a_function_of_the_host_is_handed_over():
+    x = torch.tensor([[2.0, 1.0], [1.0, 3.0]], device="xla")
+    compiled = by_xla(lambda a: torch.linalg.inv(a) @ a)
+    for _ in range(3):
+        found = compiled(x)
+    assert not runs_here(compiled)
+    torch.testing.assert_close(found.cpu(), torch.eye(2))
+
+
+def test_a_kind_of_operation_that_no_kernel_takes(monkeypatch):
+    """What is taken for plain, and is not, is compiled as usual."""
+    monkeypatch.setattr(small, "_PLAIN", small._PLAIN | {"sort"})
+    compiled = by_xla(lambda a: (a * 2).sort(stable=True).values + 1)
+    for _ in range(3):
+        found = compiled(torch.tensor([3.0, 1.0, 2.0], device="xla"))
+    assert found.tolist() == [3.0, 5.0, 7.0]
+    assert not runs_here(compiled)
+
+
+def test_a_jax_without_such_programs(monkeypatch):
+    def gone(*given, **options):
+        raise AttributeError("module_context")
+
+    monkeypatch.setattr(small._here, "bind", gone, raising=False)
+    _, step = training(5)
+    compiled = by_xla(step)
+    losses = [compiled().item() for _ in range(6)]
+    assert not runs_here(compiled) and losses[-1] < losses[0]
+
+
+def test_inputs_that_are_elsewhere_than_they_were():
+    x = torch.arange(4.0, device="xla")
+    compiled = by_xla(lambda a: a * 2 + 1)
+    for _ in range(3):
+        compiled(x)
+    assert runs_here(compiled)
+
+    def refusing(*given):
+        raise ValueError("compiled for another sharding")
+
+    program(compiled)._executable = refusing
+    assert compiled(x).tolist() == [1.0, 3.0, 5.0, 7.0]
+    assert not runs_here(compiled) and compiled(x).tolist() == [1.0, 3.0, 5.0, 7.0]
+
+
+def test_somebody_else_keeps_the_state_of_a_small_step():
+    """The old value is not given away while it can be seen."""
+    w = torch.nn.Parameter(torch.ones(3, device="xla"))
+    optimizer = torch.optim.SGD([w], lr=0.5)
+
+    def step():
+        optimizer.zero_grad()
+        w.sum().backward()
+        optimizer.step()
+
+    compiled = by_xla(step)
+    for _ in range(4):
+        compiled()
+    assert runs_here(compiled)
+    before = w._a.store.read()
+    compiled()
+    assert np.asarray(before).tolist() == [-1.0] * 3 and w.tolist() == [-1.5] * 3
+
+
+def test_a_step_without_inputs():
+    compiled = by_xla(lambda: torch.ones(3, device="xla") * 2)
+    for _ in range(3):
+        assert compiled().tolist() == [2.0] * 3
