@@ -18,9 +18,9 @@ from flambeau.engines.xla.array import fresh
 from flambeau.ops.placing import bare
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
+from flambeau.optim.scalars import Number, numbers_of
 
 from .ahead import Ahead
-from .expressions import Term, evaluator
 
 __all__ = ["Changed", "Steps"]
 
@@ -49,7 +49,6 @@ class _Name:
 
 
 _NAME = _Name()
-_NUMBERS = (float, Term)
 #: Operations to which a factor of 1 means that there is none, which is part of the course.
 _PLAIN_AT_ONE = frozenset(("add", "add_"))
 
@@ -64,7 +63,8 @@ class _Numbers:
 
 def _is_fed(name: str, x: Any) -> bool:
     """Whether a number that an operation is given is an input of the program."""
-    return name in _FED and x.__class__ in _NUMBERS and (name not in _PLAIN_AT_ONE or x != 1.0)
+    kind = x.value.__class__ if x.__class__ is Number else x.__class__
+    return name in _FED and kind is float and (name not in _PLAIN_AT_ONE or x != 1.0)
 
 
 def _noting(name: str) -> Callable:
@@ -78,7 +78,7 @@ def _noting(name: str) -> Callable:
                 self.numbers.append(x)
                 course.append(None)
             else:
-                course.append(x.fixed() if x.__class__ is Term else x)
+                course.append(x.fixed() if x.__class__ is Number else x)
         return _NAME
 
     return method
@@ -136,7 +136,7 @@ class _Cluster:
     ) -> None:
         self.group, self.update, self.given = group, update, given
         #: the numbers for other hyperparameters, as long as these do not change the course
-        self.told = evaluator(lambda *hyper: _noted(update, given, hyper).numbers, hyper) if hyper else None
+        self.told = numbers_of(lambda *hyper: _noted(update, given, hyper).numbers, hyper) if hyper else None
         self.course = names.course
         self.first: np.ndarray | None = np.array(names.numbers, np.float64 if wide else np.float32)
         self.dtype = self.first.dtype

@@ -7,10 +7,10 @@ or None where one of the choices would turn out another way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["Number", "Script"]
+__all__ = ["Number", "Script", "numbers_of"]
 
 
 class Script:
@@ -31,7 +31,7 @@ class Script:
             return tuple(self._given(f"{text}[{i}]", v) for i, v in enumerate(value))
         name = f"c{len(self.constants)}"
         self.constants[name] = value
-        self._choice(f"{text} is {name}" if value in (True, False, None) else f"{text} == {name}", True)
+        self._choice(f"{text} {'==' if value.__class__ is str else 'is'} {name}", True)
         return value
 
     def _choice(self, test: str, outcome: bool) -> None:
@@ -51,12 +51,27 @@ class Script:
         listed = ", ".join(_text(r) for r in results)
         text = "\n".join([f"def numbers({', '.join(self.parameters)}):", *self.lines, f"    return [{listed}]"])
         scope: dict[str, Any] = {}
-        exec(compile(text, "<flambeau numbers of a rule>", "exec"), {**self.constants, "inf": float("inf")}, scope)
+        exec(compile(text, "<flambeau numbers of a rule>", "exec"), {**self.constants, **_WORDS}, scope)
         return scope["numbers"]
 
 
+_WORDS = {"inf": float("inf"), "nan": float("nan")}
+
+
+def numbers_of(rule: Callable[..., Iterable[Any]], hyper: Sequence[Any]) -> Callable[..., list[float] | None] | None:
+    """The numbers that `rule(*hyper)` gives, as a function of hyperparameters that has only the arithmetic: it returns
+    None for those with which the rule would choose another way. None for a rule that does more with them.
+    """
+    script = Script(hyper)
+    try:
+        made = list(rule(*script.given))
+    except (TypeError, AttributeError, ArithmeticError, ValueError):
+        return None
+    return script.function(made) if all(x.__class__ in (Number, float, int) for x in made) else None
+
+
 def _text(x: Any) -> str:
-    return x.text if x.__class__ is Number else repr(x)
+    return x.text if x.__class__ is Number else f"({x!r})"
 
 
 class Number:
@@ -66,6 +81,11 @@ class Number:
 
     def __init__(self, script: Script, text: str, value: Any) -> None:
         self.script, self.text, self.value = script, text, value
+
+    def fixed(self) -> Any:
+        """The value, which from now on belongs to the way that was chosen."""
+        self.script.choice(f"{self.text} == {self.value!r}", True)
+        return self.value
 
     def __neg__(self) -> Number:
         return self.script.value(f"-{self.text}", -self.value)
@@ -97,7 +117,8 @@ def _comparison(sign: str) -> Callable:
     return method
 
 
-for _name, _sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("pow", "**")):
+for _name, _sign in (("add", "+"), ("sub", "-"), ("mul", "*"), ("truediv", "/"), ("pow", "**"), ("mod", "%"),
+                     ("floordiv", "//")):  # fmt: skip
     setattr(Number, f"__{_name}__", _arithmetic(_sign, False))
     setattr(Number, f"__r{_name}__", _arithmetic(_sign, True))
 for _name, _sign in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):

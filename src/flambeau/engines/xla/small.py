@@ -12,23 +12,26 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jax.experimental.xla_metadata import set_xla_metadata
-from jax.extend.core import Primitive
+from jax.extend.core import Literal, Primitive
 from jax.interpreters import mlir
 
-from flambeau.engines.xla.runtime import jax, wide
+from flambeau.engines.xla.runtime import jax, jnp, lax, wide
 
 __all__ = ["at_once", "is_small"]
 
+#: The JAX that this was tried with: what it leans on is not public, and other ones compile small steps like any.
+_TRIED = (0, 10)
 #: Arithmetic that takes about as long as waking a thread does: measured on nets of one and two layers.
 _LITTLE = 16_000
-#: What XLA writes into one kernel: no calls of libraries, no loops whose length nobody knows.
+#: What goes into one kernel: no calls of libraries, no loops whose length nobody knows.
 _PLAIN = frozenset(
-    """abs add add_any and argmax argmin broadcast_in_dim ceil clamp concatenate convert_element_type copy copy_p cos
-    div dot_general dynamic_slice dynamic_update_slice eq erf exp exp2 expand_dims expm1 floor ge gt integer_pow iota
-    is_finite jit le log log1p logistic lt max min mul ne neg not or pad pjit pow reduce_and reduce_max reduce_min
-    reduce_or reduce_prod reduce_sum rem reshape rev round rsqrt select_n sign sin slice split sqrt square squeeze
-    stop_gradient sub tan tanh transpose xor""".split()
+    """abs add add_any and broadcast_in_dim ceil concatenate convert_element_type copy copy_p cos div dot_general eq erf
+    exp exp2 expm1 floor ge gt integer_pow iota is_finite le log log1p logistic lt max min mul ne neg not or pad
+    pow reduce_max reduce_min reduce_sum reshape round rsqrt select_n sign sin slice sqrt square squeeze sub
+    tan tanh transpose""".split()
 )
+_FUNCTIONS = ("jit", "pjit")
+_TYPES = frozenset(("bool", "int32", "int64", "uint32", "float32", "float64"))
 #: One kernel for a whole function, in which products are loops, instead of one for each fusion.
 _ONE_KERNEL = {"inlineable": "false", "xla_cpu_small_call": "true"}
 _PRODUCTS_INSIDE = {"xla_cpu_experimental_ynn_fusion_type": ""}
@@ -37,8 +40,10 @@ _PRODUCTS_INSIDE = {"xla_cpu_experimental_ynn_fusion_type": ""}
 def is_small(jaxpr: Any) -> bool:
     """Whether a program is little arithmetic, of kinds that go into one kernel."""
     left = float(_LITTLE)
+    if jax.__version_info__[:2] != _TRIED or not jaxpr.invars or not all(_fits(v.aval) for v in jaxpr.invars):
+        return False
     for eqn in _operations(jaxpr):
-        if eqn.primitive.name not in _PLAIN:
+        if eqn.primitive.name not in _PLAIN or not all(_fits(v.aval) for v in (*eqn.invars, *eqn.outvars)):
             return False
         left -= _work(eqn)
         if left < 0:
@@ -46,14 +51,18 @@ def is_small(jaxpr: Any) -> bool:
     return True
 
 
+def _fits(aval: Any) -> bool:
+    """Whether arrays like this are for such kernels."""
+    return str(aval.dtype) in _TYPES and 0 not in aval.shape
+
+
 def _operations(jaxpr: Any) -> Iterator[Any]:
     """The operations of a program, those of its functions among them."""
     for eqn in jaxpr.eqns:
-        inner = eqn.params.get("jaxpr") if eqn.primitive.name in ("jit", "pjit") else None
-        if inner is None:
-            yield eqn
+        if eqn.primitive.name in _FUNCTIONS:
+            yield from _operations(eqn.params["jaxpr"].jaxpr)
         else:
-            yield from _operations(getattr(inner, "jaxpr", inner))
+            yield eqn
 
 
 def _work(eqn: Any) -> int:
@@ -61,25 +70,33 @@ def _work(eqn: Any) -> int:
     sizes = [math.prod(v.aval.shape) for v in (*eqn.invars, *eqn.outvars)]
     if eqn.primitive.name != "dot_general":
         return max(sizes, default=0)
-    (contracted, _), _ = eqn.params["dimension_numbers"]
+    (contracted, _), (batched, _) = eqn.params["dimension_numbers"]
     shape = eqn.invars[0].aval.shape
-    return 2 * sizes[-1] * math.prod(shape[i] for i in contracted)
+    return _LITTLE + 1 if batched else 2 * sizes[-1] * math.prod(shape[i] for i in contracted)
 
 
 def at_once(step: Callable, values: Sequence[Any], **options: Any) -> Callable | None:
     """A small step compiled for values like these to one kernel that runs in the caller's thread; None where this JAX
     has no such thing, or not for this step.
     """
+    traced = jax.make_jaxpr(step)(*values)
 
-    if not values:
-        return None
+    def kernel(*given: Any) -> Any:
+        # XLA's emitter gives up, and the process with it, on an input that a kernel does not use
+        return *_inlined(traced, given), sum(jnp.ravel(x)[0].astype(jnp.float32) for x in given)
+
+    flat = jax.make_jaxpr(kernel)(*values)
 
     def whole(*given: Any) -> Any:
         with set_xla_metadata(**_ONE_KERNEL):
-            return jax.jit(step)(_here.bind(given[0]), *given[1:])
+            results = jax.jit(lambda *inputs: _inlined(flat, inputs))(_here.bind(given[0]), *given[1:])
+        return lax.optimization_barrier(results)[:-1]  # the last one is kept, though nobody wants it
 
     try:
-        compiled = jax.jit(whole, compiler_options=_PRODUCTS_INSIDE, **options).lower(*values).compile()
+        lowered = jax.jit(whole, compiler_options=_PRODUCTS_INSIDE, **options).lower(*values)
+        if lowered.as_text(dialect="hlo").count(" call(") != 1:  # functions within the kernel
+            return None
+        compiled = lowered.compile()
         executable = compiled._executable
         executable.unsafe_call.has_host_callbacks = False  # none that is ever called: see `_lower_here`
         call = executable.create_cpp_call(compiled._params)
@@ -93,6 +110,23 @@ def at_once(step: Callable, values: Sequence[Any], **options: Any) -> Callable |
             return call(*given)
 
     return with_wide_numbers
+
+
+def _inlined(closed: Any, given: Sequence[Any]) -> list[Any]:
+    """The results of a program, with the operations of its functions in their place."""
+    known = dict(zip((*closed.jaxpr.constvars, *closed.jaxpr.invars), (*closed.consts, *given)))
+
+    def value(v: Any) -> Any:
+        return v.val if isinstance(v, Literal) else known[v]
+
+    for eqn in closed.jaxpr.eqns:
+        inputs = [value(v) for v in eqn.invars]
+        if eqn.primitive.name in _FUNCTIONS:
+            results = _inlined(eqn.params["jaxpr"], inputs)
+        else:
+            results = eqn.primitive.bind(*inputs, **eqn.params)
+        known.update(zip(eqn.outvars, results if isinstance(results, (list, tuple)) else [results]))
+    return [value(v) for v in closed.jaxpr.outvars]
 
 
 def _lower_here(ctx: Any, value: Any) -> Any:
