@@ -8,6 +8,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.compiled.step import Compiled
+from tests.optimizer_interruptions import INTERRUPTIONS
 
 OPTIMIZERS = {
     "SGD": dict(lr=0.05), "SGD momentum": dict(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
@@ -109,3 +110,47 @@ def test_a_write_by_a_plan_is_seen_by_the_tape():
     step(torch.ones(5, 6))
     with pytest.raises(RuntimeError, match="modified"):
         out.backward()
+
+
+@pytest.mark.parametrize("name, what", [
+    *(("Adam", what) for what in INTERRUPTIONS),
+    *((name, what) for name in ("SGD momentum", "RAdam", "NAdam", "ASGD") for what in ("learning rate", "count")),
+    *((name, "saved and loaded") for name in ("RAdam", "NAdam", "ASGD")),
+])  # fmt: skip
+def test_numbers_known_ahead_give_way_to_what_happens(name, what):
+    """An update's numbers are computed for many steps at once, until something changes."""
+
+    def between(turn, model, optimizer):
+        if turn in (20, 85):
+            INTERRUPTIONS[what](optimizer, model)
+
+    both(name, between, steps=90)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_one_group_takes_another_course_while_the_others_numbers_are_known(first):
+    def losses(compile):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        optimizer = torch.optim.AdamW([{"params": m.parameters()} for m in (net[0], net[2])], lr=0.01)
+        x = torch.randn(4, 3)
+
+        @compile
+        def step(x):
+            optimizer.zero_grad()
+            loss = (net(x) - 1).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        found = []
+        for i in range(40):
+            if i in (15, 30):
+                group = optimizer.param_groups[first]
+                group.update(maximize=not group["maximize"])
+            found.append(step(x).item())
+        return found, [s["step"].item() for s in optimizer.state.values()]
+
+    (want, counts), (have, mine) = losses(lambda f: f), losses(torch.compile)
+    np.testing.assert_allclose(have, want, 1e-6)
+    assert mine == counts

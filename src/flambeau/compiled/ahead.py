@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
-
 from flambeau.autograd.runtime import NS
 
-__all__ = ["Ahead"]
+__all__ = ["Ahead", "Row"]
 
 _STEPS = 64
 _CONSTANT = (bool, int, float, str)
+#: Hyperparameters, and the numbers that a rule makes of them.
+Row = tuple[tuple[Any, ...], tuple[float, ...]]
 
 
 class Ahead:
@@ -21,28 +22,25 @@ class Ahead:
     Two steps in a row with the same options show which hyperparameter is the count; `look` then goes on from there.
     """
 
-    __slots__ = ("before", "count", "named", "options", "rows", "seen", "size")
+    __slots__ = ("before", "count", "named", "options", "rows", "size")
 
     def __init__(self) -> None:
-        self.rows: list[np.ndarray] = []  # the last one first
+        self.rows: list[Any] = []  # the last one first
         self.named: Any = None  # what takes the options out of the group, which had so many entries
         self.size = 0
         self.options: tuple[Any, ...] | None = None  # of the group, when these were computed
         self.count = 0.0
-        self.seen: tuple[Any, ...] | None = None  # the last step's hyperparameters
-        self.before: tuple[float, tuple[Any, ...]] | None = None  # the count and those of the step before
+        self.before: tuple[float, tuple[Any, ...]] | None = None  # the count and hyperparameters of the step before
 
-    def next(self, group: dict, counts: list[tuple[Any, np.ndarray]]) -> np.ndarray | None:
-        """The numbers of the step that follows, which is counted; None where they are not known."""
-        rows = self.rows
-        if not rows:
+    def next(self, group: dict, count: float) -> Any:
+        """The row of the step after that count, and counts it here; None where it is not known."""
+        if not self.rows:
             return None
-        if len(counts) != 1 or counts[0][0]._a.item() != self.count or not self._same(group):
-            rows.clear()
+        if count != self.count or not self._same(group):
+            self.rows.clear()
             return None
         self.count += 1.0
-        counts[0][1].fill(self.count)
-        return rows.pop()
+        return self.rows.pop()
 
     def _same(self, group: dict) -> bool:
         """Whether the group's options are those that the numbers were computed for."""
@@ -51,29 +49,42 @@ class Ahead:
         except KeyError:  # one is gone, and there is another
             return False
 
-    def look(self, cluster: Any, state: dict) -> None:
-        """After a step whose numbers were not known: computes those of the next ones, if that is possible."""
-        self.named, self.size = _taking(cluster.group), len(cluster.group)
-        options = self.named(cluster.group)
-        if self.seen is None or len(cluster.counts) != 1 or not _plain(options, state):
+    def look(
+        self,
+        group: dict,
+        state: dict,
+        count: float,
+        hyper: tuple[Any, ...],
+        numbers: Callable[..., list[float] | None] | None,
+        made: Callable[[list[Row]], Sequence[Any]],
+    ) -> None:
+        """After a step whose numbers were not known: computes those of the next ones, if that is possible.
+
+        `numbers` has them for hyperparameters, `made` what a step wants of them.
+        """
+        self.named, self.size = _taking(group), len(group)
+        options = self.named(group)
+        if numbers is None or not _plain(options, state):
             return
-        count, before, hyper = cluster.counts[0][0]._a.item(), self.before, self.seen
-        same, self.options, self.before = options == self.options, options, (count, hyper)
-        if not same or before is None or before[0] != count - 1.0 or cluster.told is None:
+        before, same = self.before, options == self.options
+        self.options, self.before = options, (count, hyper)
+        if not same or before is None or before[0] != count - 1.0:
             return
         counted = [i for i, (x, y) in enumerate(zip(before[1], hyper)) if x is not y and x != y]
-        if any((before[1][i], hyper[i]) != (before[0], count) for i in counted):
+        if len(counted) > 1 or any((before[1][i], hyper[i]) != (before[0], count) for i in counted):
             return
-        steps = count + np.arange(1.0, _STEPS + 1)
-        try:
-            numbers = cluster.told(*[steps if i in counted else x for i, x in enumerate(hyper)])
-        except ValueError:  # the course depends on the count
-            return
-        if numbers is not None:
-            table = np.empty((_STEPS, len(numbers)), cluster.dtype)
-            for i, column in enumerate(numbers):
-                table[:, i] = column
-            self.count, self.rows = count, list(table[::-1])
+        at = counted[0] if counted else len(hyper)
+        first, rest = hyper[:at], hyper[at + 1 :]
+        rows: list[Row] = []
+        for step in range(1, _STEPS + 1):
+            given = (*first, count + step, *rest) if counted else hyper
+            found = numbers(*given)
+            if found is None:  # the rule takes another course from there on
+                break
+            rows.append((given, tuple(found)))
+        if rows:
+            self.count, self.rows = count, list(made(rows))[::-1]
+            self.before = count + len(rows), rows[-1][0]  # as it will be when these are used up
 
 
 def _taking(group: dict) -> Any:

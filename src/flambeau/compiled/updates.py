@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from flambeau.engines.native.records import driver, pack_calls, shared_out
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import run
 from flambeau.optim.fused import ALONE, Batch
+
+from .ahead import Ahead, Row
 
 __all__ = ["Updates"]
 
@@ -38,17 +40,20 @@ class _Cluster:
         self.members: list[Member] = []
         self.arrays: list[tuple] = []
         self.counts: list[list[np.ndarray]] = []
+        self.held: list[tuple[dict, str, Any]] = []  # the tensors that count: whose state, which entry, the tensor
         self.values: list[float] = []
         self.spans: list[tuple[int, int]] = []
         self.places: list[int] = []
         self.at: Any = None
         self.form: Any = None
+        self.ahead = Ahead()
 
     def take(self, known: _Known) -> None:
         """Takes a parameter in."""
         self.members.append(known.member)
         self.arrays.append(known.arrays)
         self.spans.append((known.first, known.end))
+        self.held += [(known.member[2], name, tensor) for name, tensor in known.counting]
         for i, count in enumerate(known.counts):
             if len(self.counts) == i:
                 self.counts.append([])
@@ -56,12 +61,45 @@ class _Cluster:
         self.values = known.values
 
     def even(self) -> bool:
-        """Whether all counts stand where the last step has left them."""
+        """Whether all counts are the tensors that they were, and stand where the last step has left them."""
+        for state, name, tensor in self.held:
+            if state.get(name) is not tensor:
+                return False
         for counts, value in zip(self.counts, self.values, strict=True):
             for count in counts:
                 if count.item() != value:
                     return False
         return True
+
+    def goes_on(self, numbers: Any) -> bool:
+        """Whether the step's numbers were known ahead: then they are in the tables, and the step is counted."""
+        if not self.ahead.rows or len(self.counts) != 1 or not self.even():
+            return False
+        row = self.ahead.next(self.group, self.values[0])
+        if row is None:
+            return False
+        self.hyper, found = row
+        self._write(numbers, found)
+        value = self.values[0] = self.ahead.count
+        for count in self.counts[0]:
+            count.fill(value)
+        for p, _, _ in self.members:
+            bump(p)
+        return True
+
+    def look_ahead(self) -> None:
+        """After a step of this cluster: sees to the next ones'."""
+        if len(self.counts) == 1:
+            told = _rules.script(self.update, self.given, self.dtype, self.course)
+            self.ahead.look(self.group, self.members[0][2], self.values[0], self.hyper, told, _as_they_are)
+
+    def _write(self, numbers: Any, found: Sequence[float]) -> None:
+        """Puts a step's numbers into the tables."""
+        if len(self.at) > _FEW:
+            numbers[self.at] = found
+        else:
+            for place in self.places:
+                self.form.pack_into(numbers, place, *found)
 
     def follow(self, seen: list[tuple[Callable, tuple, tuple]], numbers: Any) -> bool:
         """Lets all do what the first one's rule has done; False, and nothing done, where it took another course."""
@@ -74,11 +112,7 @@ class _Cluster:
             found = _rules._course(update, self.given, hyper, self.dtype)
             if found is None or found[0] is not self.course:
                 return False
-            if len(self.at) > _FEW:
-                numbers[self.at] = found[1]
-            else:
-                for place in self.places:
-                    self.form.pack_into(numbers, place, *found[1])
+            self._write(numbers, found[1])
             self.hyper = hyper
         for i, (first, *rest) in enumerate(self.counts):
             value = self.values[i] = first.item()
@@ -87,6 +121,10 @@ class _Cluster:
         for p, _, _ in self.members[1:]:
             bump(p)
         return True
+
+
+def _as_they_are(rows: list[Row]) -> list[Row]:
+    return rows
 
 
 class _Known:
@@ -98,8 +136,9 @@ class _Known:
         self.first, self.end = first, len(batch.records)
         used = {id(a) for a in arrays}
         state = self.member[2]
-        tensors = [v._a for v in state.values() if isinstance(v, NS["Tensor"])]
-        self.counts = [a for a in tensors if not a.ndim and id(a) not in used]
+        tensors = [(name, v) for name, v in state.items() if isinstance(v, NS["Tensor"])]
+        self.counting = [(name, v) for name, v in tensors if not v._a.ndim and id(v._a) not in used]
+        self.counts = [v._a for _, v in self.counting]
         self.values = [a.item() for a in self.counts]
         self.group = group
         # what else a state counts is each parameter's own
@@ -220,6 +259,8 @@ class Updates:
         taking = steps._open.batch = self.taking  # type: ignore[assignment]
         group = hyper = None
         for i, cluster in enumerate(clusters):
+            if cluster.goes_on(self.views[cluster.dtype.itemsize]):
+                continue
             if cluster.group is not group:
                 group = cluster.group
                 hyper = optimizer.prepare(group)
@@ -229,6 +270,7 @@ class Updates:
                 done, taking.seen = 1, seen
                 optimizer.update(group, *cluster.members[0], hyper)
                 if cluster.follow(seen, self.views[cluster.dtype.itemsize]):
+                    cluster.look_ahead()
                     continue
             self._leave(clusters, i, seen, done)
             return

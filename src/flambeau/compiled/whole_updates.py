@@ -20,7 +20,7 @@ from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
 from flambeau.optim.scalars import Number, numbers_of
 
-from .ahead import Ahead
+from .ahead import Ahead, Row
 
 __all__ = ["Changed", "Steps"]
 
@@ -144,6 +144,7 @@ class _Cluster:
         self.members: list[Any] = []
         self.counts: list[tuple[Any, np.ndarray]] = []  # the first one's counts, and the memory of all
         self.names: list[str] = []  # theirs, in the state
+        self.hyper: tuple[Any, ...] = ()  # of the last step whose numbers were not known ahead
         self.ahead = Ahead()
 
     def counts_moved(self, states: Any) -> bool:
@@ -156,11 +157,24 @@ class _Cluster:
 
     def goes_on(self) -> bool:
         """Whether the next step's numbers were known ahead: then it is counted."""
-        first = self.ahead.next(self.group, self.counts)
+        if len(self.counts) != 1:
+            return False
+        value, together = self.counts[0]
+        first = self.ahead.next(self.group, value._a.item())
         if first is None:
             return False
         self.first = first
+        together.fill(self.ahead.count)
         return True
+
+    def look_ahead(self, state: dict) -> None:
+        """After a step of this cluster: sees to the next ones'."""
+        if len(self.counts) == 1:
+            count = self.counts[0][0]._a.item()
+            self.ahead.look(self.group, state, count, self.hyper, self.told, self._rows)
+
+    def _rows(self, found: list[Row]) -> Any:
+        return np.array([numbers for _, numbers in found], self.dtype)
 
 
 class Steps:
@@ -301,7 +315,7 @@ class Steps:
                     pass
                 for value, together in cluster.counts:
                     together.fill(value._a)
-                cluster.ahead.look(cluster, state or {})
+                cluster.look_ahead(state or {})
         except Changed:
             self.take_back()
             return False
@@ -335,7 +349,7 @@ class Steps:
                     raise Changed
                 numbers = names.numbers
             cluster.first = np.array(numbers, cluster.dtype)
-            cluster.ahead.seen = hyper
+            cluster.hyper = hyper
             return True
 
         def feed(self, group: dict, param: Any, numbers: tuple[float, ...]) -> Any:

@@ -315,6 +315,11 @@ class Batch:
             _keep(rule, found, hyper)
         return found, [names.numbers[i] for i in found.places]
 
+    @staticmethod
+    def script(update: Callable, given: tuple[bool, ...], dtype: np.dtype, course: Any) -> Callable | None:
+        """The numbers of one course through a rule, as a function of its hyperparameters, if there is such."""
+        return next((script for script, its in _scripts.get((update, given, dtype), ()) if its is course), None)
+
     def _record(self, course: _Course, arrays: list[np.ndarray], numbers: list[float]) -> None:
         n, size = arrays[0].size, arrays[0].itemsize
         if not n:
