@@ -1,6 +1,7 @@
-"""What a program may do to its optimizer between the steps of a compiled training step."""
+"""A training step whose optimizer is meddled with between its calls."""
 
 import flambeau as torch
+from flambeau import nn
 
 
 def _with_lists(group):
@@ -23,3 +24,28 @@ INTERRUPTIONS = {
     "a step outside": lambda optimizer, net: optimizer.step(),
     "frozen": lambda optimizer, net: net[0].bias.requires_grad_(False),
 }
+
+
+def trained(compile, device, make, between, steps):
+    """The losses of training a small net, and the optimizer's counts after it.
+
+    `make(net)` is the optimizer; `between(turn, optimizer, net)` is called before each step.
+    """
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).to(device)
+    optimizer = make(net)
+    x = torch.randn(4, 3).to(device)
+
+    @compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = (net(x) - 1).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    found = []
+    for turn in range(steps):
+        between(turn, optimizer, net)
+        found.append(step(x).item())
+    return found, [s["step"].item() for s in optimizer.state.values() if "step" in s]

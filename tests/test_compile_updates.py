@@ -8,7 +8,7 @@ import pytest
 import flambeau as torch
 from flambeau import nn
 from flambeau.compiled.step import Compiled
-from tests.optimizer_interruptions import INTERRUPTIONS
+from tests.optimizer_interruptions import INTERRUPTIONS, trained
 
 OPTIMIZERS = {
     "SGD": dict(lr=0.05), "SGD momentum": dict(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
@@ -129,28 +129,15 @@ def test_numbers_known_ahead_give_way_to_what_happens(name, what):
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_one_group_takes_another_course_while_the_others_numbers_are_known(first):
-    def losses(compile):
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
-        optimizer = torch.optim.AdamW([{"params": m.parameters()} for m in (net[0], net[2])], lr=0.01)
-        x = torch.randn(4, 3)
+    def make(net):
+        return torch.optim.AdamW([{"params": m.parameters()} for m in (net[0], net[2])], lr=0.01)
 
-        @compile
-        def step(x):
-            optimizer.zero_grad()
-            loss = (net(x) - 1).square().mean()
-            loss.backward()
-            optimizer.step()
-            return loss
+    def between(turn, optimizer, net):
+        if turn in (15, 30):
+            group = optimizer.param_groups[first]
+            group.update(maximize=not group["maximize"])
 
-        found = []
-        for i in range(40):
-            if i in (15, 30):
-                group = optimizer.param_groups[first]
-                group.update(maximize=not group["maximize"])
-            found.append(step(x).item())
-        return found, [s["step"].item() for s in optimizer.state.values()]
-
-    (want, counts), (have, mine) = losses(lambda f: f), losses(torch.compile)
+    sides = [trained(compile, "cpu", make, between, 40) for compile in (lambda f: f, torch.compile)]
+    (want, counts), (have, mine) = sides
     np.testing.assert_allclose(have, want, 1e-6)
     assert mine == counts

@@ -7,7 +7,7 @@ import flambeau as torch
 from flambeau import nn
 from flambeau.errors import CaptureError
 from flambeau.nn import functional as F
-from tests.optimizer_interruptions import INTERRUPTIONS
+from tests.optimizer_interruptions import INTERRUPTIONS, trained
 from tests.xla.test_compile import by_xla, programs
 
 DEVICES = pytest.mark.parametrize("device", ["xla", "cpu"])
@@ -234,28 +234,15 @@ def test_gradients_that_another_program_packs():
 def test_numbers_known_ahead_give_way_to_what_happens(name, what):
     """An update's numbers are computed for many steps at once, until something changes."""
 
-    def losses(compile, device):
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).to(device)
+    def make(net):
         more = {"momentum": 0.9} if name == "SGD" else {}
-        optimizer = getattr(torch.optim, name)(net.parameters(), lr=0.01, **more)
-        x = torch.randn(4, 3).to(device)
+        return getattr(torch.optim, name)(net.parameters(), lr=0.01, **more)
 
-        @compile
-        def step(x):
-            optimizer.zero_grad()
-            loss = (net(x) - 1).square().mean()
-            loss.backward()
-            optimizer.step()
-            return loss
+    def between(turn, optimizer, net):
+        if turn in (20, 85):
+            INTERRUPTIONS[what](optimizer, net)
 
-        found = []
-        for i in range(90):
-            if i in (20, 85):
-                INTERRUPTIONS[what](optimizer, net)
-            found.append(step(x).item())
-        return found, [s["step"].item() for s in optimizer.state.values() if "step" in s]
-
-    (want, counts), (have, mine) = losses(lambda f: f, "cpu"), losses(by_xla, "xla")
+    sides = [trained(compile, device, make, between, 90) for compile, device in ((lambda f: f, "cpu"), (by_xla, "xla"))]
+    (want, counts), (have, mine) = sides
     np.testing.assert_allclose(have, want, 2e-5)
     assert mine == counts
