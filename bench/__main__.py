@@ -22,6 +22,10 @@ def _arguments() -> argparse.Namespace:
         "--growth", type=int, nargs="?", const=2000, metavar="N",
         help="memory that N more steps (default 2000) add to what is resident after 200 instead; writes docs/growth.md",
     )  # fmt: skip
+    parser.add_argument(
+        "--patience", type=float, default=growth.PATIENCE, metavar="S",
+        help="with --growth: the most seconds that one side's steps may take (default 150)",
+    )  # fmt: skip
     parser.add_argument("--recurrent", action="store_true", help="race single recurrent layers instead")
     parser.add_argument("--losses", type=int, metavar="N", help="print the first N losses of both sides instead")
     parser.add_argument("--profile", type=int, metavar="N", help="profile N steps of flambeau instead")
@@ -51,7 +55,7 @@ def main() -> None:
     if arguments.profile:
         return _profile(names, arguments.profile)
     if arguments.growth:
-        return growth.run(names, arguments.growth, footprint.machine(), write=not arguments.only)
+        return growth.run(names, arguments.growth, footprint.machine(), arguments.patience)
     if arguments.scale:
         return scale.run(footprint.machine())
     if arguments.recurrent:
