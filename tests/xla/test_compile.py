@@ -120,9 +120,9 @@ def test_random_numbers_are_those_of_eager(device):
 
 
 def test_random_numbers_within_a_program(monkeypatch):
-    from flambeau.compiled import whole
+    from flambeau.compiled.xla import capture
 
-    monkeypatch.setattr(whole, "HOSTS", ())  # as on an accelerator
+    monkeypatch.setattr(capture, "HOSTS", ())  # as on an accelerator
     x = torch.ones(4000, device="xla")
     step = by_xla(lambda x: (nn.functional.dropout(x, 0.25), torch.randn(4000, device="xla")))
 

@@ -22,7 +22,7 @@ def compiled_by(backend: Any, function: Callable, fallback: bool) -> Any:
 
 def by_xla(function: Callable, fallback: bool) -> Any:
     """The function compiled by XLA; DeviceError where JAX is not installed."""
-    from .whole_step import WholeCompiled
+    from .xla.step import WholeCompiled
 
     return WholeCompiled(function, fallback)
 

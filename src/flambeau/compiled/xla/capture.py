@@ -91,7 +91,7 @@ class WholeCapture:
 
     def optimizer(self, optimizer: Any, update: Callable[[], None]) -> None:
         """An optimizer's step."""
-        from .whole_updates import Steps
+        from .updates import Steps
 
         self.steps.append(Steps(optimizer, self))
 

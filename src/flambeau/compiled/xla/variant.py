@@ -13,6 +13,8 @@ from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, written
+from flambeau.compiled.arguments import Entrance, flatten, form_of, rebuild
+from flambeau.compiled.variant import is_freed, leaves_of
 from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import Store, XArray, fresh, made_like
@@ -21,9 +23,7 @@ from flambeau.engines.xla.runtime import jnp, lifting
 from flambeau.engines.xla.whole import HostStore, Nested
 from flambeau.ops.placing import bare
 
-from .arguments import Entrance, flatten, form_of, rebuild
-from .variant import is_freed, leaves_of
-from .whole import WholeCapture, dense_order
+from .capture import WholeCapture, dense_order
 
 __all__ = ["WholeVariant", "alike"]
 

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.runtime import NS, thread
+from flambeau.compiled.state import Watched
+from flambeau.compiled.step import Compiled
+from flambeau.compiled.traced import HERE
 from flambeau.devices import CPU
 from flambeau.devices import device as device_class
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.runtime import UNTRACEABLE, require
 from flambeau.errors import CaptureError
 
-from .state import Watched
-from .step import Compiled
-from .traced import HERE
-from .whole_variant import WholeVariant, alike
+from .variant import WholeVariant, alike
 
 __all__ = ["WholeCompiled"]
 

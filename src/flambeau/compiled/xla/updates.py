@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
+from flambeau.compiled.ahead import Ahead, Row
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import fresh
 from flambeau.ops.placing import bare
 from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
 from flambeau.optim.scalars import Number, numbers_of
-
-from .ahead import Ahead, Row
 
 __all__ = ["Changed", "Steps"]
 

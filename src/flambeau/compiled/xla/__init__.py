@@ -1,0 +1,1 @@
+"""Steps compiled by XLA: traced once on symbols, and from then on one program."""
