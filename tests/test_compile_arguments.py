@@ -1,6 +1,7 @@
 """Arguments that a plan reads where the program has them: a compiled step does what the step does."""
 
 import gc
+import threading
 
 import numpy as np
 import pytest
@@ -137,3 +138,27 @@ def test_other_layouts_are_other_plans():
         wide = torch.tensor(generator.normal(size=(64, 48)).astype(np.float32))
         x = (wide[:, ::2], wide[:, :24], wide[:, :24].contiguous(), wide[:, :24].t().contiguous().t())[i % 4]
         assert compiled(x).item() == pytest.approx(eager(x).item(), rel=1e-6)
+
+
+def test_threads_that_share_a_compiled_function():
+    """A plan reads arguments where they are: each thread's call its own."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(32, 64), nn.Tanh(), nn.Linear(64, 4))
+    compiled = torch.compile(lambda x: net(x).detach())
+    batches = [torch.randn(64, 32) for _ in range(2)]
+    want = [net(x).detach().numpy() for x in batches]
+    for x in batches * 4:
+        compiled(x)
+    wrong = []
+
+    def work(i):
+        for _ in range(500):
+            if not np.allclose(compiled(batches[i]).numpy(), want[i], atol=1e-5):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong

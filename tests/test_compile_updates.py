@@ -127,6 +127,18 @@ def test_numbers_known_ahead_give_way_to_what_happens(name, what):
     both(name, between, steps=90)
 
 
+def test_numbers_of_steps_that_never_come_may_be_impossible():
+    """The learning rate's denominator comes to zero at step 41, which is never made."""
+
+    def make(net):
+        optimizer = torch.optim.Adagrad(net.parameters(), lr=0.05)
+        optimizer.param_groups[0]["lr_decay"] = -1 / 40
+        return optimizer
+
+    sides = [trained(compile, "cpu", make, lambda *given: None, 30) for compile in (lambda f: f, torch.compile)]
+    np.testing.assert_allclose(sides[1][0], sides[0][0], 1e-5)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_one_group_takes_another_course_while_the_others_numbers_are_known(first):
     def make(net):

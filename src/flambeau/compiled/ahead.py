@@ -78,8 +78,11 @@ class Ahead:
         rows: list[Row] = []
         for step in range(1, _STEPS + 1):
             given = (*first, count + step, *rest) if counted else hyper
-            found = numbers(*given)
-            if found is None:  # the rule takes another course from there on
+            try:
+                found = numbers(*given)
+            except ArithmeticError:  # for that step to say, if it comes
+                break
+            if found is None or complex in map(type, found):  # the rule takes another course from there on
                 break
             rows.append((given, tuple(found)))
         if rows:

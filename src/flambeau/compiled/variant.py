@@ -60,7 +60,6 @@ class Variant:
         self.plan: Plan | None = None
         self.back: Plan | None = None
         self.works_on = Ranges((), (0, 0))  # the program's memory, other than arguments, and its own
-        self.bound: dict[int, int] = {}
         self.places: list[int] = []  # where the arguments of the last call lay, in none of this memory
         self.only: np.ndarray | None = None  # the result, where it is one tensor and nothing else leaves the step
         self.turn = 0
@@ -229,7 +228,6 @@ class Variant:
             low, high = (address(a), address(a) + a.nbytes) if a.flags.forc else np.lib.array_utils.byte_bounds(a)
             if self.works_on.meet(low, high):
                 return False
-        self.places = places
         return True
 
     def free(self) -> bool:
@@ -243,11 +241,11 @@ class Variant:
     def replay(self, given: Sequence[Any]) -> Any:
         """One step on these arguments, which are `apart`."""
         words = self.plan.words  # type: ignore[union-attr]
-        for i in words:
-            place = self.places[i]
-            if self.bound.get(i) != place:
-                self.plan.bind(i, place)  # type: ignore[union-attr]
-                self.bound[i] = place
+        places = [address(t._a) for t in given]
+        if places != self.places:
+            for i in words:
+                self.plan.bind(i, places[i])  # type: ignore[union-attr]
+            self.places = places
         self.arguments.load(given, words)
         for p, old, _ in self.slots:
             if old is not None and p._grad._a is not old:
