@@ -139,6 +139,39 @@ def test_numbers_of_steps_that_never_come_may_be_impossible():
     np.testing.assert_allclose(sides[1][0], sides[0][0], 1e-5)
 
 
+class Scaled(torch.optim.AdamW):
+    """A rate that depends on an attribute."""
+
+    factor = 1.0
+
+    def prepare(self, group):
+        lr, *rest = super().prepare(group)
+        return lr * self.factor, *rest
+
+
+class Stair(torch.optim.AdamW):
+    """A rate that depends on the count."""
+
+    factor = 1.0
+
+    def update(self, group, param, grad, state, hyper):
+        lr, *rest = hyper
+        super().update(group, param, grad, state, (lr / 10 if state["step"].item() >= 20 else lr, *rest))
+
+
+@pytest.mark.parametrize("kind", [Scaled, Stair])
+def test_a_rule_of_the_programs_own_is_asked_each_time(kind):
+    def between(turn, optimizer, net):
+        if turn == 15:
+            optimizer.factor = 0.1
+
+    def make(net):
+        return kind(net.parameters(), lr=0.05)
+
+    sides = [trained(compile, "cpu", make, between, 40) for compile in (lambda f: f, torch.compile)]
+    np.testing.assert_allclose(sides[1][0], sides[0][0], 1e-5)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_one_group_takes_another_course_while_the_others_numbers_are_known(first):
     def make(net):

@@ -8,7 +8,7 @@ from typing import Any
 
 from flambeau.autograd.runtime import NS
 
-__all__ = ["Ahead", "Row"]
+__all__ = ["Ahead", "Row", "foreseeable"]
 
 _STEPS = 64
 _CONSTANT = (bool, int, float, str)
@@ -88,6 +88,12 @@ class Ahead:
         if rows:
             self.count, self.rows = count, list(made(rows))[::-1]
             self.before = count + len(rows), rows[-1][0]  # as it will be when these are used up
+
+
+def foreseeable(optimizer: Any) -> bool:
+    """Whether the rule is the library's: a program's own may depend on what nobody sees."""
+    kind = type(optimizer)
+    return all(getattr(kind, name).__module__.startswith("flambeau.optim.") for name in ("prepare", "update"))
 
 
 def _taking(group: dict) -> Any:

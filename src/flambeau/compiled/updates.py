@@ -21,7 +21,7 @@ from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import run
 from flambeau.optim.fused import ALONE, Batch
 
-from .ahead import Ahead, Row
+from .ahead import Ahead, Row, foreseeable
 
 __all__ = ["Updates"]
 
@@ -186,6 +186,7 @@ class Updates:
         self.optimizer, self.groups = optimizer, groups
         self.clusters: list[_Cluster] | None = None
         self.plain = False
+        self.foreseeable = foreseeable(optimizer)
         self.taking = _Taking()
 
     def run(self) -> None:
@@ -270,7 +271,8 @@ class Updates:
                 done, taking.seen = 1, seen
                 optimizer.update(group, *cluster.members[0], hyper)
                 if cluster.follow(seen, self.views[cluster.dtype.itemsize]):
-                    cluster.look_ahead()
+                    if self.foreseeable:
+                        cluster.look_ahead()
                     continue
             self._leave(clusters, i, seen, done)
             return

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import NS
-from flambeau.compiled.ahead import Ahead, Row
+from flambeau.compiled.ahead import Ahead, Row, foreseeable
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import fresh
 from flambeau.ops.placing import bare
@@ -190,6 +190,7 @@ class Steps:
         self.marks: list[float] = []  # the counts before the last step, of each cluster's first parameter
         self._trace()
         self.list = list(self.clusters.values())
+        self.foreseeable = foreseeable(optimizer)
         self.capture = None
 
     # --- while it is traced ---------------------------------------------------------------------------------------
@@ -314,7 +315,8 @@ class Steps:
                     pass
                 for value, together in cluster.counts:
                     together.fill(value._a)
-                cluster.look_ahead(state or {})
+                if self.foreseeable:
+                    cluster.look_ahead(state or {})
         except Changed:
             self.take_back()
             return False
