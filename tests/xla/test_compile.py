@@ -236,3 +236,22 @@ def test_writes_by_masks():
         x, w = torch.tensor([-1.0, 1.0, 2.0], device="xla"), torch.tensor([1.0, 2.0], device="xla", requires_grad=True)
         y, v = step(x, w)
         assert y.tolist() == [-1.0, 1.0, 0.5] and v.tolist() == [2.0, 0.0] and w.grad.tolist() == [2.0, 0.0]
+
+
+INTEGERS = {
+    "//": lambda a, b: a // b, "//2": lambda a, b: a // 2, "%": lambda a, b: a % b, "%3": lambda a, b: a % 3,
+    "fmod": torch.fmod, "trunc": lambda a, b: torch.div(a, b, rounding_mode="trunc"), "**": lambda a, b: a**b,
+    "2**": lambda a, b: 2 ** b, "remainder": lambda a, b: torch.remainder(7, b),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_are_divided_in_compiled_steps(name):
+    """Eagerly a division by zero is an error, which needs the values; a program does not look."""
+    a, b = torch.tensor([7, -7, 6, -1, 1]), torch.tensor([2, 2, -4, -3, 3])
+    compiled = by_xla(INTEGERS[name])
+    for _ in range(3):
+        assert compiled(a.to("xla"), b.to("xla")).tolist() == INTEGERS[name](a, b).tolist()
+    if name in ("//", "%"):
+        with pytest.raises(RuntimeError, match="divided by zero"):
+            INTEGERS[name](a.to("xla"), torch.zeros_like(b).to("xla"))

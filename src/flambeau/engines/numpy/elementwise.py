@@ -252,14 +252,19 @@ def fmod_checked(a: Any, b: Any) -> Any:
 
 
 def _refuse_zero(a: Any, b: Any) -> None:
-    if getattr(b, "dtype", np.dtype(float)).kind in "biu" and np.any(np.equal(b, 0)):
+    if getattr(b, "dtype", np.dtype(float)).kind in "biu" and occurs(np.equal(b, 0), False):
         raise RuntimeError("an integer tensor is divided by zero")
+
+
+def occurs(mask: Any, unknown: bool) -> bool:
+    """Whether anything in a mask is true; `unknown`, where a program is made that works on any values."""
+    return bool(np.any(mask))
 
 
 def integer_pow(a: Any, b: Any) -> Any:
     """Integers to integer powers: of the negative ones only those of 1 and -1 are not 0."""
     negative = b < 0
-    if not np.any(negative):
+    if not occurs(negative, True):
         return np.power(a, b)
     result = np.power(a, np.where(negative, 0, b))
     unit = np.where(a == 1, 1, np.where(a == -1, np.where(b % 2 == 0, 1, -1), 0))

@@ -107,6 +107,10 @@ def _scratch(key: Any, shape: Any, dtype: Any) -> Any:
     return Namespace.empty(shape, dtype)
 
 
+def _occurs(mask: Any, unknown: bool) -> bool:
+    return unknown if tracing.whole and mask.__class__ is XArray else bool(np.any(mask))
+
+
 class _Native:
     """Native kernels take memory of the CPU's: none of them does anything here, as on a machine without a compiler."""
 
@@ -119,6 +123,7 @@ _HELPERS = {
     "np": NAMESPACE,
     "parallel_for": _at_once,
     "scratch": _scratch,
+    "occurs": _occurs,
     "choose": lambda mask, a, b: np.where(mask, a, b),
     "ordered": lambda a, axes: None,
 }
