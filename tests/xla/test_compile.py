@@ -255,3 +255,13 @@ def test_integers_are_divided_in_compiled_steps(name):
     if name in ("//", "%"):
         with pytest.raises(RuntimeError, match="divided by zero"):
             INTEGERS[name](a.to("xla"), torch.zeros_like(b).to("xla"))
+
+
+@pytest.mark.parametrize("compile", [by_xla, torch.compile])
+def test_a_step_that_only_sees_tensors_of_its_surroundings(compile):
+    """They say where it is to run."""
+    y = torch.randn(4, 3).to("xla")
+    compiled = compile(lambda: torch.nn.functional.dropout(y, 0.5))
+    for _ in range(4):
+        found = compiled()
+        assert found.device.type == "xla" and ((found == 0) | (found == y * 2)).all()

@@ -42,7 +42,7 @@ class Chosen(Compiled):
         if FOREIGN:
             leaves: list[Any] = []
             flatten((args, kwargs), leaves)
-            if any(t._a.__class__ in FOREIGN for t in (*leaves, *Watched(self.function).tensors())):
+            if any(t._a.__class__ in FOREIGN for t in (*leaves, *Watched(self.function).in_sight())):
                 return by_xla(self.function, self.fallback)
         return functools.partial(Compiled.__call__, self)
 

@@ -177,6 +177,11 @@ class Watched:
         buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         return list({id(t): t for t in (*self.parameters, *buffers)}.values())
 
+    def in_sight(self) -> list[Any]:
+        """All tensors that the step can see: those, and what variables and attributes hold."""
+        held = [d.get(n) for d, n in self.tensors_at.values()]
+        return [*self.tensors(), *(t for t in held if isinstance(t, NS["Tensor"]))]
+
     def changed(self, before: tuple[Any, ...], now: tuple[Any, ...]) -> str:
         """In words, what differs."""
         names = [get(_Same()) for _, get in self._plain] + [(name,) for _, name in self._other]

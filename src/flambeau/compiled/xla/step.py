@@ -137,7 +137,7 @@ class WholeCompiled(Compiled):
 
     def _device(self, leaves: list[Any]) -> Any:
         """Where the program is to run: where its tensors are; for tensors on the CPU, as XLA's CPU."""
-        for t in (*leaves, *self.watched.tensors()):  # type: ignore[union-attr]
+        for t in (*leaves, *self.watched.in_sight()):  # type: ignore[union-attr]
             if t._a.__class__ in FOREIGN:
                 return t._a.device
         require(device_class("xla"))
