@@ -22,6 +22,13 @@ INTERRUPTIONS = {
     "another list": lambda optimizer, net: optimizer.param_groups[0].update(params=list(net.parameters())),
     "saved and loaded": lambda optimizer, net: optimizer.load_state_dict(optimizer.state_dict()),
     "a step outside": lambda optimizer, net: optimizer.step(),
+    "count of one": lambda optimizer, net: optimizer.state[net[2].weight]["step"].fill_(3.0),
+    "count of the first": lambda optimizer, net: optimizer.state[net[0].weight].update(step=torch.tensor(3.0)),
+    "moments of the first": lambda optimizer, net: optimizer.state[net[0].weight].update(
+        {n: torch.zeros_like(v) for n, v in optimizer.state[net[0].weight].items() if v.dim()}
+    ),
+    "cleared": lambda optimizer, net: optimizer.state.clear(),
+    "thawed": lambda optimizer, net: net[0].bias.requires_grad_(not net[0].bias.requires_grad),
     "frozen": lambda optimizer, net: net[0].bias.requires_grad_(False),
 }
 

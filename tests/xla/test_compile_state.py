@@ -246,3 +246,52 @@ def test_numbers_known_ahead_give_way_to_what_happens(name, what):
     (want, counts), (have, mine) = sides
     np.testing.assert_allclose(have, want, 2e-5)
     assert mine == counts
+
+
+@pytest.mark.parametrize("compile", [by_xla, torch.compile])
+def test_a_group_that_joins(compile):
+    def losses(compile, device):
+        def make(net):
+            return torch.optim.AdamW(net[0].parameters(), lr=0.01)
+
+        def between(turn, optimizer, net):
+            if turn == 12:
+                optimizer.add_param_group({"params": net[2].parameters(), "lr": 0.02})
+
+        return trained(compile, device, make, between, 30)
+
+    (want, counts), (have, mine) = losses(lambda f: f, "cpu"), losses(compile, "xla")
+    np.testing.assert_allclose(have, want, 2e-5)
+    assert mine == counts == [30, 30, 18, 18]
+
+
+def test_arguments_on_another_device_are_another_program():
+    compiled = by_xla(lambda a: a * 2 + 1)
+    for device in ("xla", "cpu", "xla", "cpu"):
+        for _ in range(3):
+            found = compiled(torch.arange(3.0).to(device))
+            assert found.device.type == device and found.tolist() == [1.0, 3.0, 5.0]
+
+
+def test_three_steps_in_one_of_which_the_last_takes_another_course():
+    """Counts are taken back in the order in which they were made, backwards."""
+
+    def losses(compile, device):
+        torch.manual_seed(0)
+        w = torch.nn.Parameter(torch.ones(3).to(device))
+        optimizer = torch.optim.RAdam([w], lr=0.1, betas=(0.9, 0.68))
+
+        @compile
+        def step():
+            for _ in range(3):
+                optimizer.zero_grad()
+                loss = (w * w).sum()
+                loss.backward()
+                optimizer.step()
+            return loss
+
+        return [step().item() for _ in range(12)], optimizer.state[w]["step"].item()
+
+    (want, count), (have, mine) = losses(lambda f: f, "cpu"), losses(by_xla, "xla")
+    np.testing.assert_allclose(have, want, 2e-5)
+    assert mine == count

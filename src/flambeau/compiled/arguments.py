@@ -41,8 +41,8 @@ def _form(x: Any, leaves: list[Any], places: dict[int, int] | None) -> Any:
         if places is not None and places.setdefault(id(x), len(leaves)) < len(leaves):
             return "again", places[id(x)]
         leaves.append(x)
-        kind = 0 if x._node is None else 1 if x._node is LEAF else 2
-        return "tensor", x._a.shape, x._a.dtype, x._a.strides, kind, x._grad is None
+        a, kind = x._a, 0 if x._node is None else 1 if x._node is LEAF else 2
+        return "tensor", a.shape, a.dtype, a.strides, kind, x._grad is None, _where(a)
     if isinstance(x, (tuple, list)):
         return type(x).__name__, tuple([_form(v, leaves, places) for v in x])
     if isinstance(x, dict):
@@ -64,7 +64,7 @@ def suits_form(args: tuple, form: Any) -> bool:
     for t, known in zip(args, forms):
         if t.__class__ is not tensor or known[0] != "tensor":
             return False
-        _, shape, dtype, strides, kind, bare = known
+        _, shape, dtype, strides, kind, bare, where = known
         a, node = t._a, t._node
         if (
             (0 if node is None else 1 if node is LEAF else 2) != kind
@@ -72,9 +72,15 @@ def suits_form(args: tuple, form: Any) -> bool:
             or (a.dtype is not dtype and a.dtype != dtype)
             or a.strides != strides
             or (t._grad is None) != bare
+            or _where(a) != where
         ):
             return False
     return True
+
+
+def _where(array: Any) -> Any:
+    """The device of an array that is not NumPy's."""
+    return None if array.__class__ is np.ndarray else getattr(array, "device", None)
 
 
 def rebuild(x: Any, replace: Callable[[Any], Any]) -> Any:

@@ -40,7 +40,8 @@ class _Cluster:
         self.members: list[Member] = []
         self.arrays: list[tuple] = []
         self.counts: list[list[np.ndarray]] = []
-        self.held: list[tuple[dict, str, Any]] = []  # the tensors that count: whose state, which entry, the tensor
+        #: of the first one's state all tensors, of the others' those that count: whose state, which entry, the tensor
+        self.held: list[tuple[dict, str, Any]] = []
         self.values: list[float] = []
         self.spans: list[tuple[int, int]] = []
         self.places: list[int] = []
@@ -53,7 +54,8 @@ class _Cluster:
         self.members.append(known.member)
         self.arrays.append(known.arrays)
         self.spans.append((known.first, known.end))
-        self.held += [(known.member[2], name, tensor) for name, tensor in known.counting]
+        held = known.counting if self.held else known.tensors
+        self.held += [(known.member[2], name, tensor) for name, tensor in held]
         for i, count in enumerate(known.counts):
             if len(self.counts) == i:
                 self.counts.append([])
@@ -61,7 +63,7 @@ class _Cluster:
         self.values = known.values
 
     def even(self) -> bool:
-        """Whether all counts are the tensors that they were, and stand where the last step has left them."""
+        """Whether the state's tensors are those that they were, and all counts stand where the last step has left them."""
         for state, name, tensor in self.held:
             if state.get(name) is not tensor:
                 return False
@@ -136,8 +138,8 @@ class _Known:
         self.first, self.end = first, len(batch.records)
         used = {id(a) for a in arrays}
         state = self.member[2]
-        tensors = [(name, v) for name, v in state.items() if isinstance(v, NS["Tensor"])]
-        self.counting = [(name, v) for name, v in tensors if not v._a.ndim and id(v._a) not in used]
+        self.tensors = [(name, v) for name, v in state.items() if isinstance(v, NS["Tensor"])]
+        self.counting = [(name, v) for name, v in self.tensors if not v._a.ndim and id(v._a) not in used]
         self.counts = [v._a for _, v in self.counting]
         self.values = [a.item() for a in self.counts]
         self.group = group

@@ -194,7 +194,7 @@ class Variant:
         self.slots = [slot for slot in slots if slot is not None]
         self.arena.memory = None
         optimizers = {id(e.function): e.function for e in entries if e.kind == "optimizer"}.values()
-        self.steps = [(o, o.state, o.param_groups, len(o.param_groups)) for o in optimizers]
+        self.steps = [(o, o.state, o.param_groups, (len(o.state), len(o.param_groups))) for o in optimizers]
         plain_result = not (self.leaves or self.arguments.written or self.arguments.graded)
         if plain_result and isinstance(self.result, NS["Tensor"]) and id(self.result) in self.made:
             self.only = self.result._a
@@ -213,8 +213,8 @@ class Variant:
         for t, a in self.used:
             if t._a is not a:
                 return False
-        for o, state, groups, count in self.steps:
-            if o.state is not state or o.param_groups is not groups or len(groups) != count:
+        for o, state, groups, sizes in self.steps:
+            if o.state is not state or o.param_groups is not groups or (len(state), len(groups)) != sizes:
                 return False
         return True
 

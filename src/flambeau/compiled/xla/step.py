@@ -36,6 +36,7 @@ class WholeCompiled(Compiled):
         self.trusted: dict[Any, list[WholeVariant]] = {}
         self.candidates: dict[Any, WholeVariant] = {}
         self.tries: dict[Any, int] = {}
+        self.begun: set[int] = set()  # optimizers that had a state when the step was traced
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.refused or NS["CAPTURE"] is not None or not (NS["PLAIN"] or thread.inference):
@@ -45,8 +46,9 @@ class WholeCompiled(Compiled):
             recent: Any = latest[1]
             if recent.holds() and recent.ready():
                 return recent.run(args)
-        if self.watched is None:
+        if self.watched is None or any(not o.state and id(o) in self.begun for o in self.watched.optimizers):
             self.watched = Watched(self.function)
+            self.begun.clear()
             if any(not o.state for o in self.watched.optimizers):
                 earlier = self.watched.tensors_now()
                 result = self.function(*args, **kwargs)
@@ -72,6 +74,7 @@ class WholeCompiled(Compiled):
             self.candidates.clear()
             self.tries.clear()
         earlier = self.watched.tensors_now()  # type: ignore[union-attr]
+        self.begun.update(id(o) for o in self.watched.optimizers if o.state)  # type: ignore[union-attr]
         try:
             variant = WholeVariant(self.function, args, kwargs, self.watched, self._device(leaves))
         except CaptureError as error:

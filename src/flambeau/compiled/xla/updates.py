@@ -143,6 +143,7 @@ class _Cluster:
         self.members: list[Any] = []
         self.counts: list[tuple[Any, np.ndarray]] = []  # the first one's counts, and the memory of all
         self.names: list[str] = []  # theirs, in the state
+        self.held: list[tuple[str, Any]] = []  # what else the first one's state holds
         self.hyper: tuple[Any, ...] = ()  # of the last step whose numbers were not known ahead
         self.ahead = Ahead()
 
@@ -153,6 +154,26 @@ class _Cluster:
             if value._a.base is not together or state.get(name) is not value:
                 return True
         return False
+
+    def holds(self, states: Any) -> bool:
+        """Whether the first one's state has the tensors that the program works on."""
+        state = states.get(self.members[0]) or {}
+        for name, value in self.held:
+            if state.get(name) is not value:
+                return False
+        return True
+
+    def counts_there(self, states: Any) -> bool:
+        """Whether the parameters have the counts that they had, be they other tensors."""
+        return all(_is_count((states.get(p) or {}).get(name)) for p in self.members for name in self.names)
+
+    def even(self) -> bool:
+        """Whether all of its parameters have made as many steps: else it is no cluster any more."""
+        for _, together in self.counts:
+            values = together.tolist()
+            if values.count(values[0]) != len(values):
+                return False
+        return True
 
     def goes_on(self) -> bool:
         """Whether the next step's numbers were known ahead: then it is counted."""
@@ -233,7 +254,8 @@ class Steps:
         names = _noted(update, given, hyper)
         dtype = arrays[0].dtype
         wide = dtype.itemsize == (16 if dtype.kind == "c" else 8)
-        key = (id(group), update, given, tuple(map(repr, names.course)), tuple(names.numbers), wide)
+        counted = tuple([v._a.item() for v in (self.state.get(param) or {}).values() if _is_count(v)])
+        key = (id(group), update, given, tuple(map(repr, names.course)), tuple(names.numbers), counted, wide)
         cluster = self.clusters.get(key)
         if cluster is None:
             cluster = self.clusters[key] = _Cluster(group, update, given, hyper, names, wide)
@@ -276,7 +298,9 @@ class Steps:
         for cluster in self.list:
             lead = self.state.get(cluster.members[0]) or {}
             names = cluster.names = [n for n, v in lead.items() if _is_count(v)]
+            cluster.held = [(n, v) for n, v in lead.items() if isinstance(v, NS["Tensor"]) and n not in names]
             cluster.counts = [(lead[n], _together([self.state[p][n] for p in cluster.members])) for n in names]
+        self.sizes = len(self.state), len(self.groups)
         if not self.marks:  # the trace has counted
             self.marks = [self.earlier.get(id(value), 0.0) for c in self.list for value, _ in c.counts]
 
@@ -285,20 +309,29 @@ class Steps:
         another program.
         """
         optimizer = self.optimizer
-        if optimizer.state is not self.state or optimizer.param_groups is not self.groups:
-            return False
         states = self.state
+        if optimizer.state is not states or optimizer.param_groups is not self.groups:
+            return False
+        if (len(states), len(self.groups)) != self.sizes:
+            return False
         for cluster in self.list:
+            if cluster.held and not cluster.holds(states):
+                return False
             if cluster.counts_moved(states):
+                if not all(c.counts_there(states) for c in self.list):
+                    return False
                 self.settle()
                 break
+        for cluster in self.list:
+            if not cluster.even():
+                return False
         self.marks = [value._a.item() for c in self.list for value, _ in c.counts]
         new = [cluster for cluster in self.list if not cluster.goes_on()]
         return not new or self._take_numbers(new)
 
     def _take_numbers(self, clusters: list[_Cluster]) -> bool:
         """Runs the optimizer's rule for the numbers of these, which were not known ahead."""
-        optimizer, taking, before = self.optimizer, self._taking, steps._open.batch
+        optimizer, taking, before = self.optimizer, self._Taking(), steps._open.batch
         steps._open.batch = taking  # type: ignore[assignment]
         try:
             group = hyper = None
@@ -359,8 +392,6 @@ class Steps:
 
         def run(self) -> None:
             """Nothing is left to do."""
-
-    _taking = _Taking()
 
 
 def _is_count(value: Any) -> bool:

@@ -263,7 +263,7 @@ class WholeVariant:
             return True
         for i, step in enumerate(self.steps):
             if not step.advance():
-                for done in self.steps[:i]:
+                for done in reversed(self.steps[:i]):
                     done.take_back()
                 return False
         return True
@@ -290,7 +290,7 @@ class WholeVariant:
         n = len(results) - len(self.skips)
         for skipped, steps in zip(results[n:], self.skips):
             if skipped:
-                for step in steps:
+                for step in reversed(steps):
                     step.take_back()
         return results[:n]
 
