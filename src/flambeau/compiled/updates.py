@@ -63,7 +63,7 @@ class _Cluster:
         self.values = known.values
 
     def even(self) -> bool:
-        """Whether the state's tensors are those that they were, and all counts stand where the last step has left them."""
+        """Whether the state's tensors are those that they were, and all counts stand where the last step left them."""
         for state, name, tensor in self.held:
             if state.get(name) is not tensor:
                 return False
