@@ -90,6 +90,17 @@ def test_anomaly_mode_names_the_cause_and_the_line():
     assert "eps" in text
 
 
+def test_anomaly_mode_names_lines_of_a_program_in_a_folder_of_the_library_s_name(tmp_path):
+    program = tmp_path / "flambeau" / "step.py"
+    program.parent.mkdir()
+    program.write_text("def lose(x):\n    return (x.sqrt() * 0).sum()  # its line\n")
+    scope = {}
+    exec(compile(program.read_text(), str(program), "exec"), scope)
+    with pytest.raises(RuntimeError, match="its line"), pytest.warns(UserWarning, match="[Aa]nomaly"):
+        with torch.autograd.detect_anomaly():
+            scope["lose"](torch.tensor([4.0, 0.0], requires_grad=True)).backward()
+
+
 def test_a_recorded_backward_sums_away_what_broadcasting_added_where_an_index_comes_first():
     condition = torch.tensor([[True, False], [False, True], [True, True]])
     a, b = torch.ones(3, 2, requires_grad=True), torch.ones(2, requires_grad=True)

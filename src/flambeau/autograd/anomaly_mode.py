@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 from typing import Any
@@ -25,6 +26,7 @@ _ADVICE = {
     "Mul": "0 * inf is NaN: look for an infinite factor, or an infinite gradient that comes from further down",
     "Exp": "exp overflows above 88 in float32: subtract the maximum first, or use log_softmax or logsumexp",
 }
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _state: dict[str, Any] = {"on": False, "check_nan": True}
 
 
@@ -42,7 +44,7 @@ def _trace() -> str:
     frames = [
         f
         for f in traceback.extract_stack()
-        if "/flambeau/" not in f.filename.replace("\\", "/") and not f.filename.startswith("<flambeau")
+        if not f.filename.startswith((_PACKAGE, "<flambeau"))
     ]
     return "".join(traceback.format_list(frames[-6:]))
 
