@@ -1,5 +1,7 @@
 """Training programs that are run as they are and compiled, by whichever engine: what they leave must be the same."""
 
+import threading
+
 import numpy as np
 
 import flambeau as torch
@@ -118,3 +120,12 @@ HOWS = [
 def name_of(how):
     """A name for a way to train."""
     return ", ".join(f"{k}={v}" for k, v in how.items()) or "plain"
+
+
+def in_threads(work, count):
+    """`work(i)` for each i below `count`, each in a thread of its own, all at once."""
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,13 +1,13 @@
 """Arguments that a plan reads where the program has them: a compiled step does what the step does."""
 
 import gc
-import threading
 
 import numpy as np
 import pytest
 
 import flambeau as torch
 from flambeau import nn
+from tests.compile_cases import in_threads
 
 
 def made():
@@ -156,9 +156,5 @@ def test_threads_that_share_a_compiled_function():
             if not np.allclose(compiled(batches[i]).numpy(), want[i], atol=1e-5):
                 wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    in_threads(work, 2)
     assert not wrong

@@ -2,7 +2,6 @@
 
 import gc
 import re
-import threading
 import tracemalloc
 
 import numpy as np
@@ -13,6 +12,7 @@ from flambeau import nn
 from flambeau.compiled.arena import place_blocks
 from flambeau.compiled.step import Compiled
 from flambeau.nn import functional as F
+from tests.compile_cases import in_threads
 
 
 def deep(width=64, depth=12):
@@ -336,9 +336,5 @@ def test_threads_take_turns():
                 if not np.allclose(compiled(given[i]).numpy(), expected[i], rtol=1e-4, atol=1e-6):
                     wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not wrong

@@ -277,7 +277,19 @@ class Variant:
         return tuple(None if g is None else g.copy() for g in self.grads)
 
 
-class CompiledBackward(Node):
+class CompiledNode(Node):
+    """What goes backward through a compiled call, once."""
+
+    def name(self) -> str:
+        return "CompiledFunctionBackward"
+
+    def run_recorded(self, g: Any) -> tuple[Any, ...]:
+        raise RuntimeError(
+            "a compiled function goes backward once: create_graph=True needs the function as it is, not compiled"
+        )
+
+
+class CompiledBackward(CompiledNode):
     """Goes backward through a compiled step."""
 
     def __init__(self, variant: Variant, leaves: list[Any]) -> None:
@@ -285,9 +297,6 @@ class CompiledBackward(Node):
         self.edges = tuple(t if t._node is LEAF else t._node for t in leaves)
         self.outputs = len(variant.roots)
         self.seq = tick()
-
-    def name(self) -> str:
-        return "CompiledFunctionBackward"
 
     def run(self, g: Any) -> tuple[Any, ...]:
         if self.freed:
@@ -298,11 +307,6 @@ class CompiledBackward(Node):
                 "backward needs; call backward() after each call"
             )
         return self.variant.backward(g if isinstance(g, list) else [g])
-
-    def run_recorded(self, g: Any) -> tuple[Any, ...]:
-        raise RuntimeError(
-            "a compiled function goes backward once: create_graph=True needs the function as it is, not compiled"
-        )
 
     def release(self) -> None:
         self.freed = True

@@ -14,7 +14,7 @@ from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, written
 from flambeau.compiled.arguments import Entrance, flatten, form_of, rebuild
-from flambeau.compiled.variant import is_freed, leaves_of
+from flambeau.compiled.variant import CompiledNode, is_freed, leaves_of
 from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import Store, XArray, fresh, made_like
@@ -381,7 +381,7 @@ class _Marks:
         self.generator.rewind(self.random)
 
 
-class CompiledBackward(Node):
+class CompiledBackward(CompiledNode):
     """Goes backward through a compiled call."""
 
     def __init__(self, variant: WholeVariant, leaves: list[Any], residuals: list[Any]) -> None:
@@ -391,18 +391,10 @@ class CompiledBackward(Node):
         self.outputs = len(variant.seeds)
         self.seq = tick()
 
-    def name(self) -> str:
-        return "CompiledFunctionBackward"
-
     def run(self, g: Any) -> tuple[Any, ...]:
         if self.freed:
             raise NS["FREED"](self)
         return self.variant.backward(self.residuals, g if isinstance(g, list) else [g], self.devices)
-
-    def run_recorded(self, g: Any) -> tuple[Any, ...]:
-        raise RuntimeError(
-            "a compiled function goes backward once: create_graph=True needs the function as it is, not compiled"
-        )
 
     def release(self) -> None:
         self.freed = True

@@ -39,7 +39,7 @@ _PRODUCTS_INSIDE = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 def is_small(jaxpr: Any) -> bool:
     """Whether a program is little arithmetic, of kinds that go into one kernel."""
-    left = float(_LITTLE)
+    left = _LITTLE
     if jax.__version_info__[:2] != _TRIED or not jaxpr.invars or not all(_fits(v.aval) for v in jaxpr.invars):
         return False
     for eqn in _operations(jaxpr):
@@ -79,17 +79,16 @@ def at_once(step: Callable, values: Sequence[Any], **options: Any) -> Callable |
     """A small step compiled for values like these to one kernel that runs in the caller's thread; None where this JAX
     has no such thing, or not for this step.
     """
-    traced = jax.make_jaxpr(step)(*values)
 
     def kernel(*given: Any) -> Any:
         # XLA's emitter gives up, and the process with it, on an input that a kernel does not use
-        return *_inlined(traced, given), sum(jnp.ravel(x)[0].astype(jnp.float32) for x in given)
+        return *step(*given), sum(jnp.ravel(x)[0].astype(jnp.float32) for x in given)
 
-    flat = jax.make_jaxpr(kernel)(*values)
+    traced = jax.make_jaxpr(kernel)(*values)
 
     def whole(*given: Any) -> Any:
         with set_xla_metadata(**_ONE_KERNEL):
-            results = jax.jit(lambda *inputs: _inlined(flat, inputs))(_here.bind(given[0]), *given[1:])
+            results = jax.jit(lambda *inputs: _inlined(traced, inputs))(_here.bind(given[0]), *given[1:])
         return lax.optimization_barrier(results)[:-1]  # the last one is kept, though nobody wants it
 
     try:
