@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flambeau.autograd.runtime import NS, thread, tick, watch
+from flambeau.autograd.runtime import CHANGES, NS, thread, tick, watch
 
 # nodes that PyTorch has beside the generated ones: their names tell where they live
 _WRITTEN_BY_HAND = frozenset(("AccumulateGrad", "CopyBackwards", "CopySlices"))
@@ -191,6 +191,7 @@ class RemovableHandle:
         RemovableHandle._next_id += 1
         extras = extra_dict if isinstance(extra_dict, (list, tuple)) else [extra_dict] if extra_dict is not None else []
         self.extra_dict_ref = tuple(weakref.ref(extra) for extra in extras)
+        CHANGES[0] += 1
 
     @classmethod
     def add(cls, hooks: OrderedDict, fn: Callable, prepend: bool = False) -> RemovableHandle:
@@ -204,6 +205,7 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Takes the hook out; a second call does nothing."""
+        CHANGES[0] += 1
         for ref in (self.hooks_dict_ref, *self.extra_dict_ref):
             hooks = ref()
             if hooks is not None and self.id in hooks:

@@ -62,6 +62,11 @@ class _Thread(threading.local):
 
 
 thread = _Thread()
+
+#: Counts what is done to modules (attributes, registrations) and to hooks: who has looked at these looks again when it
+#: moves.
+CHANGES = [0]
+
 _lock = threading.Lock()
 _disabled = 0
 _watchers = 0

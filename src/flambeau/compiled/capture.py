@@ -22,6 +22,8 @@ from flambeau.engines.arrays import FOREIGN, move
 from flambeau.engines.kernels import CPU_KERNELS, Kernels
 from flambeau.engines.native import hooks
 from flambeau.engines.numpy import draws, parallel
+from flambeau.errors import CaptureError
+from flambeau.ops import dispatch
 from flambeau.ops.dispatch import wrap
 
 from .memory import Block, Memory, Place, calls_of
@@ -86,9 +88,9 @@ class _CaptureKernels(Kernels):
         if name in _SHAPED_BY_VALUE:
 
             def refused(*args: Any, **kwargs: Any) -> Any:
-                if current.off:
-                    return kernel(*plain(args), **plain(kwargs))
-                raise refuse(f"have shapes that depend on values ({name})", MASKS)
+                if not current.off:
+                    refuse(f"have shapes that depend on values ({name})", MASKS)
+                return kernel(*plain(args), **plain(kwargs))
 
             return refused
         if kernel is None or isinstance(kernel, np.ufunc) or not callable(kernel):
@@ -104,11 +106,16 @@ class _CaptureKernels(Kernels):
 class Capture:
     """Notes what happens between `start` and `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lenient: bool = False) -> None:
+        self.lenient = lenient
+        self.within = 0  # kernels under way: what they do on the host is noted as one call
+        self.error: CaptureError | None = None
+        self.stopped = False
         self.entries: list[Entry] = []
         self.memory = Memory()
         self.states: list[tuple[weakref.ref, int]] = []
         self.moved: list[Any] = []
+        self.schedules: list[Any] = []
 
     # --- noting -----------------------------------------------------------------------------------------------
 
@@ -171,10 +178,13 @@ class Capture:
         if not any(a.__class__ is Traced for a in arrays_in((args, kwargs))):
             return kernel(*args, **kwargs)
         mark = len(self.entries)
+        self.within += 1
         try:
             result = kernel(*args, **kwargs)
         except (HostRead, hooks.Unseen):
             return self.whole(kernel, args, kwargs, mark)
+        finally:
+            self.within -= 1
         if any(a.__class__ is not Traced for a in arrays_in(result)):
             return self.whole(kernel, args, kwargs, mark)
         return result
@@ -213,7 +223,8 @@ class Capture:
 
         masked = op.name == "index" and any(a.dtype == np.bool_ for a in arrays_in(arrays[1]))
         if masked or op.name in _SHAPED_BY_VALUE:
-            raise refuse(f"have shapes that depend on values ({op.name})", MASKS)
+            refuse(f"have shapes that depend on values ({op.name})", MASKS)
+            return op.run(NS["K"], plain(arrays))
         body.__name__ = op.name
         return self.kernel(body, tuple(arrays), {})
 
@@ -321,6 +332,13 @@ class Capture:
         entry = self.note("optimizer", optimizer, (), {}, wrote=plain(touched))
         entry.kwargs = {"groups": groups}
 
+    def scheduled(self, scheduler: Any, step: Callable[[], None]) -> None:
+        """A step of a learning-rate schedule, made again at every replay."""
+        with self.paused():
+            step()
+        self.schedules.append(scheduler)
+        self.entries.append(Entry("check", step, (), {}))
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Inside, nothing is noted."""
@@ -335,10 +353,11 @@ class Capture:
     def start(self) -> None:
         """From here on everything is noted."""
         tensor = NS["Tensor"]
+        numbers = {id(t) for t in dispatch._constants.values()}  # that a program has used: constants of its calls
         for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
             a = t.__dict__.get("_a") if hasattr(t, "__dict__") else None
             a = getattr(t, "_a", None) if a is None else a
-            if a.__class__ is np.ndarray:
+            if a.__class__ is np.ndarray and id(t) not in numbers:
                 if (block := self.memory.meet(a)) is not None:
                     block.known = True
                 t._a = a.view(Traced)
@@ -355,8 +374,28 @@ class Capture:
         hooks.capture = self
         current.capture = self
 
+    def refuse(self, error: CaptureError) -> None:
+        """The step does what can't be captured: raises the error, or, where the step is to go on as it is, ends the
+        capture with it.
+        """
+        if not self.lenient or self.within:
+            raise error
+        self.error = error
+        self.stop()
+
     def stop(self) -> None:
-        """Puts everything back; tensors keep what they hold now, as ordinary arrays."""
+        """Puts everything back; tensors keep what they hold now, as ordinary arrays. Once more: those that were made
+        since.
+        """
+        if not self.stopped:
+            self.stopped = True
+            self._stop()
+        tensor = NS["Tensor"]
+        for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
+            if getattr(t, "_a", None).__class__ is Traced:
+                t._a = t._a.view(np.ndarray)
+
+    def _stop(self) -> None:
         current.capture = None
         hooks.capture = None
         NS["CAPTURE"] = None
@@ -373,10 +412,6 @@ class Capture:
                 t._a = t._a.real_array
             else:
                 self.moved.append(t)
-        tensor = NS["Tensor"]
-        for t in [o for o in gc.get_objects() if isinstance(o, tensor)]:
-            if getattr(t, "_a", None).__class__ is Traced:
-                t._a = t._a.view(np.ndarray)
 
     def _swap_numpy(self) -> None:
         """Our modules see a `numpy` whose new memory is traced."""

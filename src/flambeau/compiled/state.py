@@ -2,175 +2,206 @@
 
 A plan works on memory where it lies, so it holds for the tensors it was captured with. What may change between steps
 without a new capture (learning rates, step counts, random state) is read anew by the plan; what else the step could
-have read is compared before each replay.
+have read is compared before each replay: first who is there, and what it is only where somebody else is.
 """
 
 from __future__ import annotations
 
-import operator
-import sys
-import types
-from collections.abc import Callable
-from operator import itemgetter
+from collections.abc import Callable, Iterable
+from operator import is_, itemgetter
 from typing import Any
 
-from flambeau.autograd.runtime import LEAF, NS
-from flambeau.nn.modules.module import Module
-from flambeau.optim.optimizer import Optimizer
+from flambeau.autograd.runtime import CHANGES, NS
+from flambeau.nn.modules.module import REGISTRIES
 
-__all__ = ["Watched", "reachable"]
+from .reach import Holder, Reach, is_simple
 
-_SIMPLE = (bool, int, float, str, type(None))
+__all__ = ["Watched", "Who", "normal"]
 
-
-def reachable(function: Callable) -> tuple[list[Module], list[Optimizer], list[Any], list[tuple[dict, str]]]:
-    """What a function can see: modules, optimizers, leaves that want a gradient, where plain values and tensors are."""
-    modules: dict[int, Module] = {}
-    optimizers: dict[int, Optimizer] = {}
-    leaves: dict[int, Any] = {}
-    places: list[tuple[dict, str]] = []
-    seen: set[int] = set()
-
-    def visit(x: Any, depth: int) -> None:
-        if id(x) in seen or depth > 6:
-            return
-        seen.add(id(x))
-        if isinstance(x, Module):
-            for m in x.modules():
-                modules[id(m)] = m
-        elif isinstance(x, Optimizer):
-            optimizers[id(x)] = x
-        elif isinstance(x, NS["Tensor"]):
-            if x._node is LEAF:
-                leaves[id(x)] = x
-        elif isinstance(x, types.MethodType):
-            visit(x.__self__, depth + 1)
-            visit(x.__func__, depth + 1)
-        elif isinstance(x, types.FunctionType):
-            if not _is_library(x.__module__):
-                function_parts(x, depth)
-        elif isinstance(x, (list, tuple)) and len(x) < 1000:
-            for v in x:
-                visit(v, depth + 1)
-        elif isinstance(x, dict) and len(x) < 1000:
-            for v in x.values():
-                visit(v, depth + 1)
-        elif hasattr(x, "__wrapped__"):
-            visit(x.__wrapped__, depth + 1)
-        elif not isinstance(x, (type, types.ModuleType)) and not _is_library(type(x).__module__):
-            for name, v in list(getattr(x, "__dict__", {}).items()):
-                note(vars(x), name, v, depth)
-
-    def note(where: Any, name: str, value: Any, depth: int) -> None:
-        if isinstance(value, (*_SIMPLE, NS["Tensor"])):
-            places.append((where, name))
-        if not isinstance(value, _SIMPLE):
-            visit(value, depth + 1)
-
-    def function_parts(f: types.FunctionType, depth: int) -> None:
-        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            note(_Cell(cell), name, value, depth)
-        for name in names_in(f.__code__):
-            value = f.__globals__.get(name, f)
-            if value is not f:
-                note(f.__globals__, name, value, depth)
-        for value in f.__defaults__ or ():
-            visit(value, depth + 1)
-
-    visit(function, 0)
-    return list(modules.values()), list(optimizers.values()), list(leaves.values()), places
+_HOOKED = (
+    "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs",
+    "_backward_pre_hooks", "_backward_hooks",
+)  # fmt: skip
+_STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 
-def _is_library(module: str | None) -> bool:
-    """Whether code of this module is nobody's program: what it reads does not change from step to step."""
-    root = (module or "").partition(".")[0]
-    return root in ("flambeau", "torch", "numpy", "builtins") or (
-        root in sys.stdlib_module_names and root != "__main__"
-    )
+class Who:
+    """An object that is compared by who it is."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: Any) -> None:
+        self.it = it
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Who) and other.it is self.it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+    def __repr__(self) -> str:
+        return "another tensor" if isinstance(self.it, NS["Tensor"]) else f"another {type(self.it).__name__}"
 
 
-class _Cell:
-    """A closure's variable as the one entry of a dictionary."""
-
-    def __init__(self, cell: Any) -> None:
-        self.cell = cell
-
-    def get(self, name: str) -> Any:
-        return self.cell.cell_contents
-
-
-def names_in(code: types.CodeType) -> list[str]:
-    """The global names that some code, and code within it, refers to."""
-    found = list(code.co_names)
-    for const in code.co_consts:
-        if isinstance(const, types.CodeType):
-            found += names_in(const)
-    return found
+def normal(x: Any) -> Any:
+    """A value as it is compared: with its type, or, where it is no simple one, by who it is."""
+    if isinstance(x, tuple):
+        return (x.__class__, *[normal(v) for v in x])
+    return (x.__class__, x) if is_simple(x) else Who(x)
 
 
 class Watched:
-    """The Python values and tensors behind a step, as they were, to be compared with what they are."""
+    """The Python values and tensors behind a step, as they were, to be compared with what they are.
 
-    def __init__(self, function: Callable) -> None:
-        self.modules, self.optimizers, leaves, places = reachable(function)
-        tensor = NS["Tensor"]
+    `free`: where the step itself puts other objects: only their type matters.
+    """
+
+    def __init__(self, function: Callable, free: Iterable[tuple[Any, Any]] = ()) -> None:
+        self.function = function
+        self.reach = reach = Reach(function)
+        self.modules, self.optimizers = list(reach.modules.values()), list(reach.optimizers.values())
+        found = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        found += [p for o in self.optimizers for group in o.param_groups for p in group["params"]]
+        self.parameters = list({id(p): p for p in (*found, *reach.leaves())}.values())
+        self.free = {place for place in free if place[0] in reach.holders}
+        self._sort()
+        self.take()
+
+    def _sort(self) -> None:
+        """Sorts what has to be compared by how it is read."""
+        self._dicts: list[tuple[Holder, Any, list[Any]]] = []
+        self._lists: list[Holder] = []
+        self._others: list[tuple[Holder, Any]] = []
+        self._freed = [(self.reach.holders[key], name) for key, name in self.free]
+        for key, holder in self.reach.holders.items():
+            names = [name for name in holder.names if (key, name) not in self.free]
+            if holder.counted:
+                continue
+            if holder.kind == "dict" and (names or holder.whole):
+                self._dicts.append((holder, itemgetter(*names, names[0]) if names else _nothing, names))
+            elif holder.kind == "list" and len(names) == len(holder.names):
+                self._lists.append(holder)
+            elif holder.kind == "set":
+                self._lists.append(holder)
+            else:
+                self._others += [(holder, name) for name in names]
+
+    def _structure(self) -> list[Any]:
+        """Of all modules the attributes, tensors and children, of these and of optimizers and parameters the hooks."""
+        found: list[Any] = []
+        free = self.free
         for module in self.modules:
             own = vars(module)
-            places += [(own, n) for n, v in own.items() if isinstance(v, _SIMPLE) and not n.startswith("_")]
-            places += [(own, n) for n, v in own.items() if isinstance(v, tensor)]
-        self.places: list[tuple[Any, str]] = [(d, n) for d, n in places if not isinstance(d.get(n), tensor)]
-        #: Where tensors are, and where the step itself puts other ones.
-        self.tensors_at = {(_whose(d), n): (d, n) for d, n in places if isinstance(d.get(n), tensor)}
-        self.rebound: dict[Any, tuple[Any, str]] = {}
-        self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
+            place = id(own)
+            found.append(module.__class__)
+            for name, value in self.reach.own(module):
+                found += (name, value.__class__ if (place, name) in free else value)
+            for registry in REGISTRIES:
+                entries = own[registry]
+                for name, value in entries.items():
+                    found += (name, value.__class__ if (id(entries), name) in free else value)
+            if own["_hooked"]:
+                for hooks in _HOOKED:
+                    for number, hook in own[hooks].items():
+                        found += (hooks, number, hook)
         for optimizer in self.optimizers:
-            self.parameters += [p for group in optimizer.param_groups for p in group["params"]]
-        self.parameters += leaves
-        self.parameters = list({id(p): p for p in self.parameters}.values())
-        self._group()
+            for hooks in _STEP_HOOKS:
+                found += getattr(optimizer, hooks).values()
+        for p in self.parameters:
+            for registered in (p._hooks, p._post_hooks):
+                if registered:
+                    found += (p, *registered.values())
+        return found
 
-    def tensors_now(self) -> dict[Any, tuple[Any, str, Any]]:
-        """The tensors that are there now, where, and under which names."""
-        return {key: (d, n, d.get(n)) for key, (d, n) in (*self.tensors_at.items(), *self.rebound.items())}
+    # --- now and then ---------------------------------------------------------------------------------------------
 
-    def outdated(self, earlier: dict[Any, tuple[Any, str, Any]]) -> bool:
-        """Whether there are tensors now where there were none, or others in the place of the earlier ones."""
-        tensor = NS["Tensor"]
-        return any(isinstance(d.get(n), tensor) for d, n in self.places) or any(
-            d.get(n) is not old for key, (d, n, old) in earlier.items() if key in self.tensors_at
-        )
+    def take(self) -> None:
+        """Takes down how things are now."""
+        self.version = CHANGES[0]
+        self.structure = self._structure()
+        self.known = [get(holder.inside) for holder, get, _ in self._dicts]
+        self.sizes = [len(holder.inside) if holder.whole else -1 for holder, *_ in self._dicts]
+        self.items = [[*holder.inside] for holder in self._lists]
+        self.singles = [holder.get(name) for holder, name in self._others]
+        self.kinds = [holder.get(name).__class__ for holder, name in self._freed]
+        self.wanting = [p._node is not None for p in self.parameters]
+        self.key = (*self._normal(), tuple(self.wanting))
 
-    def after(self, earlier: dict[Any, tuple[Any, str, Any]], rebound: dict[Any, Any]) -> Watched:
-        """Itself, knowing which tensors a call has replaced: the plan will not depend on who they are."""
-        for key, (d, name, old) in earlier.items():
-            if key in self.tensors_at and (key in rebound or d.get(name) is not old):
-                self.rebound[key] = self.tensors_at.pop(key)
-        return self
+    def same(self) -> bool:
+        """Whether everything is as it was taken down; False in doubt."""
+        if CHANGES[0] != self.version and not self._structure_same():
+            return False
+        for (holder, get, _), known, size in zip(self._dicts, self.known, self.sizes):
+            inside = holder.inside
+            if size >= 0 and len(inside) != size:
+                return False
+            try:
+                if not all(map(is_, get(inside), known)):
+                    return False
+            except KeyError:  # an attribute was deleted
+                return False
+        for holder, items in zip(self._lists, self.items):
+            if len(holder.inside) != len(items) or not all(map(is_, holder.inside, items)):
+                return False
+        for (holder, name), value in zip(self._others, self.singles):
+            if holder.get(name) is not value:
+                return False
+        for (holder, name), kind in zip(self._freed, self.kinds):
+            if holder.get(name).__class__ is not kind:
+                return False
+        return [p._node is not None for p in self.parameters] == self.wanting
 
-    def _group(self) -> None:
-        """Sorts the places by the dictionary that they are in, which is then asked once."""
-        names: dict[int, tuple[Any, list[str]]] = {}
-        for d, name in self.places:
-            names.setdefault(id(d), (d, []))[1].append(name)
-        self.places = [(d, name) for d, found in names.values() for name in found]
-        self._plain = [(d, itemgetter(*found, found[0])) for d, found in names.values() if d.__class__ is dict]
-        self._other = [(d, name) for d, found in names.values() if d.__class__ is not dict for name in found]
+    def _structure_same(self) -> bool:
+        version, now = CHANGES[0], self._structure()
+        if len(now) != len(self.structure) or not all(map(is_, now, self.structure)):
+            return False
+        self.version = version
+        return True
 
-    def values(self) -> tuple[Any, ...]:
-        """The values now, by dictionary, and whether parameters require gradients."""
+    def refresh(self) -> Watched:
+        """What is to be compared from now on: itself, or, where there are other objects than before, another one."""
+        if self.same():
+            return self
+        before = self.key
         try:
-            found = [get(d) for d, get in self._plain]
-        except KeyError:  # an attribute was deleted
-            found = [tuple([d.get(n) for d, n in self.places])]
-        found += [(d.get(n),) for d, n in self._other]
-        if self.tensors_at:
-            found.append((Identities([d.get(n) for d, n in self.tensors_at.values()]),))
-        found.append(tuple([p._node is not None for p in self.parameters]))
-        return tuple(found)
+            self.take()
+        except (KeyError, TypeError):
+            return Watched(self.function, self.free)
+        if len(before) == len(self.key) and all(map(_simply, before[:-1], self.key[:-1])):
+            return self
+        return Watched(self.function, self.free)
+
+    def _normal(self) -> list[Any]:
+        """Everything, each with a name."""
+        found = [(".", normal(x)) for x in self.structure]
+        for (_, _, names), known, size in zip(self._dicts, self.known, self.sizes):
+            found += [(name, normal(x)) for name, x in zip(names, known)]
+            if size >= 0:
+                found.append(("the number of entries", size))
+        for items in self.items:
+            found += [("an item", normal(x)) for x in items]
+            found.append(("the number of items", len(items)))
+        found += [(name, normal(x)) for (_, name), x in zip(self._others, self.singles)]
+        return found + [(name, Who(kind)) for (_, name), kind in zip(self._freed, self.kinds)]
+
+    @staticmethod
+    def changed(before: tuple[Any, ...], now: tuple[Any, ...]) -> str:
+        """In words, what differs between two keys."""
+        name: Any = "a module"
+        for one, two in zip(before[:-1], now[:-1], strict=False):
+            if one[0] != ".":
+                name = one[0]
+            elif isinstance(two[1], tuple) and two[1][0] is str and one == two:
+                name = two[1][1]
+            if one != two:
+                if isinstance(two[1], Who):
+                    return f"{name}: {two[1]!r}"
+                return f"{name}: {_shown(one[1])} became {_shown(two[1])}"
+        if len(before) != len(now):
+            return f"{name}: there is more than there was, or less"
+        return "requires_grad of a parameter changed"
+
+    # --- tensors --------------------------------------------------------------------------------------------------
 
     def tensors(self) -> list[Any]:
         """The parameters, and the buffers of the modules."""
@@ -179,47 +210,24 @@ class Watched:
 
     def in_sight(self) -> list[Any]:
         """All tensors that the step can see: those, and what variables and attributes hold."""
-        held = [d.get(n) for d, n in self.tensors_at.values()]
-        return [*self.tensors(), *(t for t in held if isinstance(t, NS["Tensor"]))]
-
-    def changed(self, before: tuple[Any, ...], now: tuple[Any, ...]) -> str:
-        """In words, what differs."""
-        names = [get(_Same()) for _, get in self._plain] + [(name,) for _, name in self._other]
-        for known, olds, news in zip(names, before, now, strict=False):
-            for name, old, new in zip(known, olds, news, strict=False):
-                if isinstance(old, Identities):
-                    continue
-                if old != new or type(old) is not type(new):
-                    return f"{name}: {old!r} became {new!r}"
-        for (_, name), old, new in zip(self.tensors_at.values(), *map(_identities, (before, now)), strict=False):
-            if old is not new:
-                return f"{name}: another tensor"
-        return "requires_grad of a parameter changed"
+        return [*self.tensors(), *self.reach.tensors.values()]
 
 
-class Identities(list):
-    """Objects that are compared by who they are."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identities) and len(self) == len(other) and all(map(operator.is_, self, other))
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(map(id, self)))
+def _simply(one: Any, two: Any) -> bool:
+    """Whether two entries of a key are one, or differ in a simple value."""
+    return one == two or (one[0] == two[0] and not isinstance(one[1], Who) and not isinstance(two[1], Who))
 
 
-def _identities(values: tuple[Any, ...]) -> Any:
-    return next((part[0] for part in values if len(part) == 1 and isinstance(part[0], Identities)), ())
+def _shown(x: Any) -> str:
+    """An entry of a key in words."""
+    if isinstance(x, Who):
+        return f"a {type(x.it).__name__}"
+    if isinstance(x, tuple) and issubclass(x[0], tuple):
+        return f"({', '.join(map(_shown, x[1:]))})"
+    return repr(x[1] if isinstance(x, tuple) else x)
 
 
-def _whose(d: Any) -> int:
-    return id(d.cell) if isinstance(d, _Cell) else id(d)
+def _nothing(inside: Any) -> tuple:
+    return ()
 
 
-class _Same(dict):
-    """A dictionary in which each key is its own value."""
-
-    def __missing__(self, key: str) -> str:
-        return key

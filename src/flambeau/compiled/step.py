@@ -17,6 +17,7 @@ from flambeau.errors import CaptureError
 
 from .arena import REPLAYING
 from .arguments import form_of, suits_form
+from .effects import Before, Changes, noting
 from .explain import table_of
 from .state import Watched
 from .variant import Digest, Variant, differ
@@ -25,6 +26,7 @@ __all__ = ["Compiled"]
 
 _INSTANCES = 8  # plans of one kind that wait for their backward at the same time
 _KINDS = 64
+_HABIT = 3
 
 
 class Compiled:
@@ -40,6 +42,7 @@ class Compiled:
         self.last: Any = None
         self.latest: tuple[Any, Variant] | None = None
         self.reasons: list[str] = []
+        self.habits: dict[Any, int] = {}  # Python values that the last calls have changed, and how many in a row
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -51,7 +54,33 @@ class Compiled:
         watched = self.watched
         grads = tuple([p._grad is None for p in watched.parameters])  # type: ignore[union-attr]
         modes = thread.grad, thread.inference, dtypes.get_default_dtype()
-        return form, watched.values(), grads, modes  # type: ignore[union-attr]
+        return form, watched.key, grads, modes  # type: ignore[union-attr]
+
+    def _watch(self) -> Watched:
+        """The values behind the step, as they are now."""
+        self.watched = Watched(self.function) if self.watched is None else self.watched.refresh()
+        return self.watched
+
+    def _watch_again(self, changes: Changes) -> None:
+        """Watches what is there after a call, which may have made modules, optimizers and tensors, or put other objects
+        in the place of some: on those the step does not depend.
+        """
+        self.watched = Watched(self.function, {*self.watched.free, *changes.replaced})  # type: ignore[union-attr]
+
+    def _run_first(self, args: tuple, kwargs: dict) -> Any:
+        """A call of the function as it is. CaptureError where each call has changed the same Python values."""
+        before = Before(self.watched)  # type: ignore[arg-type]
+        result = self.function(*args, **kwargs)
+        changes = before.changes()
+        self._watch_again(changes)
+        if self._habits(changes) < _HABIT:
+            return result
+        return self._refuse(changes.error(self.habits), lambda: result)  # type: ignore[arg-type]
+
+    def _habits(self, changes: Changes) -> int:
+        """How often in a row, at most, calls have changed the same Python value, with this one's `changes`."""
+        self.habits = {where: self.habits.get(where, 0) + 1 for where in changes.effects}
+        return max(self.habits.values(), default=0)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         latest = self.latest
@@ -59,8 +88,7 @@ class Compiled:
             return self._replay(latest[1], args, args, kwargs)
         if self.refused or NS["CAPTURE"] is not None or not NS["PLAIN"]:
             return self.function(*args, **kwargs)
-        if self.watched is None:
-            self.watched = Watched(self.function)
+        self._watch()
         leaves: list[Any] = []
         key = self._key(args, kwargs, leaves)
         found = self.plans.get(key)
@@ -86,10 +114,7 @@ class Compiled:
                 self.plans.clear()
                 self.latest = None
             self.before[key] = None
-            earlier, rebound = self.watched.tensors_now(), self.watched.rebound
-            result = self.function(*args, **kwargs)
-            # the first call may have made modules and optimizers, or put other tensors in the place of some
-            self.watched = Watched(self.function).after(earlier, rebound)
+            result = self._run_first(args, kwargs)
             self.before[self._key(args, kwargs, [])] = None
             return result
         return self._capture(key, args, kwargs)
@@ -116,25 +141,30 @@ class Compiled:
         watched = self.watched
         return (
             suits_form(args, form)
-            and watched.values() == values  # type: ignore[union-attr]
+            and watched.key is values  # type: ignore[union-attr]
+            and watched.same()  # type: ignore[union-attr]
             and tuple([p._grad is None for p in watched.parameters]) == grads  # type: ignore[union-attr]
             and (thread.grad, thread.inference, dtypes.get_default_dtype()) == modes
         )
 
     def _capture(self, key: Any, args: tuple, kwargs: dict) -> Any:
         """Runs and captures the step; the second capture that does the same makes the plan."""
-        earlier = self.watched.tensors_now()  # type: ignore[union-attr]
+        watched = self.watched
+        before_it = Before(watched)  # type: ignore[arg-type]
         try:
-            variant = Variant(self.function, args, kwargs, self.watched.parameters)  # type: ignore[union-attr]
+            with noting(watched.reach):  # type: ignore[union-attr]
+                variant = Variant(self.function, args, kwargs, watched.parameters, self.fallback)  # type: ignore[union-attr]
         except CaptureError as error:
             return self._refuse(error, lambda: self.function(*args, **kwargs))
+        if variant.error is not None:
+            return self._refuse(variant.error, lambda: variant.handed_out())
         if variant.moved:
             shape = list(variant.moved[0]._a.shape)
             error = CaptureError(f"a compiled step can't give a tensor ({shape}) other memory; write into it (copy_)")
             return self._refuse(error, lambda: variant.handed_out())
-        replaced = self._replaced(earlier, variant)
-        if replaced is not None:
-            return self._refuse(replaced, lambda: variant.handed_out())
+        wrong_with = self._effects(before_it.changes(variant.scheduled), variant)
+        if wrong_with is not None:
+            return self._refuse(wrong_with, lambda: variant.handed_out())
         before, digest = self.before[key], variant.digest()
         if before is None:
             self.before[key] = digest
@@ -152,16 +182,9 @@ class Compiled:
         self.before[key] = digest
         return variant.handed_out()
 
-    @staticmethod
-    def _replaced(earlier: dict[Any, tuple[Any, str, Any]], variant: Any) -> CaptureError | None:
-        """The error for a step that has read one of the tensors that were there, and then put another in its place."""
-        for where, name, old in earlier.values():
-            if where.get(name) is not old and isinstance(old, NS["Tensor"]) and variant.uses(old._a):
-                return CaptureError(
-                    f"the step reads the tensor `{name}` and then puts another one in its place; a compiled step works "
-                    f"on the same tensors each time: write into it instead ({name}.copy_(...))"
-                )
-        return None
+    def _effects(self, changes: Changes, variant: Any) -> CaptureError | None:
+        """The error for what a captured call has done and replays would not do, or not rightly."""
+        return changes.error() or changes.read(variant)
 
     def _refuse(self, error: CaptureError, eager: Callable[[], Any]) -> Any:
         if not self.fallback:

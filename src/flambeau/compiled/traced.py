@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from flambeau.autograd.runtime import NS
 from flambeau.engines.native import hooks
 from flambeau.errors import CaptureError
 
@@ -66,22 +67,26 @@ def plain(x: Any) -> Any:
     return x
 
 
-def refuse(what: str, remedy: str) -> HostRead:
-    """The error of a step that can't be captured."""
-    return HostRead(
+def refuse(what: str, remedy: str) -> bool:
+    """A step does what can't be captured: raises the error that says so, or ends the capture and returns True, where
+    the step is to go on without.
+    """
+    error = HostRead(
         f"a compiled step can't {what}: at {user_line()}. {remedy}, or compile with fallback=True to run such steps "
         "eagerly"
     )
+    NS["CAPTURE"].refuse(error)
+    return True
 
 
 def _host(name: str, what: str) -> Callable:
     def method(self: Any, *args: Any) -> Any:
-        if current.capture is None or current.off:
-            return getattr(self.view(np.ndarray), name)(*args)
-        raise refuse(
-            f"read a tensor's value on the host ({what})",
-            "Return the tensor and read it after the step, or express the choice with torch.where",
-        )
+        if not (current.capture is None or current.off):
+            refuse(
+                f"read a tensor's value on the host ({what})",
+                "Return the tensor and read it after the step, or express the choice with torch.where",
+            )
+        return getattr(self.view(np.ndarray), name)(*args)
 
     return method
 
@@ -122,14 +127,14 @@ class Traced(np.ndarray):
         return current.capture.call(function, inputs, kwargs, writes=out or (), elementwise=method == "__call__")
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if current.capture is None or current.off:
-            return function(*plain(args), **plain(kwargs))
         counted = function is np.repeat and any(a.__class__ is Traced for a in (*args[1:], *kwargs.values()))
-        if function in _SHAPES_BY_VALUE or counted or (function is np.where and len(args) == 1):
-            raise refuse(
-                f"have shapes that depend on values ({function.__name__})",
-                MASKS,
-            )
+        shaped = function in _SHAPES_BY_VALUE or counted or (function is np.where and len(args) == 1)
+        if (
+            current.capture is None
+            or current.off
+            or (shaped and refuse(f"have shapes that depend on values ({function.__name__})", MASKS))
+        ):
+            return function(*plain(args), **plain(kwargs))
         out = kwargs.get("out")
         if function is np.copyto:
             out = args[:1]
@@ -144,9 +149,8 @@ class Traced(np.ndarray):
             return whole[plain(key)]
         parts = key if isinstance(key, tuple) else (key,)
         if any(isinstance(p, np.ndarray) and p.dtype == np.bool_ for p in parts):
-            raise refuse(
-                "pick elements by a mask: how many there are depends on values", "Use torch.where or masked_fill"
-            )
+            refuse("pick elements by a mask: how many there are depends on values", "Use torch.where or masked_fill")
+            return whole[plain(key)]
         if any(isinstance(p, (np.ndarray, list)) for p in parts):
             return current.capture.call(np.ndarray.__getitem__, (self, key), {})
         result = whole[key]

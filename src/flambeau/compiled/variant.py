@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from .capture import Capture, Entry, plain
 from .common import without_repeats
 from .dead import living
 from .fusion import fuse
-from .memory import Block, Memory, Place, Ranges, places_in
+from .memory import Block, Memory, Place, Ranges, calls_of, places_in
 from .plan import Plan
 
 __all__ = ["Digest", "Variant", "differ"]
@@ -32,9 +32,11 @@ __all__ = ["Digest", "Variant", "differ"]
 class Variant:
     """A capture, and its plan once a second capture has agreed."""
 
-    def __init__(self, function: Callable, args: tuple, kwargs: dict, parameters: list[Any]) -> None:
+    def __init__(
+        self, function: Callable, args: tuple, kwargs: dict, parameters: list[Any], lenient: bool = False
+    ) -> None:
         self.arguments = Arguments(args, kwargs)
-        capture = Capture()
+        capture = Capture(lenient)
         capture.start()
         before = [_before(p, capture) for p in parameters]
         try:
@@ -50,10 +52,12 @@ class Variant:
             self._find_roots()
             if self.roots:
                 self._capture_backward()
+            self.error = capture.error  # of a lenient capture that was given up: the step has run all the same
         finally:
             capture.stop()
         self.capture: Capture | None = capture
         self.moved = capture.moved
+        self.scheduled = {id(group) for schedule in capture.schedules for group in schedule.optimizer.param_groups}
         self.slots: list[tuple[Any, ...]] = [(*old, p._grad) for old, p in zip(before, parameters, strict=True)]
         self.arena: Arena | None = None
         self.entries = len(capture.entries)
@@ -139,6 +143,8 @@ class Variant:
     def _capture_backward(self) -> None:
         """Captures what leads from gradients of the results to those of leaves; the step's own graph stays."""
         self.leaves = leaves_of([t._node for t in self.roots])
+        if NS["CAPTURE"] is None:
+            return
         self.seeds = [np.empty(t._a.shape, t._a.dtype) for t in self.roots]
         seeds = [wrap(s) for s in self.seeds]
         for s in seeds:
@@ -391,7 +397,8 @@ class Digest:
 
     def __init__(self, capture: Capture) -> None:
         self.entries = [
-            (e.kind, e.name, [(p.shape, p.dtype) for p in places_in((e.args, e.kwargs))], e.foreign)
+            (e.kind, e.name, [(p.shape, p.dtype) for p in places_in((e.args, e.kwargs))], e.foreign,
+             _constants(e, capture.memory))
             for e in capture.entries
         ]
         foreign = {at for e in capture.entries for at, _ in e.foreign}
@@ -402,7 +409,9 @@ def differ(one: Digest, two: Digest) -> str:
     """What two captures of one step do not have in common: empty, if they do the same."""
     if len(one.entries) != len(two.entries):
         return f"it made {len(one.entries)} calls the first time, {len(two.entries)} the second"
-    for (kind, name, places, foreign), (kind2, name2, places2, foreign2) in zip(one.entries, two.entries, strict=True):
+    for (kind, name, places, foreign, constants), (kind2, name2, places2, foreign2, constants2) in zip(
+        one.entries, two.entries, strict=True
+    ):
         if (kind, name) != (kind2, name2):
             return f"it called {name} the first time, {name2} the second"
         for (shape, dtype), (shape2, dtype2) in zip(places, places2, strict=False):
@@ -411,4 +420,37 @@ def differ(one: Digest, two: Digest) -> str:
         for (at, value), (again, other) in zip(foreign, foreign2, strict=False):
             if at != again and value != other:
                 return f"{name} takes a value that was computed where the capture can't see it"
+        for number, number2 in zip(constants, constants2, strict=False):
+            if number != number2:
+                return f"{name} works with {_told(number)}, then with {_told(number2)}"
     return ""
+
+
+def _constants(entry: Entry, memory: Memory) -> list[Any]:
+    """The numbers that a captured call works with: of native calls, their tables but for addresses."""
+    if entry.kind != "native":
+        return [] if entry.kind == "optimizer" else list(_numbers((entry.args, entry.kwargs)))
+    found = []
+    for _, table in calls_of(entry.args):
+        words = np.frombuffer(table, np.int64).copy()
+        for word, *_ in memory.words_of(table):
+            words[word] = 0
+        found.append(words.tobytes())
+    return found
+
+
+def _numbers(x: Any) -> Iterator[Any]:
+    if isinstance(x, (tuple, list)):
+        for v in x:
+            yield from _numbers(v)
+    elif isinstance(x, dict):
+        for v in x.values():
+            yield from _numbers(v)
+    elif isinstance(x, slice):
+        yield from (repr(x.start), repr(x.stop), repr(x.step))
+    elif isinstance(x, (bool, int, float, complex, str, np.generic)):
+        yield repr(x)
+
+
+def _told(number: Any) -> str:
+    return "one number" if isinstance(number, bytes) else number

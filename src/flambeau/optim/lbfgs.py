@@ -199,10 +199,12 @@ class LBFGS(Optimizer):
         CaptureError within a compiled step: how often the closure runs depends on values.
         """
         if NS["CAPTURE"] is not None:
-            raise CaptureError(
-                "LBFGS can't be a part of a compiled step: how often it evaluates the closure depends on values. "
-                "Compile the closure, which does the work (closure = torch.compile(closure)), and call "
-                "optimizer.step(closure) outside"
+            NS["CAPTURE"].refuse(
+                CaptureError(
+                    "LBFGS can't be a part of a compiled step: how often it evaluates the closure depends on values. "
+                    "Compile the closure, which does the work (closure = torch.compile(closure)), and call "
+                    "optimizer.step(closure) outside"
+                )
             )
 
         def evaluate() -> Any:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
-from flambeau.autograd.runtime import no_grad
+from flambeau.autograd.runtime import NS, no_grad
 from flambeau.dtypes import int64
 from flambeau.nn.modules.batchnorm import _BatchNorm
 from flambeau.nn.modules.module import Module
+from flambeau.ops.compare import where
 from flambeau.optim._scheduler import LRScheduler, options, per_group
 from flambeau.optim.optimizer import Optimizer
 from flambeau.tensor.creation import tensor
@@ -126,12 +127,18 @@ class AveragedModel(Module):
             return [t.detach() for t in found]
 
         averaged, current = tensors(self.module), tensors(model)
-        if self.n_averaged == 0:
+        update = self.multi_avg_fn or _each(self.avg_fn or get_swa_avg_fn())
+        count = self.n_averaged.to(averaged[0].device) if averaged else self.n_averaged
+        first = count == 0
+        if NS["CAPTURE"] is not None:  # a compiled step asks at each call
+            update(averaged, current, count)
+            for a, c in zip(averaged, current, strict=True):
+                a.copy_(where(first.to(a.device), c, a))
+        elif first:
             for a, c in zip(averaged, current, strict=True):
                 a.copy_(c)
         else:
-            update = self.multi_avg_fn or _each(self.avg_fn or get_swa_avg_fn())
-            update(averaged, current, self.n_averaged)
+            update(averaged, current, count)
         if not self.use_buffers:
             for a, c in zip(self.module.buffers(), model.buffers(), strict=True):
                 a.detach().copy_(c.detach())

@@ -25,6 +25,7 @@ from flambeau.engines.xla.array import XArray, fresh
 from flambeau.engines.xla.calls import called_back
 from flambeau.engines.xla.runtime import jnp, lifting
 from flambeau.engines.xla.whole import Fed, HostStore, Trace, is_symbol
+from flambeau.errors import CaptureError
 from flambeau.ops import dispatch
 
 __all__ = ["WholeCapture"]
@@ -94,6 +95,21 @@ class WholeCapture:
         from .updates import Steps
 
         self.steps.append(Steps(optimizer, self))
+
+    def scheduled(self, scheduler: Any, step: Callable[[], None]) -> None:
+        """A step of a learning-rate schedule: made, in its turn, before each call."""
+        from .updates import Scheduled
+
+        step()
+        self.steps.append(Scheduled(scheduler, step))
+
+    def refuse(self, error: CaptureError) -> None:
+        """The step does what can't be captured: a trace has changed nothing yet."""
+        raise error
+
+    def looking(self) -> bool:
+        """Whether what happens is noted just now: always."""
+        return True
 
     @contextmanager
     def skipping(self, found: list[Any], optimizer: Any, ended: Callable[[], None]) -> Iterator[None]:

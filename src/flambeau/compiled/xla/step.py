@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.runtime import NS, thread
-from flambeau.compiled.state import Watched
+from flambeau.compiled.effects import Before, Changes, noting
 from flambeau.compiled.step import Compiled
 from flambeau.compiled.traced import HERE
 from flambeau.devices import CPU
@@ -46,15 +46,12 @@ class WholeCompiled(Compiled):
             recent: Any = latest[1]
             if recent.holds() and recent.ready():
                 return recent.run(args)
-        if self.watched is None or any(not o.state and id(o) in self.begun for o in self.watched.optimizers):
-            self.watched = Watched(self.function)
+        first = self.watched is None
+        watched = self._watch()
+        if first or any(not o.state and id(o) in self.begun for o in watched.optimizers):
             self.begun.clear()
-            if any(not o.state for o in self.watched.optimizers):
-                earlier = self.watched.tensors_now()
-                result = self.function(*args, **kwargs)
-                # the first call may have made modules and optimizers, or put other tensors in the place of some
-                self.watched = Watched(self.function).after(earlier, {})
-                return result
+            if any(not o.state for o in watched.optimizers):
+                return self._run_first(args, kwargs)
         leaves: list[Any] = []
         key = self._key(args, kwargs, leaves)
         for variant in self.trusted.get(key, ()):
@@ -73,19 +70,27 @@ class WholeCompiled(Compiled):
             self.latest = None
             self.candidates.clear()
             self.tries.clear()
-        earlier = self.watched.tensors_now()  # type: ignore[union-attr]
+        before_it = Before(self.watched)  # type: ignore[arg-type]
         self.begun.update(id(o) for o in self.watched.optimizers if o.state)  # type: ignore[union-attr]
         try:
-            variant = WholeVariant(self.function, args, kwargs, self.watched, self._device(leaves))
-        except CaptureError as error:
-            return self._refuse(error, lambda: self.function(*args, **kwargs))
-        except UNTRACEABLE as error:
-            return self._refuse(_explained(error), lambda: self.function(*args, **kwargs))
-        replaced = self._replaced(earlier, variant)
-        if replaced is not None:
+            with noting(self.watched.reach):  # type: ignore[union-attr]
+                variant = WholeVariant(self.function, args, kwargs, self.watched, self._device(leaves))
+        except BaseException as error:
+            before_it.restore()
+            if not isinstance(error, (CaptureError, *UNTRACEABLE)):
+                raise
+            known = error if isinstance(error, CaptureError) else _explained(error)
+            return self._refuse(known, lambda: self.function(*args, **kwargs))
+        changes = before_it.changes(variant.scheduled)
+        if self._habits(changes) == 1:  # what a step does once, perhaps
+            result = self._first_run(variant, leaves)
+            self._watch_again(changes)
+            return result
+        wrong_with = self._effects(changes, variant)
+        if wrong_with is not None:
             done = self._first_run(variant, leaves)  # what the step has left behind gets its values
-            return self._refuse(replaced, lambda: done)
-        key = self._watching_again(key, earlier)
+            return self._refuse(wrong_with, lambda: done)
+        key = self._watching_again(key, changes)
         before = self.candidates.pop(key, None) or self._twin(variant)
         wrong = ""
         if before is not None:
@@ -115,15 +120,14 @@ class WholeCompiled(Compiled):
         others = (*self.candidates.values(), *(v for found in self.trusted.values() for v in found))
         return next((o for o in others if o.back is None and variant.back is None and not alike(o, variant)), None)
 
-    def _watching_again(self, key: Any, earlier: dict[Any, Any]) -> Any:
+    def _watching_again(self, key: Any, changes: Changes) -> Any:
         """The key, as it will be when the step has made tensors where there were none, or put others in their place:
         its program does not depend on who they are.
         """
-        watched = self.watched
-        if not watched.outdated(earlier):  # type: ignore[union-attr]
+        if not (changes.others or changes.replaced):
             return key
-        self.watched = Watched(self.function).after(earlier, watched.rebound)  # type: ignore[union-attr]
-        return key[0], self.watched.values(), *key[2:]
+        self._watch_again(changes)
+        return key[0], self.watched.key, *key[2:]  # type: ignore[union-attr]
 
     def explain(self) -> str:
         """The programs as a table: their operations, inputs, results and memory; and why there is more than one."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS
 from flambeau.compiled.ahead import Ahead, Row, foreseeable
+from flambeau.compiled.effects import parts_of
 from flambeau.engines.arrays import FOREIGN
 from flambeau.engines.xla.array import fresh
 from flambeau.ops.placing import bare
@@ -21,7 +22,7 @@ from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import Plain, Wide
 from flambeau.optim.scalars import Number, numbers_of
 
-__all__ = ["Changed", "Steps"]
+__all__ = ["Changed", "Scheduled", "Steps"]
 
 #: Operations whose numbers are inputs; those of others are part of the course.
 _FED = frozenset("add add_ mul mul_ div div_ lerp_ decay_square_ addcmul addcmul_ addcdiv_".split())
@@ -392,6 +393,30 @@ class Steps:
 
         def run(self) -> None:
             """Nothing is left to do."""
+
+
+class Scheduled:
+    """One step of a learning-rate schedule, among the steps of optimizers."""
+
+    def __init__(self, scheduler: Any, step: Callable[[], None]) -> None:
+        self.scheduler, self.step = scheduler, step
+        self.before: list[tuple[dict, dict]] = []
+
+    def settle(self) -> None:
+        """Nothing has to be put in place."""
+
+    def advance(self) -> bool:
+        """Makes the step."""
+        held = [*map(vars, parts_of(self.scheduler)), *self.scheduler.optimizer.param_groups]
+        self.before = [(one, dict(one)) for one in held]
+        self.step()
+        return True
+
+    def take_back(self) -> None:
+        """Undoes it."""
+        for one, before in self.before:
+            one.clear()
+            one.update(before)
 
 
 def _is_count(value: Any) -> bool:

@@ -24,6 +24,7 @@ from flambeau.engines.xla.whole import HostStore, Nested
 from flambeau.ops.placing import bare
 
 from .capture import WholeCapture, dense_order
+from .updates import Scheduled
 
 __all__ = ["WholeVariant", "alike"]
 
@@ -85,6 +86,8 @@ class WholeVariant:
             raise
         self.moved = capture.moved
         self.steps = capture.steps
+        schedules = [s.scheduler for s in self.steps if isinstance(s, Scheduled)]
+        self.scheduled = {id(group) for schedule in schedules for group in schedule.optimizer.param_groups}
         self.feeds = capture.feeds
         self.slots = [(p, p._grad) for p, old in before if p._grad is not old]
         self._own_host_memory(traced)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from flambeau.autograd.runtime import CHANGES
 from flambeau.nn._core import Tensor, bfloat16, device, dtype, no_grad
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
@@ -27,6 +28,7 @@ from flambeau.nn.modules._hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from flambeau.nn.modules._registry import Registry
 from flambeau.nn.modules._state import Stateful, _IncompatibleKeys
 from flambeau.nn.modules._tree import Tree
 from flambeau.nn.parameter import Buffer, Parameter
@@ -58,6 +60,7 @@ _HOOK_REGISTRIES = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
+REGISTRIES = ("_parameters", "_buffers", "_modules")
 _CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
 
 
@@ -106,14 +109,14 @@ class Module(HookedCall, Stateful, Tree):
             )
         state = self.__dict__
         state["training"] = True
-        state["_parameters"] = {}
-        state["_buffers"] = {}
+        state["_parameters"] = Registry()
+        state["_buffers"] = Registry()
         state["_non_persistent_buffers_set"] = set()
         for name in _HOOK_REGISTRIES:
             state[name] = OrderedDict()
         state["_is_full_backward_hook"] = None
         state["_hooked"] = False
-        state["_modules"] = {}
+        state["_modules"] = Registry()
         if self.call_super_init:
             super().__init__(*args, **kwargs)
 
@@ -254,6 +257,7 @@ class Module(HookedCall, Stateful, Tree):
                 value = value if new is None else new
             state["_buffers"][name] = value
         else:
+            CHANGES[0] += 1
             object.__setattr__(self, name, value)
 
     def _set_module(self, name: str, value: Module | None) -> None:
@@ -269,7 +273,7 @@ class Module(HookedCall, Stateful, Tree):
         """Remove `name` wherever it is registered, except from the registry `keep`."""
         state = self.__dict__
         state.pop(name, None)
-        for registry in ("_parameters", "_buffers", "_modules"):
+        for registry in REGISTRIES:
             if registry != keep and registry in state:
                 state[registry].pop(name, None)
         if keep != "_buffers":
@@ -284,6 +288,7 @@ class Module(HookedCall, Stateful, Tree):
         elif name in self._modules:
             del self._modules[name]
         else:
+            CHANGES[0] += 1
             super().__delattr__(name)
 
     def __dir__(self) -> list[str]:
@@ -296,8 +301,12 @@ class Module(HookedCall, Stateful, Tree):
         return state
 
     def __setstate__(self, state: dict) -> None:
+        CHANGES[0] += 1
         self.__dict__.update(state)
         own = self.__dict__
+        for name in REGISTRIES:
+            if own.get(name).__class__ is dict:
+                own[name] = Registry(own[name])
         for name in _HOOK_REGISTRIES:  # pickles of older versions lack some
             if name not in own:
                 own[name] = OrderedDict()

@@ -1,0 +1,287 @@
+"""What a step does to Python while it is captured: replays would not do it, so it has to be none of a few things.
+
+Tensors may be put where tensors were, and objects where such objects were: what a plan leaves there gets its values at
+each replay. Numbers that change, containers that grow, random numbers of Python's and printing are refused.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import random
+import threading
+import types
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from flambeau.autograd.runtime import CHANGES, NS
+from flambeau.errors import CaptureError
+from flambeau.nn.modules.module import Module
+
+from .reach import CONTAINERS, MISSING, Holder, Reach, is_simple
+from .state import Watched, normal
+from .traced import refuse
+
+__all__ = ["Before", "Changes", "noting", "parts_of"]
+
+_MUTATING = frozenset(
+    (
+        "append", "appendleft", "add", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft", "remove",
+        "setdefault", "update",
+    )
+)  # fmt: skip
+_RANDOM = frozenset(("random", "rng", "rand", "randn", "randint", "choice", "shuffle", "uniform", "normal", "sample"))
+_ASIDE = "or compile with fallback=True to run such steps eagerly"
+
+
+def parts_of(scheduler: Any) -> list[Any]:
+    """A schedule, and those that it consists of."""
+    parts = [scheduler]
+    for part in parts:
+        parts += getattr(part, "_schedulers", ())
+    return parts
+
+
+class Before:
+    """How everything was before a call of the step."""
+
+    def __init__(self, watched: Watched) -> None:
+        reach = watched.reach
+        self.reach = reach
+        self.entries = [(key, holder, holder.entries()) for key, holder in reach.holders.items()]
+        self.options = [(group, dict(group)) for o in watched.optimizers for group in o.param_groups]
+        self.schedules = [(vars(part), dict(vars(part))) for s in reach.schedulers.values() for part in parts_of(s)]
+        self.drawn = _drawn(reach)
+        self.states = random.getstate(), np.random.get_state()
+        self.tensors = list(reach.tensors.values())
+
+    def restore(self) -> None:
+        """Puts everything back: of a trace that came to nothing, nothing remains."""
+        for _, holder, before in self.entries:
+            holder.put_back(before)
+        CHANGES[0] += 1
+        for one, before in (*self.options, *self.schedules):
+            one.clear()
+            one.update(before)
+        random.setstate(self.states[0])
+        np.random.set_state(self.states[1])
+
+    def changes(self, scheduled: Container[int] = ()) -> Changes:
+        """What the call has done since; `scheduled`: options of optimizers that replays see to."""
+        return Changes(self, scheduled)
+
+
+class Changes:
+    """What a call has done to the values that its code names.
+
+    `effects`: what replays would not do, by place and in words. `replaced`: places with other objects than before, of
+    which a plan does not depend on who they are.
+    """
+
+    def __init__(self, before: Before, scheduled: Container[int]) -> None:
+        self.reach = before.reach
+        self.effects: dict[Any, tuple[Any, str]] = {}
+        self.replaced: list[tuple[Any, Any]] = []
+        self.gone: list[tuple[Any, Any]] = []  # names, and the tensors that they had
+        self.others = False  # whether there are objects where there were none or simple values, or the other way round
+        for key, holder, old in before.entries:
+            if key not in scheduled:
+                self._compare(key, holder, old, holder.entries())
+        for group, old in before.options:
+            for name, value in old.items():
+                if id(group) not in scheduled and is_simple(value) and normal(group.get(name)) != normal(value):
+                    text = f"the optimizer's `{name}` goes from {value!r} to {group.get(name)!r}"
+                    self.effects[id(group), name] = name, text
+        for where, drawn in _drawn(before.reach).items():
+            if before.drawn.get(where) != drawn:
+                self.effects["random", where] = "random", ""
+
+    def _compare(self, key: Any, holder: Holder, old: dict, new: dict) -> None:
+        if holder.whole and len(old) != len(new):
+            name = self._named(holder)
+            self.effects[key, None] = name, f"the number of entries of `{name}` goes from {len(old)} to {len(new)}"
+        for name, was in old.items():
+            now = new.get(name, MISSING)
+            if now is was:
+                continue
+            self.gone += [(name if isinstance(name, str) else self._named(holder), t) for t in _tensors_in(was)]
+            if is_simple(was) and is_simple(now):
+                if normal(was) != normal(now):
+                    shown = name if isinstance(name, str) else self._named(holder)
+                    self.effects[key, name] = shown, f"`{shown}` goes from {was!r} to {now!r}"
+            elif is_simple(was) or is_simple(now) or was is MISSING or now is MISSING:
+                self.others = True
+            elif isinstance(was, CONTAINERS) and _form(was) != _form(now):
+                self.effects[key, name] = name, f"`{name}` becomes another container, with more or less in it"
+            else:
+                self.replaced.append((key, name))
+
+    def _named(self, holder: Holder) -> str:
+        """The name by which the program knows a container."""
+        inside = holder.inside
+        for other in self.reach.holders.values():
+            for name in other.names:
+                if other.get(name) is inside:
+                    return str(name)
+        return "a container"
+
+    def error(self, habits: dict[Any, int] | None = None) -> CaptureError | None:
+        """The error for an effect: the most frequent one, if it is said how often in a row each one was there."""
+        if not self.effects:
+            return None
+        where = max(self.effects, key=(habits or {}).get) if habits else next(iter(self.effects))  # type: ignore[arg-type]
+        return _refused(*self.effects[where], self.reach)
+
+    def read(self, variant: Any) -> CaptureError | None:
+        """The error for a step that reads a tensor and then puts another one in its place."""
+        for name, t in self.gone:
+            if variant.uses(t._a):
+                return CaptureError(
+                    f"the step reads the tensor `{name}` and then puts another one in its place"
+                    f"{line_of(name, self.reach)}; a compiled step works on the same tensors each time: write into it "
+                    f"instead ({name}.copy_(...)), {_ASIDE}"
+                )
+        return None
+
+
+def _refused(name: Any, text: str, reach: Reach) -> CaptureError:
+    if name == "random":
+        return CaptureError(
+            f"a compiled step can't draw random numbers that are not torch's{line_of(None, reach)}: replays would use "
+            f"the same ones again. Draw them with torch, or pass them to the step as a tensor, {_ASIDE}"
+        )
+    return CaptureError(
+        f"a compiled step can't change Python values: {text}{line_of(name, reach)}, which replays would not do. Do "
+        f"that outside of the step, {_ASIDE}"
+    )
+
+
+def line_of(name: Any, reach: Reach) -> str:
+    """Where the program changes something of this name, or (None) draws random numbers: as far as its code tells."""
+    best = ""
+    for code in reach.codes:
+        for part in _parts(code):
+            found, sure = _line_in(part, name)
+            if found:
+                where = f" (in {code.co_filename}, line {found}, in {part.co_name})"
+                if sure:
+                    return where
+                best = best or where
+    return best
+
+
+def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _parts(const)
+
+
+def _line_in(code: types.CodeType, name: Any) -> tuple[int, bool]:
+    """The line of some code that changes what has this name, and whether it surely does."""
+    line, seen = 0, 0
+    for step in dis.get_instructions(code):
+        if step.starts_line:
+            line = step.positions.lineno if step.positions and step.positions.lineno else line
+        argument = step.argval if isinstance(step.argval, str) else None
+        if name is None:
+            if argument in _RANDOM and not step.opname.startswith("STORE"):
+                return line, True
+        elif argument == name:
+            if step.opname.startswith(("STORE", "DELETE")) and "FAST" not in step.opname:
+                return line, True
+            seen = line
+        elif seen == line and seen and (step.opname == "STORE_SUBSCR" or argument in _MUTATING):
+            return line, True
+    return seen, False
+
+
+def _form(x: Any) -> Any:
+    """What a container has in it, as far as replays depend on it."""
+    if isinstance(x, (list, tuple)):
+        return [_form(v) for v in x]
+    if isinstance(x, dict):
+        return [(k, _form(v)) for k, v in x.items()]
+    return normal(x) if is_simple(x) else x.__class__
+
+
+def _tensors_in(x: Any, depth: int = 4) -> Iterator[Any]:
+    """The tensors in a value that was replaced."""
+    if isinstance(x, NS["Tensor"]):
+        yield x
+    elif depth and not is_simple(x):
+        parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else ()
+        if not parts and not isinstance(x, (type, types.FunctionType, types.ModuleType, Module)):
+            parts = getattr(x, "__dict__", {}).values()
+        for part in list(parts):
+            yield from _tensors_in(part, depth - 1)
+
+
+def _drawn(reach: Reach) -> dict[Any, Any]:
+    """The states of Python's and NumPy's generators."""
+    found: dict[Any, Any] = {"random": random.getstate(), "numpy": _legacy(np.random.get_state())}
+    for key, generator in reach.drawing.items():
+        if isinstance(generator, random.Random):
+            found[key] = generator.getstate()
+        elif isinstance(generator, np.random.RandomState):
+            found[key] = _legacy(generator.get_state())
+        else:
+            found[key] = repr(generator.bit_generator.state)
+    return found
+
+
+def _legacy(state: Any) -> tuple:
+    name, words, *rest = state
+    return name, words.tobytes(), *rest
+
+
+@contextmanager
+def noting(reach: Reach) -> Iterator[None]:
+    """Inside, this thread's `print` is refused, and schedulers of learning rates tell the capture of their steps."""
+    before, thread = builtins.print, threading.get_ident()
+
+    def print(*args: Any, **kwargs: Any) -> None:
+        if threading.get_ident() == thread and NS["CAPTURE"] is not None:
+            refuse("print: replays would not", "Return what is to be shown and print it after the step")
+        before(*args, **kwargs)
+
+    own = [(s, s.__dict__.get("step")) for s in reach.schedulers.values()]
+    for scheduler, _ in own:
+        vars(scheduler)["step"] = _told(scheduler, scheduler.step)
+    builtins.print = print
+    try:
+        yield
+    finally:
+        builtins.print = before
+        for scheduler, step in own:
+            if step is None:
+                del scheduler.__dict__["step"]
+            else:
+                scheduler.__dict__["step"] = step
+
+
+def _told(scheduler: Any, step: Callable[..., None]) -> Callable[..., None]:
+    """A scheduler's step, of which a capture is told; not of those that it makes within."""
+    inside = False
+
+    def call(*args: Any, **kwargs: Any) -> None:
+        nonlocal inside
+        capture = NS["CAPTURE"]
+        if capture is None or inside or not capture.looking():
+            return step(*args, **kwargs)
+        if any(isinstance(x, NS["Tensor"]) for x in (*args, *kwargs.values())):
+            refuse(
+                f"read a tensor's value on the host ({type(scheduler).__name__}.step)",
+                "Return the tensor and step the schedule after the step",
+            )
+            return step(*args, **kwargs)
+        inside = True
+        try:
+            capture.scheduled(scheduler, lambda: step(*args, **kwargs))
+        finally:
+            inside = False
+
+    return call
