@@ -50,22 +50,102 @@ KINDS = ["attribute", "attribute that was None", "object", "closure"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_replacing_a_tensor_that_was_read_is_refused(kind):
-    step = torch.compile(rebinding(kind))
-    step(torch.ones(3))
-    with pytest.raises(CaptureError, match=r"`h`.*copy_"):
-        for _ in range(3):
-            step(torch.ones(3))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_with_fallback_it_runs_eagerly(kind):
-    inputs = [torch.full((3,), float(i)) for i in range(7)]
+def test_a_tensor_that_is_read_and_replaced_goes_from_step_to_step(kind):
+    inputs = [torch.full((3,), float(i)) for i in range(9)]
     plain = rebinding(kind)
     expected = [plain(x).tolist() for x in inputs]
-    step = torch.compile(rebinding(kind), fallback=True)
+    step = torch.compile(rebinding(kind))
+    assert [step(x).tolist() for x in inputs] == expected
+    assert len(step.carried.compiled.plans) == 1
+
+
+def test_each_step_leaves_another_tensor():
+    model = Carried(torch.zeros(3))
+    step, kept = torch.compile(model.forward), []
+    for _ in range(7):
+        step(torch.ones(3))
+        kept.append(model.h)
+    assert [h[0].item() for h in kept] == [2 - 0.5**n for n in range(7)]
+    model.h = torch.full((3,), 4.0)
+    assert step(torch.ones(3)).tolist() == [3.0] * 3
+    model.h = None
+    assert step(torch.ones(3)).tolist() == [1.0] * 3
+    assert step(torch.ones(3)).tolist() == [1.5] * 3
+
+
+class Recurrent(nn.Module):
+    """Keeps its state as a tuple, a list or a dictionary, and a running mean as a buffer that it replaces."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.cell, self.kind = nn.LSTMCell(3, 2), kind
+        self.register_buffer("mean", torch.zeros(2))
+        self.state = self.packed(torch.zeros(4, 2), torch.zeros(4, 2))
+
+    def packed(self, h, c):
+        return {"tuple": (h, c), "list": [h, c], "dict": {"h": h, "c": c}}[self.kind]
+
+    def forward(self, x):
+        held = self.state
+        h, c = self.cell(x, tuple(held.values() if self.kind == "dict" else held))
+        self.state = self.packed(h.detach(), c.detach())
+        self.mean = 0.9 * self.mean + 0.1 * h.detach().mean(0)
+        return h - self.mean
+
+
+@pytest.mark.parametrize("kind", ["tuple", "list", "dict"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_states_of_recurrent_modules(kind, whole):
+    def run(compile):
+        torch.manual_seed(0)
+        model = Recurrent(kind)
+        opt = torch.optim.Adam(model.parameters(), 0.1)
+        forward = compile(model) if not whole else model
+
+        def step(x):
+            opt.zero_grad()
+            loss = forward(x).square().mean()
+            loss.backward()
+            opt.step()
+            return loss
+
+        step = compile(step) if whole else step
+        losses = [step(torch.full((4, 3), i / 4)).item() for i in range(8)]
+        return [*losses, *model.mean.tolist()]
+
+    assert run(torch.compile) == pytest.approx(run(lambda f: f), rel=1e-5)
+
+
+def test_objects_that_hold_tensors_can_not_be_carried():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.held = Holder()
+
+        def forward(self, x):
+            y = self.held.h + x
+            self.held = Holder()
+            self.held.h = y
+            return y * 1
+
+    step = torch.compile(Model())
+    with pytest.raises(CaptureError, match=r"reads the tensor `held`.*in forward\).*copy_"):
+        for _ in range(4):
+            step(torch.ones(3))
+    expected, step = [[float(i)] * 3 for i in range(1, 6)], torch.compile(Model(), fallback=True)
     with pytest.warns(UserWarning, match="eagerly"):
-        assert [step(x).tolist() for x in inputs] == expected
+        assert [step(torch.ones(3)).tolist() for _ in range(5)] == expected
+
+
+def test_an_error_leaves_the_tensor_that_was_there():
+    model = Carried(torch.zeros(3))
+    step = torch.compile(model.forward)
+    for _ in range(5):
+        step(torch.ones(3))
+    before = model.h
+    with pytest.raises(RuntimeError):
+        step(torch.ones(4))
+    assert model.h is before
 
 
 def test_replacing_a_tensor_before_it_is_read_is_replayed():

@@ -301,6 +301,10 @@ class Capture:
         """The array of a tensor that a factory makes."""
         return array if where is CPU and array.__class__ not in FOREIGN else move(array, where, True)
 
+    def shared(self, array: Any) -> Any:
+        """The array of a tensor that shares memory with a program's array: a plan reads it where it lies."""
+        return array
+
     def hand_over(self, g: Any, array: Any) -> bool:
         """Whether a gradient that was made here can be a leaf's own: it is the only one that it is given to."""
         if g.__class__ is not Traced or g.strides != array.strides or g.dtype != array.dtype:

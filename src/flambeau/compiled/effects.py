@@ -85,7 +85,7 @@ class Changes:
         self.reach = before.reach
         self.effects: dict[Any, tuple[Any, str]] = {}
         self.replaced: list[tuple[Any, Any]] = []
-        self.gone: list[tuple[Any, Any]] = []  # names, and the tensors that they had
+        self.gone: list[tuple[Any, str, list[Any]]] = []  # places whose tensors are others now: in words, the old ones
         self.others = False  # whether there are objects where there were none or simple values, or the other way round
         for key, holder, old in before.entries:
             if key not in scheduled:
@@ -107,7 +107,10 @@ class Changes:
             now = new.get(name, MISSING)
             if now is was:
                 continue
-            self.gone += [(name if isinstance(name, str) else self._named(holder), t) for t in _tensors_in(was)]
+            tensors = list(_tensors_in(was))
+            if tensors:
+                shown = name if isinstance(name, str) else self._named(holder)
+                self.gone.append(((key, name, now), shown, tensors))
             if is_simple(was) and is_simple(now):
                 if normal(was) != normal(now):
                     shown = name if isinstance(name, str) else self._named(holder)
@@ -135,16 +138,16 @@ class Changes:
         where = max(self.effects, key=(habits or {}).get) if habits else next(iter(self.effects))  # type: ignore[arg-type]
         return _refused(*self.effects[where], self.reach)
 
-    def read(self, variant: Any) -> CaptureError | None:
-        """The error for a step that reads a tensor and then puts another one in its place."""
-        for name, t in self.gone:
-            if variant.uses(t._a):
-                return CaptureError(
-                    f"the step reads the tensor `{name}` and then puts another one in its place"
-                    f"{line_of(name, self.reach)}; a compiled step works on the same tensors each time: write into it "
-                    f"instead ({name}.copy_(...)), {_ASIDE}"
-                )
-        return None
+    def read(self, variant: Any) -> list[tuple[Any, str]]:
+        """The places of tensors that the captured step has read, and then put others there: with their names."""
+        return [(place, name) for place, name, old in self.gone if any(variant.uses(t._a) for t in old)]
+
+    def replaced_after_reading(self, name: str) -> CaptureError:
+        """The error for such a place, where the step must not do that."""
+        return CaptureError(
+            f"the step reads the tensor `{name}` and then puts another one in its place{line_of(name, self.reach)}; a "
+            f"compiled step works on the same tensors each time: write into it instead ({name}.copy_(...)), {_ASIDE}"
+        )
 
 
 def _refused(name: Any, text: str, reach: Reach) -> CaptureError:

@@ -89,18 +89,23 @@ class Holder:
                 inside.update(before if self.kind == "dict" else before.values())
             return
         for name, value in before.items():
-            if self.get(name) is value:
-                continue
-            if self.kind == "dict" and value is MISSING:
+            if self.get(name) is not value:
+                self.put(name, value)
+
+    def put(self, name: Any, value: Any) -> None:
+        """Gives that name this value, or (`MISSING`) none."""
+        inside = self.inside
+        if self.kind in ("dict", "list"):
+            if value is MISSING:
                 del inside[name]
-            elif self.kind == "dict":
-                inside[name] = value
-            elif self.kind == "cell":
-                inside.cell_contents = value
-            elif value is MISSING:
-                delattr(inside, name)
             else:
-                setattr(inside, name, value)
+                inside[name] = value
+        elif self.kind == "cell":
+            inside.cell_contents = value
+        elif value is MISSING:
+            delattr(inside, name)
+        else:
+            setattr(inside, name, value)
 
     def entries(self) -> dict[Any, Any]:
         """All values by name."""

@@ -17,6 +17,7 @@ from flambeau.errors import CaptureError
 
 from .arena import REPLAYING
 from .arguments import form_of, suits_form
+from .carried import Carried, can_be_carried
 from .effects import Before, Changes, noting
 from .explain import table_of
 from .state import Watched
@@ -42,6 +43,8 @@ class Compiled:
         self.last: Any = None
         self.latest: tuple[Any, Variant] | None = None
         self.reasons: list[str] = []
+        self.carried: Carried | None = None  # what does the calls, if the step reads tensors and replaces them
+        self.free: set[tuple[Any, Any]] = set()  # places of which only the type of what is there matters
         self.habits: dict[Any, int] = {}  # Python values that the last calls have changed, and how many in a row
         functools.update_wrapper(self, function, updated=())
 
@@ -58,7 +61,7 @@ class Compiled:
 
     def _watch(self) -> Watched:
         """The values behind the step, as they are now."""
-        self.watched = Watched(self.function) if self.watched is None else self.watched.refresh()
+        self.watched = Watched(self.function, self.free) if self.watched is None else self.watched.refresh()
         return self.watched
 
     def _watch_again(self, changes: Changes) -> None:
@@ -88,6 +91,8 @@ class Compiled:
             return self._replay(latest[1], args, args, kwargs)
         if self.refused or NS["CAPTURE"] is not None or not NS["PLAIN"]:
             return self.function(*args, **kwargs)
+        if self.carried is not None:
+            return self.carried(args, kwargs)
         self._watch()
         leaves: list[Any] = []
         key = self._key(args, kwargs, leaves)
@@ -165,6 +170,8 @@ class Compiled:
         wrong_with = self._effects(before_it.changes(variant.scheduled), variant)
         if wrong_with is not None:
             return self._refuse(wrong_with, lambda: variant.handed_out())
+        if self.carried is not None:
+            return variant.handed_out()
         before, digest = self.before[key], variant.digest()
         if before is None:
             self.before[key] = digest
@@ -183,8 +190,27 @@ class Compiled:
         return variant.handed_out()
 
     def _effects(self, changes: Changes, variant: Any) -> CaptureError | None:
-        """The error for what a captured call has done and replays would not do, or not rightly."""
-        return changes.error() or changes.read(variant)
+        """The error for what a captured call has done and replays would not do. From now on, tensors that it has read
+        and replaced go through it as arguments and results.
+        """
+        error = changes.error()
+        if error is not None:
+            return error
+        read = changes.read(variant)
+        for (_, _, now), name in read:
+            if not can_be_carried(now):
+                return changes.replaced_after_reading(name)
+        if read:
+            places = [(key, name) for (key, name, _), _ in read]
+            held = [(changes.reach.holders[key], name) for key, name in places]
+            self.carried = Carried(self.function, held, lambda f: self._another(f, {*self.free, *places}))
+        return None
+
+    def _another(self, function: Callable, free: set[tuple[Any, Any]]) -> Compiled:
+        """Another one of this kind, which does not look at who is in some places."""
+        made = Compiled(function, self.fallback)
+        made.free = free
+        return made
 
     def _refuse(self, error: CaptureError, eager: Callable[[], Any]) -> Any:
         if not self.fallback:
@@ -206,7 +232,7 @@ class Compiled:
 
     def explain(self) -> str:
         """The plans as tables: kernels, fused groups, memory; and why there is more than one."""
-        return table_of(self)
+        return table_of(self) if self.carried is None else self.carried.compiled.explain()
 
 
 def _first_difference(a: Any, b: Any) -> str:

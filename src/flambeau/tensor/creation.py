@@ -190,7 +190,9 @@ def from_numpy(ndarray: Any) -> Any:
         )
     array = ndarray.view(np.ndarray)
     canonical = dtypes.of_numpy(array.dtype).numpy
-    return bare(array if array.dtype is canonical else array.view(canonical))
+    array = array if array.dtype is canonical else array.view(canonical)
+    capture = NS["CAPTURE"]
+    return bare(array if capture is None else capture.shared(array))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:

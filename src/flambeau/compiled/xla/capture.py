@@ -90,6 +90,10 @@ class WholeCapture:
             return self.trace.constant(array, CPU) if array.ndim or self.device is CPU else array
         return move(array, where, True)
 
+    def shared(self, array: np.ndarray) -> Any:
+        """The array of a tensor that shares memory with a program's array, which is read, and written, at each call."""
+        return self._host_array(array)
+
     def optimizer(self, optimizer: Any, update: Callable[[], None]) -> None:
         """An optimizer's step."""
         from .updates import Steps

@@ -41,6 +41,8 @@ class WholeCompiled(Compiled):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.refused or NS["CAPTURE"] is not None or not (NS["PLAIN"] or thread.inference):
             return self.function(*args, **kwargs)
+        if self.carried is not None:
+            return self.carried(args, kwargs)
         latest = self.latest
         if latest is not None and not kwargs and self._suits(latest[0], args):
             recent: Any = latest[1]
@@ -90,6 +92,8 @@ class WholeCompiled(Compiled):
         if wrong_with is not None:
             done = self._first_run(variant, leaves)  # what the step has left behind gets its values
             return self._refuse(wrong_with, lambda: done)
+        if self.carried is not None:
+            return self._first_run(variant, leaves)
         key = self._watching_again(key, changes)
         before = self.candidates.pop(key, None) or self._twin(variant)
         wrong = ""
@@ -107,6 +111,11 @@ class WholeCompiled(Compiled):
             error = CaptureError(f"the step to compile does not do the same each time: {wrong}")
             return self._refuse(error, lambda: result)
         return result
+
+    def _another(self, function: Callable, free: set[tuple[Any, Any]]) -> Compiled:
+        made = WholeCompiled(function, self.fallback)
+        made.free = free
+        return made
 
     @staticmethod
     def _first_run(variant: WholeVariant, leaves: list[Any]) -> Any:
@@ -131,6 +140,8 @@ class WholeCompiled(Compiled):
 
     def explain(self) -> str:
         """The programs as a table: their operations, inputs, results and memory; and why there is more than one."""
+        if self.carried is not None:
+            return self.carried.compiled.explain()
         name = getattr(self.function, "__qualname__", type(self.function).__name__)
         if self.refused:
             return f"{name} runs eagerly: {self.refused}"
