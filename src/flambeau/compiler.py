@@ -22,14 +22,16 @@ class _Compile:
     a loss has its backward compiled, too.
 
     A plan holds for one form of arguments (shapes, dtypes, what requires grad) and one state of the Python values that
-    the step reads (training flags, attributes of its modules, numbers it closes over); others get a plan of their own.
-    Learning rates and other options of optimizers, step counts and random state are read anew at every call. Effects
-    on Python objects (appending to a list, counting) happen while the step is captured and not later.
+    the step's code names (variables, attributes, items, hooks, children of its modules); others get a plan of their
+    own. Learning rates and other options of optimizers, step counts and random state are read anew at every call, and
+    schedules of learning rates may be stepped within. Tensors that the step puts where tensors were (a running mean,
+    a hidden state) are put there at every call.
 
-    A step that reads a tensor's value on the host (``.item()``, ``if tensor``, ``print``) or whose shapes depend on
-    values can't be captured: that is a ``CaptureError`` which names the line. With ``fallback=True`` such a step runs
-    eagerly instead, with one warning; so it does by default where flambeau serves as ``torch`` (PyTorch's own
-    ``torch.compile`` runs such programs, too), unless ``fullgraph=True`` asks for all or nothing.
+    A step that reads a tensor's value on the host (``.item()``, ``if tensor``, ``print``), whose shapes depend on
+    values, or that changes other Python values (counts, appends to a list, draws NumPy's random numbers) can't be
+    captured: that is a ``CaptureError`` which names the line. With ``fallback=True`` such a step runs eagerly instead,
+    with one warning; so it does by default where flambeau serves as ``torch`` (PyTorch's own ``torch.compile`` runs
+    such programs, too), unless ``fullgraph=True`` asks for all or nothing.
 
     ``backend="xla"`` makes one program of XLA's of the step (`pip install 'flambeau[xla]'`), forward, backward and
     optimizer, traced once; it is the default for tensors on JAX's devices (``xla``, ``cuda``, ``tpu``). Tensors on the

@@ -429,7 +429,8 @@ class Module(HookedCall, Stateful, Tree):
         """Set training mode (`mode=False`: evaluation) here and in all descendants. ValueError if `mode` is no bool."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode must be a bool, got {mode!r}")
-        self.training = mode
+        if self.__dict__.get("training") is not mode:  # else nothing is done to it
+            self.training = mode
         for module in self.children():
             module.train(mode)
         return self
