@@ -19,6 +19,7 @@ from flambeau.nn import functional as F
 
 FACTOR = 1.0
 OPTIONS = {"factor": 1.0}
+HANDLES = []
 CONFIG = types.ModuleType("a_program's_configuration")
 
 
@@ -74,6 +75,8 @@ def begin_anew():
     """Sets what programs of this module change."""
     global FACTOR
     FACTOR = 1.0
+    while HANDLES:
+        HANDLES.pop().remove()
     OPTIONS["factor"] = CONFIG.factor = Net.kind_factor = 1.0
 
 
@@ -179,6 +182,15 @@ def _hook(register):
     return build
 
 
+def _everywhere(register):
+    """A program whose change adds a hook for all modules or optimizers, which `begin_anew` removes."""
+
+    def build(device):
+        return _model(None)(device)[0], lambda: HANDLES.append(register())
+
+    return build
+
+
 def _removed(device):
     step, model = _model(None)(device)
     return step, model.net[1].register_forward_hook(lambda module, given, y: y * 2).remove
@@ -229,6 +241,14 @@ CHANGED = {
     "a forward hook": _hook(lambda model, opt: model.net[1].register_forward_hook(lambda module, given, y: y * 2)),
     "a hook that is removed": _removed,
     "a tensor's hook": _hook(lambda model, opt: model.net[0].weight.register_hook(lambda g: g * 0.5)),
+    "a hook of all modules": _everywhere(
+        lambda: nn.modules.module.register_module_forward_hook(
+            lambda module, given, y: y * 2 if isinstance(module, nn.Tanh) else None
+        )
+    ),
+    "a hook of all optimizers": _everywhere(
+        lambda: torch.optim.optimizer.register_optimizer_step_pre_hook(_halve)
+    ),
     "an optimizer's hook": _hook(lambda model, opt: opt.register_step_pre_hook(_halve)),
 }  # fmt: skip
 

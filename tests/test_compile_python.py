@@ -1,5 +1,6 @@
 """Compiled steps and the Python around them: values that they read, values that they change."""
 
+import copy
 import types
 
 import numpy as np
@@ -161,3 +162,23 @@ def test_tensors_left_in_containers_get_their_values():
         eager(*given(i, "cpu"))
         for a, b in zip((*model.seen, *model.by_name.values()), (*plain.seen, *plain.by_name.values()), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_that_is_compiled_in_place():
+    def run(compile):
+        torch.manual_seed(0)
+        model = Net("cpu")
+        step = training(model)
+        if compile:
+            model.compile(fullgraph=True)
+        losses = [step(*given(i, "cpu")).item() for i in range(6)]
+        handle = model.register_forward_hook(lambda module, x, y: y * 2)
+        losses += [step(*given(i, "cpu")).item() for i in range(6)]
+        handle.remove()
+        losses += [step(*given(i, "cpu")).item() for i in range(6)]
+        return model, losses
+
+    model, losses = run(True)
+    np.testing.assert_allclose(losses, run(False)[1], rtol=1e-5)
+    assert len(model._compiled_call_impl.plans) >= 2
+    assert copy.deepcopy(model)._compiled_call_impl is None

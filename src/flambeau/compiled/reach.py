@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from flambeau.autograd.runtime import LEAF, NS
+from flambeau.nn.modules._hooks import CALLED
 from flambeau.nn.modules.module import Module
 from flambeau.optim._scheduler import LRScheduler
-from flambeau.optim.optimizer import Optimizer
+from flambeau.optim.optimizer import Optimizer, _global_post_hooks, _global_pre_hooks
 
 __all__ = ["CONTAINERS", "MISSING", "SIMPLE", "Holder", "Reach", "is_simple"]
 
@@ -127,6 +128,8 @@ class Reach:
             before = len(self.names), len(self.strings), self.by_name
             self._start()
             self._visit(function, 0)
+            for hooks in (*CALLED, _global_pre_hooks, _global_post_hooks):
+                self._each(hooks.values(), 0)
             if (len(self.names), len(self.strings), self.by_name) == before:
                 break
 

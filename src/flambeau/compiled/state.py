@@ -12,7 +12,9 @@ from operator import is_, itemgetter
 from typing import Any
 
 from flambeau.autograd.runtime import CHANGES, NS
+from flambeau.nn.modules._hooks import CALLED
 from flambeau.nn.modules.module import REGISTRIES
+from flambeau.optim.optimizer import _global_post_hooks, _global_pre_hooks
 
 from .reach import Holder, Reach, is_simple
 
@@ -104,6 +106,8 @@ class Watched:
                 for hooks in _HOOKED:
                     for number, hook in own[hooks].items():
                         found += (hooks, number, hook)
+        for called in (*CALLED, _global_pre_hooks, _global_post_hooks):
+            found += called.values()
         for optimizer in self.optimizers:
             for hooks in _STEP_HOOKS:
                 found += getattr(optimizer, hooks).values()

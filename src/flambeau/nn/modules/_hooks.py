@@ -23,6 +23,8 @@ _global_buffer_registration_hooks: OrderedDict = OrderedDict()
 _global_module_registration_hooks: OrderedDict = OrderedDict()
 _global_parameter_registration_hooks: OrderedDict = OrderedDict()
 _global_is_full_backward_hook: bool | None = None
+#: Those that calls of modules look at.
+CALLED = (_global_forward_pre_hooks, _global_forward_hooks, _global_backward_pre_hooks, _global_backward_hooks)
 
 
 def _add(registry: OrderedDict, hook: Callable, *, marks: tuple = (), prepend: bool = False) -> RemovableHandle:
@@ -122,8 +124,9 @@ def _name(hook: Callable) -> str:
 class HookedCall:
     """The part of `Module` that calls `forward` and the hooks around it, and registers hooks."""
 
-    # Set by a module's first hook: a call looks at nothing else, but for `_anywhere`.
+    # Set by a module's first hook, and where its calls are compiled: a call looks at nothing else, but for `_anywhere`.
     _hooked = False
+    _compiled_call_impl: Callable | None = None
     forward: Callable[..., Any]
     _backward_pre_hooks: OrderedDict
     _backward_hooks: OrderedDict
@@ -137,6 +140,8 @@ class HookedCall:
     def __call__(self, *args, **kwargs):
         """Run the module: the pre-forward hooks, `forward`, the forward hooks."""
         if self._hooked or _anywhere:
+            if self._compiled_call_impl is not None:
+                return self._compiled_call_impl(*args, **kwargs)
             return _call_with_hooks(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -223,7 +228,8 @@ def _call_with_hooks(module: Any, args: tuple, kwargs: dict) -> Any:
     forward = (module._forward_hooks, module._forward_pre_hooks, _global_forward_hooks, _global_forward_pre_hooks)
     if not (full or older or backward_pre or any(forward)):
         global _anywhere
-        module.__dict__["_hooked"] = _anywhere = False  # all handles were removed, global ones too
+        _anywhere = False  # all handles were removed, global ones too
+        module.__dict__["_hooked"] = module._compiled_call_impl is not None
         return module.forward(*args, **kwargs)
     called: set[int] = set()
     result = None

@@ -96,7 +96,6 @@ class Module(HookedCall, Stateful, Tree):
     _version: int = 1
     training: bool
     call_super_init: bool = False
-    _compiled_call_impl: Callable | None = None
     T_destination = T_destination
     forward: Callable[..., Any] = _forward_unimplemented
 
@@ -460,7 +459,11 @@ class Module(HookedCall, Stateful, Tree):
             p.grad.zero_()
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Accepted for compatibility: the module keeps running eagerly."""
+        """Compile the module's calls, in place; the arguments are those of `torch.compile`."""
+        from flambeau.compiler import compile
+
+        self._compiled_call_impl = compile(self._call_impl, *args, **kwargs)
+        self.__dict__["_hooked"] = True
 
     # -- text
 
