@@ -257,7 +257,7 @@ def _effect(after, model=None):
     """A step with something at its end that gets a place for values and the step's optimizer."""
 
     def build(device):
-        held = types.SimpleNamespace(n=0, seen=[], optimizer=None, total=0.0)
+        held = types.SimpleNamespace(n=0, seen=[], optimizer=None, total=0.0, tally=np.zeros(2))
         step = training(Net(device, model), after=lambda loss: after(held, loss))
         held.optimizer = step.optimizer
         return step
@@ -280,6 +280,37 @@ def _lower(held, loss):
 def _lower_and_read(held, loss):
     _lower(held, loss)
     held.total += loss.item()
+
+
+def _tally(held, loss):
+    held.tally[0] += 1
+
+
+class Scale:
+    def __init__(self, n):
+        self.n = n
+
+
+def _swapping(device):
+    class Swapping(Net):
+        def forward(self, x):
+            self.first, self.second = self.second, self.first
+            return self.net(x) * self.first.n
+
+    model = Swapping(device)
+    model.first, model.second = Scale(1.0), Scale(2.0)
+    return training(model)
+
+
+def _renewing(device):
+    class Renewing(Net):
+        def forward(self, x):
+            self.scale = Scale(self.scale.n + 1.0)
+            return self.net(x)
+
+    model = Renewing(device)
+    model.scale = Scale(1.0)
+    return training(model)
 
 
 def _counting_hook(device):
@@ -333,10 +364,17 @@ EFFECTS = {
         r"random numbers.*in <lambda>\)",
     ),
     "print": (_effect(lambda held, loss: print(end="")), r"can't print.*in <lambda>"),
-    "a number nobody sees": (
+    "an iterator": (
         _effect(lambda held, loss: None, lambda model, y, counts=itertools.count(): y * (1.0 + next(counts))),
+        r"can't take from the count",
+    ),
+    "a number nobody sees": (
+        _effect(lambda held, loss: None, lambda model, y, count=itertools.count().__next__: y * (1.0 + count())),
         "mul",
     ),
+    "an array": (_effect(_tally), r"array `tally` changes.*in _tally\)"),
+    "objects that change places": (_swapping, r"becomes another object that was there.*in forward\)"),
+    "an object with other numbers": (_renewing, r"becomes another .*in forward\)"),
 }  # fmt: skip
 
 SCHEDULED = {

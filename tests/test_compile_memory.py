@@ -135,12 +135,13 @@ def test_a_tensor_that_the_program_keeps_from_a_capture_is_written_by_nobody_els
         while True:
             seen.append((yield))
 
-    keeper = keeping()  # of which the compiled step knows nothing
+    keeper = keeping()
     next(keeper)
+    keep = keeper.send  # of which the compiled step knows nothing
 
     def step(x):
         h = model[0](x)
-        keeper.send(h.detach())
+        keep(h.detach())
         return model(x).sum() + h.sum()
 
     compiled = Compiled(step)

@@ -47,7 +47,7 @@ def test_with_fallback_each_step_runs_once(name):
         step = compile(EFFECTS[name][0]("cpu"))
         return [step(*given(i, "cpu")).item() for i in range(6)]
 
-    if "random" in name or "nobody" in name:
+    if "random" in name or "nobody" in name or "iterator" in name:
         pytest.skip("the numbers are other ones each time")
     expected = losses(lambda step: step)
     with pytest.warns(UserWarning, match="eagerly"):

@@ -6,24 +6,37 @@ backward leaves there, is handed over to the program's tensor after each replay.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import gc
+import hashlib
 import sys
-from collections.abc import Callable, Collection, Sequence
+import types
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from flambeau import dtypes
 from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, tick
 from flambeau.autograd.views import bump
+from flambeau.devices import device
 from flambeau.engines.native.calls import address
+from flambeau.nn.modules.module import Module
 from flambeau.ops.dispatch import wrap
 
 from .capture import Entry
 from .memory import Block
+from .reach import is_simple
+from .state import normal
 
-__all__ = ["Arguments", "flatten", "form_of", "rebuild", "suits_form"]
+__all__ = [
+    "Arguments", "contents", "filled", "flatten", "form_of", "holds_tensors", "objects_in", "rebuild", "suits_form",
+    "tensors_in", "unknown_in", "with_fields",
+]  # fmt: skip
 
 
 def flatten(x: Any, leaves: list[Any]) -> Any:
@@ -44,21 +57,55 @@ def _form(x: Any, leaves: list[Any], places: dict[int, int] | None) -> Any:
         a, kind = x._a, 0 if x._node is None else 1 if x._node is LEAF else 2
         return "tensor", a.shape, a.dtype, a.strides, kind, x._grad is None, _where(a)
     if isinstance(x, (tuple, list)):
-        return type(x).__name__, tuple([_form(v, leaves, places) for v in x])
+        return type(x), tuple([_form(v, leaves, places) for v in x])
     if isinstance(x, dict):
-        return "dict", tuple([(k, _form(v, leaves, places)) for k, v in x.items()])
-    try:
-        hash(x)
-    except TypeError:
-        return "object", id(x)
-    return type(x), x
+        return type(x), tuple([(k, _form(v, leaves, places)) for k, v in x.items()])
+    if isinstance(x, np.ndarray) and not x.dtype.hasobject:  # what is in it may be read
+        return "array", x.shape, x.dtype, hashlib.blake2b(np.ascontiguousarray(x).data).digest()
+    if isinstance(x, (set, frozenset)):
+        return type(x), frozenset(x)
+    if holds_tensors(x):
+        return type(x), tuple([(f.name, _form(getattr(x, f.name), leaves, places)) for f in dataclasses.fields(x)])
+    if isinstance(x, _CONSTANT):
+        return type(x), x
+    return normal(x)
+
+
+def holds_tensors(x: Any) -> bool:
+    """Whether something is a dataclass with tensors in it: it goes through a step like a tuple of its fields."""
+    return dataclasses.is_dataclass(x) and not isinstance(x, type) and next(tensors_in(x), None) is not None
+
+
+def tensors_in(x: Any, depth: int = 4) -> Iterator[Any]:
+    """The tensors in any value of the program's, but not those of its modules."""
+    if isinstance(x, NS["Tensor"]):
+        yield x
+    elif depth and not is_simple(x) and not isinstance(x, (type, types.FunctionType, types.ModuleType, Module)):
+        parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple, deque)) else ()
+        for part in list(parts or getattr(x, "__dict__", {}).values()):
+            yield from tensors_in(part, depth - 1)
+
+
+def objects_in(x: Any) -> list[Any]:
+    """The objects among a call's arguments that are no values: modules, optimizers, whatever has attributes."""
+    if isinstance(x, (NS["Tensor"], set, frozenset, np.ndarray)) or is_simple(x):
+        return []
+    if isinstance(x, (tuple, list, dict)):
+        return [o for v in (x.values() if isinstance(x, dict) else x) for o in objects_in(v)]
+    if holds_tensors(x):
+        return [o for f in dataclasses.fields(x) for o in objects_in(getattr(x, f.name))]
+    return [] if isinstance(x, _CONSTANT) else [x]
+
+
+#: Objects that never change.
+_CONSTANT = (type, dtypes.dtype, device, types.BuiltinFunctionType, np.ufunc)
 
 
 def suits_form(args: tuple, form: Any) -> bool:
     """Whether arguments that are tensors, each another one, have this form; False in doubt."""
-    forms = form[1][0][1]
+    (_, forms), (_, named) = form[1]
     count = len(args)
-    if count != len(forms) or (count > 1 and len({*map(id, args)}) != count):
+    if named or count != len(forms) or (count > 1 and len({*map(id, args)}) != count):
         return False
     tensor = NS["Tensor"]
     for t, known in zip(args, forms):
@@ -92,7 +139,49 @@ def rebuild(x: Any, replace: Callable[[Any], Any]) -> Any:
         return type(x)(*made) if hasattr(x, "_fields") else tuple(made)
     if isinstance(x, list):
         return [rebuild(v, replace) for v in x]
-    return {k: rebuild(v, replace) for k, v in x.items()} if isinstance(x, dict) else x
+    if isinstance(x, dict):
+        return filled(x, {k: rebuild(v, replace) for k, v in x.items()})
+    if holds_tensors(x):
+        return with_fields(x, {f.name: rebuild(getattr(x, f.name), replace) for f in dataclasses.fields(x)})
+    return x
+
+
+def filled(x: dict, entries: dict) -> Any:
+    """A dictionary of the same kind with these entries."""
+    if x.__class__ is dict:
+        return entries
+    made = copy.copy(x)
+    for key, value in entries.items():
+        made[key] = value
+    return made
+
+
+def with_fields(x: Any, fields: dict[str, Any]) -> Any:
+    """A dataclass of the same kind with these fields."""
+    made = copy.copy(x)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def contents(x: Any) -> Any:
+    """Who is in the containers of a step's arguments, which it is given copies of: what it puts there would be lost."""
+    if isinstance(x, (tuple, list)):
+        return [contents(v) for v in x]
+    if isinstance(x, dict):
+        return [(k, contents(v)) for k, v in x.items()]
+    if holds_tensors(x):
+        return [contents(v) for v in vars(x).values()] if hasattr(x, "__dict__") else []
+    return id(x)
+
+
+def unknown_in(x: Any) -> Any:
+    """What in a result has tensors that nobody can find at the next call, or is used up: None, if nothing does."""
+    if isinstance(x, (tuple, list, dict)):
+        return next((u for v in (x.values() if isinstance(x, dict) else x) if (u := unknown_in(v)) is not None), None)
+    if isinstance(x, NS["Tensor"]) or holds_tensors(x):
+        return None
+    return x if hasattr(type(x), "__next__") or next(tensors_in(x), None) is not None else None
 
 
 class Entrance(Node):
@@ -137,9 +226,12 @@ class Arguments:
         self.grads = [t._grad for t in self.leaves]
         by_given = {id(t): own for t, own in zip(self.given, self.own, strict=True)}
         self.args, self.kwargs = rebuild((args, kwargs), lambda t: by_given[id(t)])
+        self.contents = contents((self.args, self.kwargs))
+        self.disturbed = False  # whether the step has put something into containers among them
 
     def close(self) -> None:
         """After the capture: notes what the step has left in its arguments."""
+        self.disturbed = contents((self.args, self.kwargs)) != self.contents
         self.written = [i for i, t in enumerate(self.own) if t._version]
         #: arguments whose writes are recorded: they leave the step as results do
         self.recorded = [i for i in self.written if self.own[i]._node is not self.nodes[i]]

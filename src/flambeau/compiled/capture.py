@@ -25,6 +25,7 @@ from flambeau.engines.numpy import draws, parallel
 from flambeau.errors import CaptureError
 from flambeau.ops import dispatch
 from flambeau.ops.dispatch import wrap
+from flambeau.random import Generator
 
 from .memory import Block, Memory, Place, calls_of
 from .traced import MASKS, HostRead, Traced, current, plain, refuse
@@ -51,7 +52,7 @@ class Entry:
         self.made, self.wrote = made, wrote
         self.touched: set[Block] = set()
         self.written: set[Block] = set()
-        self.foreign: list[tuple[int, int]] = []
+        self.foreign: list[tuple[Any, int]] = []
         self.fused = 0
         self.code: Any = None  # of a kernel that is the plan's own
 
@@ -158,7 +159,7 @@ class Capture:
                 unseen = f"{entry.name} reads memory that something has written where the capture can't see it"
                 memory.trouble = memory.trouble or unseen
             if not block.known and (block not in written or kind == "chain"):
-                entry.foreign.append((id(block.array), hash(a.tobytes())))
+                entry.foreign.append((block.array, hash(a.tobytes())))
         for block in written:
             block.known, block.blank = True, False
         entry.touched |= written
@@ -371,6 +372,7 @@ class Capture:
         NS["K"] = _CaptureKernels(self)
         self._swap_numpy()
         self._swap_draws()
+        self._swap_generators()
         self.inside = parallel._local.inside
         parallel._local.inside = True
         watch(True)
@@ -447,6 +449,36 @@ class Capture:
                 if vars(module).get("np") is np:
                     self.swapped.append((module, "np", np))
                     module.np = proxy  # type: ignore[attr-defined]
+
+    def _swap_generators(self) -> None:
+        """States of random generators are taken, set and seeded again at every step."""
+        get, place, seed = Generator.get_state, Generator.set_state, Generator.manual_seed
+
+        def noted(step: Callable, *args: Any) -> None:
+            with self.paused():
+                step(*args)
+            self.note("check", step, args, {})
+
+        def get_state(generator: Any) -> Any:
+            if current.off:
+                return get(generator)
+            return wrap(self.whole(lambda: get(generator)._a, (), {}, len(self.entries)))
+
+        def set_state(generator: Any, state: Any) -> Any:
+            if current.off or not isinstance(state, NS["Tensor"]):
+                return place(generator, state)
+            noted(lambda a: place(generator, wrap(a)), plain(state._a))
+            return generator
+
+        def manual_seed(generator: Any, number: int) -> Any:
+            if current.off:
+                return seed(generator, number)
+            noted(lambda: seed(generator, number))
+            return generator
+
+        for made in (get_state, set_state, manual_seed):
+            self.swapped.append((Generator, made.__name__, getattr(Generator, made.__name__)))
+            setattr(Generator, made.__name__, made)
 
     def _array(self, function: Callable) -> Callable:
         def make(x: Any, *args: Any, **kwargs: Any) -> Any:

@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.autograd.runtime import CHANGES, NS
+from flambeau.autograd.runtime import CHANGES, LEAF, NS
 from flambeau.errors import CaptureError
 from flambeau.nn.modules.module import Module
 
-from .reach import CONTAINERS, MISSING, Holder, Reach, is_simple
+from .arguments import tensors_in
+from .carried import can_be_carried
+from .reach import MISSING, Holder, Reach, is_simple
 from .state import Watched, normal
 from .traced import refuse
+from .variant import is_freed
 
 __all__ = ["Before", "Changes", "noting", "parts_of"]
 
@@ -34,7 +37,16 @@ _MUTATING = frozenset(
     )
 )  # fmt: skip
 _RANDOM = frozenset(("random", "rng", "rand", "randn", "randint", "choice", "shuffle", "uniform", "normal", "sample"))
+#: Arrays of NumPy's with at most as many bytes are looked at for changes.
+_COPIED = 1 << 24
 _ASIDE = "or compile with fallback=True to run such steps eagerly"
+
+
+def _one_memory(one: Any, two: Any) -> bool:
+    """Whether two arrays show the same memory."""
+    if isinstance(one, np.ndarray) and isinstance(two, np.ndarray):
+        return bool(one.size) and np.may_share_memory(one, two)
+    return getattr(one, "store", one) is getattr(two, "store", two)
 
 
 def parts_of(scheduler: Any) -> list[Any]:
@@ -55,8 +67,10 @@ class Before:
         self.options = [(group, dict(group)) for o in watched.optimizers for group in o.param_groups]
         self.schedules = [(vars(part), dict(vars(part))) for s in reach.schedulers.values() for part in parts_of(s)]
         self.drawn = _drawn(reach)
+        self.private = [(generator, _state(generator)) for generator in reach.drawing.values()]
         self.states = random.getstate(), np.random.get_state()
-        self.tensors = list(reach.tensors.values())
+        self.tensors = list(reach.tensors.values())  # held, so that no other gets their memory
+        self.arrays = [(a, a.copy()) for a in reach.arrays.values() if a.nbytes <= _COPIED and a.flags.writeable]
 
     def restore(self) -> None:
         """Puts everything back: of a trace that came to nothing, nothing remains."""
@@ -66,8 +80,13 @@ class Before:
         for one, before in (*self.options, *self.schedules):
             one.clear()
             one.update(before)
+        for array, content in self.arrays:
+            if array.tobytes() != content.tobytes():
+                array[...] = content
         random.setstate(self.states[0])
         np.random.set_state(self.states[1])
+        for generator, state in self.private:
+            _place(generator, state)
 
     def changes(self, scheduled: Container[int] = ()) -> Changes:
         """What the call has done since; `scheduled`: options of optimizers that replays see to."""
@@ -95,6 +114,10 @@ class Changes:
                 if id(group) not in scheduled and is_simple(value) and normal(group.get(name)) != normal(value):
                     text = f"the optimizer's `{name}` goes from {value!r} to {group.get(name)!r}"
                     self.effects[id(group), name] = name, text
+        for array, content in before.arrays:
+            if array.tobytes() != content.tobytes() and not any(_one_memory(t._a, array) for t in before.tensors):
+                name = self._name_of(array)
+                self.effects["array", id(array)] = name, f"the array `{name}` changes"
         for where, drawn in _drawn(before.reach).items():
             if before.drawn.get(where) != drawn:
                 self.effects["random", where] = "random", ""
@@ -107,7 +130,7 @@ class Changes:
             now = new.get(name, MISSING)
             if now is was:
                 continue
-            tensors = list(_tensors_in(was))
+            tensors = list(tensors_in(was))
             if tensors:
                 shown = name if isinstance(name, str) else self._named(holder)
                 self.gone.append(((key, name, now), shown, tensors))
@@ -117,19 +140,34 @@ class Changes:
                     self.effects[key, name] = shown, f"`{shown}` goes from {was!r} to {now!r}"
             elif is_simple(was) or is_simple(now) or was is MISSING or now is MISSING:
                 self.others = True
-            elif isinstance(was, CONTAINERS) and _form(was) != _form(now):
-                self.effects[key, name] = name, f"`{name}` becomes another container, with more or less in it"
+            elif not tensors and id(now) in self.reach.seen:
+                self.effects[key, name] = name, f"`{name}` becomes another object that was there before"
+            elif _form(was) != _form(now):
+                text = f"`{name}` becomes another {type(now).__name__}, with other values in it"
+                self.effects[key, name] = name, text
             else:
                 self.replaced.append((key, name))
 
     def _named(self, holder: Holder) -> str:
         """The name by which the program knows a container."""
-        inside = holder.inside
+        return self._name_of(holder.inside)
+
+    def _name_of(self, inside: Any) -> str:
         for other in self.reach.holders.values():
             for name in other.names:
                 if other.get(name) is inside:
                     return str(name)
-        return "a container"
+        return "something without a name"
+
+    def takes(self) -> CaptureError | None:
+        """The error for a step that sees an iterator, from which replays would not take."""
+        for iterator in self.reach.iterators.values():
+            name = self._name_of(iterator)
+            return CaptureError(
+                f"a compiled step can't take from the {type(iterator).__name__} `{name}`{line_of(name, self.reach)}, "
+                f"which replays would not do. Give it what it needs as an argument, {_ASIDE}"
+            )
+        return None
 
     def error(self, habits: dict[Any, int] | None = None) -> CaptureError | None:
         """The error for an effect: the most frequent one, if it is said how often in a row each one was there."""
@@ -138,9 +176,29 @@ class Changes:
         where = max(self.effects, key=(habits or {}).get) if habits else next(iter(self.effects))  # type: ignore[arg-type]
         return _refused(*self.effects[where], self.reach)
 
-    def read(self, variant: Any) -> list[tuple[Any, str]]:
-        """The places of tensors that the captured step has read, and then put others there: with their names."""
-        return [(place, name) for place, name, old in self.gone if any(variant.uses(t._a) for t in old)]
+    def carried(self, variant: Any) -> list[tuple[Any, str]]:
+        """The places to be carried from call to call, with their names: tensors that the step has read, or handed on,
+        before it put others there; and all in whose place there is a tensor without a history, so that each call leaves
+        one of its own.
+        """
+        now = [t for *_, t in self.present()] + list(tensors_in(variant.returned))
+        found = []
+        for place, name, old in self.gone:
+            new = list(tensors_in(place[2]))
+            handed = any(_one_memory(t._a, other._a) for t in old for other in now)
+            if handed or any(variant.uses(t._a) for t in old):
+                found.append((place, name))
+            elif can_be_carried(place[2]) and all(t._node is None or t._node is LEAF or is_freed(t._node) for t in new):
+                found.append((place, name))
+        return found
+
+    def present(self) -> Iterator[tuple[Any, Any]]:
+        """The tensors that are in the places now."""
+        for holder in self.reach.holders.values():
+            if not holder.counted or holder.kind != "dict":
+                for name, value in holder.entries().items():
+                    for t in tensors_in(value):
+                        yield name, t
 
     def replaced_after_reading(self, name: str) -> CaptureError:
         """The error for such a place, where the step must not do that."""
@@ -202,38 +260,41 @@ def _line_in(code: types.CodeType, name: Any) -> tuple[int, bool]:
     return seen, False
 
 
-def _form(x: Any) -> Any:
-    """What a container has in it, as far as replays depend on it."""
+def _form(x: Any, depth: int = 4) -> Any:
+    """What a container or an object has in it, as far as replays depend on it."""
     if isinstance(x, (list, tuple)):
-        return [_form(v) for v in x]
+        return [_form(v, depth - 1) for v in x] if depth else len(x)
     if isinstance(x, dict):
-        return [(k, _form(v)) for k, v in x.items()]
-    return normal(x) if is_simple(x) else x.__class__
-
-
-def _tensors_in(x: Any, depth: int = 4) -> Iterator[Any]:
-    """The tensors in a value that was replaced."""
-    if isinstance(x, NS["Tensor"]):
-        yield x
-    elif depth and not is_simple(x):
-        parts = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else ()
-        if not parts and not isinstance(x, (type, types.FunctionType, types.ModuleType, Module)):
-            parts = getattr(x, "__dict__", {}).values()
-        for part in list(parts):
-            yield from _tensors_in(part, depth - 1)
+        return [(k, _form(v, depth - 1)) for k, v in x.items()]
+    if is_simple(x):
+        return normal(x)
+    if depth and not isinstance(x, (type, types.FunctionType, types.ModuleType, NS["Tensor"], Module)):
+        return x.__class__, [(k, _form(v, depth - 1)) for k, v in getattr(x, "__dict__", {}).items()]
+    return x.__class__
 
 
 def _drawn(reach: Reach) -> dict[Any, Any]:
-    """The states of Python's and NumPy's generators."""
+    """The states of Python's and NumPy's generators, to be compared."""
     found: dict[Any, Any] = {"random": random.getstate(), "numpy": _legacy(np.random.get_state())}
     for key, generator in reach.drawing.items():
-        if isinstance(generator, random.Random):
-            found[key] = generator.getstate()
-        elif isinstance(generator, np.random.RandomState):
-            found[key] = _legacy(generator.get_state())
-        else:
-            found[key] = repr(generator.bit_generator.state)
+        state = _state(generator)
+        found[key] = _legacy(state) if isinstance(generator, np.random.RandomState) else repr(state)
     return found
+
+
+def _state(generator: Any) -> Any:
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    return generator.get_state() if isinstance(generator, np.random.RandomState) else generator.bit_generator.state
+
+
+def _place(generator: Any, state: Any) -> None:
+    if isinstance(generator, random.Random):
+        generator.setstate(state)
+    elif isinstance(generator, np.random.RandomState):
+        generator.set_state(state)
+    else:
+        generator.bit_generator.state = state
 
 
 def _legacy(state: Any) -> tuple:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
 from flambeau.engines.arrays import FOREIGN
 
+from .arguments import flatten, objects_in
 from .state import Watched
 from .step import Compiled
-from .variant import flatten
 
 __all__ = ["compiled_by"]
 
@@ -42,9 +43,17 @@ class Chosen(Compiled):
         if FOREIGN:
             leaves: list[Any] = []
             flatten((args, kwargs), leaves)
-            if any(t._a.__class__ in FOREIGN for t in (*leaves, *Watched(self.function).in_sight())):
+            watched = Watched(self.function, roots=objects_in((args, kwargs)))
+            if any(t._a.__class__ in FOREIGN for t in (*leaves, *watched.in_sight())):
                 return by_xla(self.function, self.fallback)
         return functools.partial(Compiled.__call__, self)
+
+    def _of(self, instance: Any) -> Compiled:
+        found = self.bound.get(id(instance))
+        if found is None:
+            method = types.MethodType(self.function, instance)
+            found = self.bound[id(instance)] = instance, Chosen(method, self.fallback)
+        return found[1]
 
     def explain(self) -> str:
         return self.chosen.explain() if isinstance(self.chosen, Compiled) else super().explain()

@@ -19,17 +19,36 @@ class OptimizedModule(Module):
 
     def __init__(self, module: Module, fallback: bool = False, backend: Any = "inductor") -> None:
         super().__init__()
-        self._orig_mod = module
-        self.training = module.training
-        object.__setattr__(self, "_compiled", compiled_by(backend, module, fallback))
+        super().__setattr__("_orig_mod", module)
+        super().__setattr__("training", module.training)
+        self._compile(fallback, backend)
+
+    def _compile(self, fallback: bool, backend: Any) -> None:
+        self.__dict__["_how"] = fallback, backend
+        self.__dict__["_compiled"] = compiled_by(backend, self._orig_mod, fallback)
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in super().__getstate__().items() if name != "_compiled"}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._compile(*self.__dict__["_how"])
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._compiled(*args, **kwargs)
 
     def train(self, mode: bool = True) -> Any:
-        self.training = mode
+        super().__setattr__("training", mode)
         self._orig_mod.train(mode)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._orig_mod, name, value)
+        if name == "training":
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._orig_mod, name)
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -6,13 +6,14 @@ looked at. Code of libraries depends on nothing but what it is given.
 
 from __future__ import annotations
 
+import enum
 import functools
 import random
 import sys
 import sysconfig
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,16 @@ from flambeau.optim.optimizer import Optimizer, _global_post_hooks, _global_pre_
 
 __all__ = ["CONTAINERS", "MISSING", "SIMPLE", "Holder", "Reach", "is_simple"]
 
-SIMPLE = (bool, int, float, complex, str, bytes, type(None))
+SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, enum.Enum)
 CONTAINERS = (list, dict, set, deque)
 #: What an attribute that is not there is.
 MISSING = type("Missing", (), {"__repr__": lambda self: "nothing"})()
 
-_DEPTH = 12
+_DEPTH = 120
 _MANY = 1000
 _PASSES = 8
 #: Names in code that say that attributes may be found by names which are not in it.
-_BY_NAME = frozenset(("getattr", "setattr", "vars", "__dict__", "globals", "locals"))
+_BY_NAME = frozenset(("getattr", "hasattr", "setattr", "vars", "__dict__", "globals", "locals"))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 #: What every module has, but for whether it trains.
@@ -51,14 +52,15 @@ def is_simple(x: Any) -> bool:
 class Holder:
     """Where values are: the variables, attributes or items of something, as far as the step may name them."""
 
-    __slots__ = ("counted", "inside", "kind", "names", "whole")
+    __slots__ = ("counted", "inside", "kind", "names", "sized", "whole")
 
-    def __init__(self, inside: Any, kind: str, whole: bool = False) -> None:
+    def __init__(self, inside: Any, kind: str, whole: bool = False, sized: bool = False) -> None:
         #: a dictionary, a class, an object with slots, a closure's cell or a container
         self.inside = inside
         self.kind = kind
         self.names: dict[Any, None] = {}
         self.whole = whole  # all that is in it matters, also that nothing else is
+        self.sized = sized  # a new name in it may matter
         self.counted = False  # a module's: `CHANGES` tells when to look again
 
     def get(self, name: Any) -> Any:
@@ -75,6 +77,10 @@ class Holder:
         if self.kind == "slots":
             return getattr(self.inside, name, MISSING)
         return self.inside[name] if name < len(self.inside) else MISSING
+
+    def place(self) -> Any:
+        """Where its values are looked up."""
+        return vars(self.inside) if self.kind == "class" else self.inside
 
     def put_back(self, before: dict[Any, Any]) -> None:
         """Makes the values what `entries` has said before."""
@@ -118,16 +124,16 @@ class Holder:
 
 
 class Reach:
-    """What the walk from a function has found."""
+    """What the walk from a function, and from objects that it is given, has found."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, *roots: Any) -> None:
         self.names: set[str] = {"forward", "__call__"}
         self.strings: set[str] = set()
         self.by_name = False
         for _ in range(_PASSES):
             before = len(self.names), len(self.strings), self.by_name
             self._start()
-            self._visit(function, 0)
+            self._each(roots, 0)
             for hooks in (*CALLED, _global_pre_hooks, _global_post_hooks):
                 self._each(hooks.values(), 0)
             if (len(self.names), len(self.strings), self.by_name) == before:
@@ -140,8 +146,10 @@ class Reach:
         self.tensors: dict[int, Any] = {}
         self.holders: dict[Any, Holder] = {}
         self.drawing: dict[int, Any] = {}
+        self.arrays: dict[int, np.ndarray] = {}
+        self.iterators: dict[int, Any] = {}
         self.codes: dict[types.CodeType, None] = {}
-        self._seen: dict[int, Any] = {}
+        self.seen: dict[int, Any] = {}
         self._classes: set[type] = set()
 
     def wants(self, name: str) -> bool:
@@ -162,9 +170,9 @@ class Reach:
     # --- the walk -------------------------------------------------------------------------------------------------
 
     def _visit(self, x: Any, depth: int) -> None:
-        if isinstance(x, SIMPLE) or id(x) in self._seen or depth > _DEPTH:
+        if isinstance(x, SIMPLE) or id(x) in self.seen or depth > _DEPTH:
             return
-        self._seen[id(x)] = x
+        self.seen[id(x)] = x
         depth += 1
         if isinstance(x, NS["Tensor"]):
             self.tensors[id(x)] = x
@@ -188,6 +196,11 @@ class Reach:
             self._container(x, depth)
         elif isinstance(x, _DRAWING):
             self.drawing[id(x)] = x
+        elif isinstance(x, np.ndarray):
+            if not x.dtype.hasobject:
+                self.arrays[id(x)] = x
+        elif hasattr(type(x), "__next__"):
+            self.iterators[id(x)] = x
         elif isinstance(x, type):
             self._class(x, depth)
         elif isinstance(x, types.ModuleType):
@@ -218,6 +231,7 @@ class Reach:
 
     def _attributes(self, x: Any, depth: int) -> None:
         own = vars(x)
+        self.holders.setdefault(id(own), Holder(own, "dict", sized=True))  # an attribute may come to hide a class's
         for name, _ in list(own.items()):
             if self.wants(name):
                 self._note(id(own), own, "dict", name, depth)
@@ -236,7 +250,7 @@ class Reach:
 
     def _module(self, module: Module, depth: int) -> None:
         self.modules[id(module)] = module
-        self._seen[id(module)] = module
+        self.seen[id(module)] = module
         self._class(type(module), depth)
         own = vars(module)
         for name, _ in list(self.own(module)):
@@ -306,17 +320,17 @@ class Reach:
             if c in self._classes or issubclass(Module, c) or issubclass(Optimizer, c):
                 continue
             self._classes.add(c)
+            if not is_library(c.__module__):
+                self.holders.setdefault(("class", id(c)), Holder(c, "class", sized=True))
             library = is_library(c.__module__)
             for name, value in list(vars(c).items()):
                 function = _behind(value)
                 if library:
                     if function is not None and issubclass(cls, (Module, Optimizer)):
                         self.names |= set(names_in(function.__code__))
-                elif function is not None:
-                    if name != "__init__" and (self.wants(name) or name.startswith("__")):
-                        self._visit(function, depth)
-                elif self.wants(name):
+                elif name != "__init__" and (self.wants(name) or (function is not None and name.startswith("__"))):
                     self._note(("class", id(c)), c, "class", name, depth)
+                    self._visit(function, depth)
 
 
 _OURS = ("flambeau", "torch", "numpy", "jax", "jaxlib", "builtins")

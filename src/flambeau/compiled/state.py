@@ -7,7 +7,7 @@ have read is compared before each replay: first who is there, and what it is onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import is_, itemgetter
 from typing import Any
 
@@ -25,6 +25,10 @@ _HOOKED = (
     "_backward_pre_hooks", "_backward_hooks",
 )  # fmt: skip
 _STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+
+
+#: Arrays of NumPy's with at most as many bytes are compared by what is in them.
+_READ = 1 << 16
 
 
 class Who:
@@ -55,12 +59,12 @@ def normal(x: Any) -> Any:
 class Watched:
     """The Python values and tensors behind a step, as they were, to be compared with what they are.
 
-    `free`: where the step itself puts other objects: only their type matters.
+    `free`: where the step itself puts other objects: only their type matters. `roots`: objects that it is given.
     """
 
-    def __init__(self, function: Callable, free: Iterable[tuple[Any, Any]] = ()) -> None:
-        self.function = function
-        self.reach = reach = Reach(function)
+    def __init__(self, function: Callable, free: Iterable[tuple[Any, Any]] = (), roots: Sequence[Any] = ()) -> None:
+        self.function, self.roots = function, roots
+        self.reach = reach = Reach(function, *roots)
         self.modules, self.optimizers = list(reach.modules.values()), list(reach.optimizers.values())
         found = [p for m in self.modules for p in m._parameters.values() if p is not None]
         found += [p for o in self.optimizers for group in o.param_groups for p in group["params"]]
@@ -74,12 +78,13 @@ class Watched:
         self._dicts: list[tuple[Holder, Any, list[Any]]] = []
         self._lists: list[Holder] = []
         self._others: list[tuple[Holder, Any]] = []
+        self._arrays = [a for a in self.reach.arrays.values() if a.nbytes <= _READ]
         self._freed = [(self.reach.holders[key], name) for key, name in self.free]
         for key, holder in self.reach.holders.items():
             names = [name for name in holder.names if (key, name) not in self.free]
             if holder.counted:
                 continue
-            if holder.kind == "dict" and (names or holder.whole):
+            if holder.kind in ("dict", "class") and (names or holder.whole or holder.sized):
                 self._dicts.append((holder, itemgetter(*names, names[0]) if names else _nothing, names))
             elif holder.kind == "list" and len(names) == len(holder.names):
                 self._lists.append(holder)
@@ -87,6 +92,12 @@ class Watched:
                 self._lists.append(holder)
             else:
                 self._others += [(holder, name) for name in names]
+        self._places = [(holder.place(), get) for holder, get, _ in self._dicts]
+        self._sized = [place for (place, _), (holder, *_) in zip(self._places, self._dicts) if _grows(holder)]
+
+    def _sizes(self) -> list[int]:
+        """How much there is where something new may matter."""
+        return [len(place) for place in self._sized]
 
     def _structure(self) -> list[Any]:
         """Of all modules the attributes, tensors and children, of these and of optimizers and parameters the hooks."""
@@ -123,10 +134,11 @@ class Watched:
         """Takes down how things are now."""
         self.version = CHANGES[0]
         self.structure = self._structure()
-        self.known = [get(holder.inside) for holder, get, _ in self._dicts]
-        self.sizes = [len(holder.inside) if holder.whole else -1 for holder, *_ in self._dicts]
+        self.known = [get(place) for place, get in self._places]
+        self.sizes = self._sizes()
         self.items = [[*holder.inside] for holder in self._lists]
         self.singles = [holder.get(name) for holder, name in self._others]
+        self.contents = [array.tobytes() for array in self._arrays]
         self.kinds = [holder.get(name).__class__ for holder, name in self._freed]
         self.wanting = [p._node is not None for p in self.parameters]
         self.key = (*self._normal(), tuple(self.wanting))
@@ -135,20 +147,22 @@ class Watched:
         """Whether everything is as it was taken down; False in doubt."""
         if CHANGES[0] != self.version and not self._structure_same():
             return False
-        for (holder, get, _), known, size in zip(self._dicts, self.known, self.sizes):
-            inside = holder.inside
-            if size >= 0 and len(inside) != size:
-                return False
-            try:
-                if not all(map(is_, get(inside), known)):
+        if self._sizes() != self.sizes:
+            return False
+        try:
+            for (place, get), known in zip(self._places, self.known):
+                if not all(map(is_, get(place), known)):
                     return False
-            except KeyError:  # an attribute was deleted
-                return False
+        except KeyError:  # an attribute was deleted
+            return False
         for holder, items in zip(self._lists, self.items):
             if len(holder.inside) != len(items) or not all(map(is_, holder.inside, items)):
                 return False
         for (holder, name), value in zip(self._others, self.singles):
             if holder.get(name) is not value:
+                return False
+        for array, content in zip(self._arrays, self.contents):
+            if array.tobytes() != content:
                 return False
         for (holder, name), kind in zip(self._freed, self.kinds):
             if holder.get(name).__class__ is not kind:
@@ -166,26 +180,27 @@ class Watched:
         """What is to be compared from now on: itself, or, where there are other objects than before, another one."""
         if self.same():
             return self
-        before = self.key
+        before, sizes = self.key, self.sizes
         try:
             self.take()
         except (KeyError, TypeError):
-            return Watched(self.function, self.free)
-        if len(before) == len(self.key) and all(map(_simply, before[:-1], self.key[:-1])):
+            return Watched(self.function, self.free, self.roots)
+        if sizes == self.sizes and len(before) == len(self.key) and all(map(_simply, before[:-1], self.key[:-1])):
             return self
-        return Watched(self.function, self.free)
+        return Watched(self.function, self.free, self.roots)
 
     def _normal(self) -> list[Any]:
         """Everything, each with a name."""
         found = [(".", normal(x)) for x in self.structure]
-        for (_, _, names), known, size in zip(self._dicts, self.known, self.sizes):
+        for (holder, _, names), known in zip(self._dicts, self.known):
             found += [(name, normal(x)) for name, x in zip(names, known)]
-            if size >= 0:
-                found.append(("the number of entries", size))
+            if holder.whole:
+                found.append(("the number of entries", len(holder.inside)))
         for items in self.items:
             found += [("an item", normal(x)) for x in items]
             found.append(("the number of items", len(items)))
         found += [(name, normal(x)) for (_, name), x in zip(self._others, self.singles)]
+        found += [("an array", (bytes, content)) for content in self.contents]
         return found + [(name, Who(kind)) for (_, name), kind in zip(self._freed, self.kinds)]
 
     @staticmethod
@@ -229,6 +244,11 @@ def _shown(x: Any) -> str:
     if isinstance(x, tuple) and issubclass(x[0], tuple):
         return f"({', '.join(map(_shown, x[1:]))})"
     return repr(x[1] if isinstance(x, tuple) else x)
+
+
+def _grows(holder: Holder) -> bool:
+    """Whether something new in it may matter."""
+    return holder.whole or holder.sized
 
 
 def _nothing(inside: Any) -> tuple:

@@ -7,6 +7,8 @@ second and third are captured; they run for real too. Where both captures agree,
 from __future__ import annotations
 
 import functools
+import threading
+import types
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +18,7 @@ from flambeau.autograd.runtime import NS, thread
 from flambeau.errors import CaptureError
 
 from .arena import REPLAYING
-from .arguments import form_of, suits_form
+from .arguments import form_of, objects_in, suits_form, unknown_in
 from .carried import Carried, can_be_carried
 from .effects import Before, Changes, noting
 from .explain import table_of
@@ -28,6 +30,10 @@ __all__ = ["Compiled"]
 _INSTANCES = 8  # plans of one kind that wait for their backward at the same time
 _KINDS = 64
 _HABIT = 3
+_UNREST = 24
+#: Held by the thread that captures.
+CAPTURING = threading.RLock()
+_OTHERS = 32  # instances, or sets of objects as arguments
 
 
 class Compiled:
@@ -45,11 +51,36 @@ class Compiled:
         self.reasons: list[str] = []
         self.carried: Carried | None = None  # what does the calls, if the step reads tensors and replaces them
         self.free: set[tuple[Any, Any]] = set()  # places of which only the type of what is there matters
+        self.roots: tuple[Any, ...] = ()  # objects among the arguments
+        self.bound: dict[int, tuple[Any, Compiled]] = {}  # by instance
+        self.given: dict[Any, Compiled] = {}  # by other objects among the arguments
+        self.unrest = 0  # calls in a row with Python values that none had before
         self.habits: dict[Any, int] = {}  # Python values that the last calls have changed, and how many in a row
         functools.update_wrapper(self, function, updated=())
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else self._of(instance)
+
+    def _of(self, instance: Any) -> Compiled:
+        """The method of an instance: compiled for itself, since what it works with is the instance's."""
+        found = self.bound.get(id(instance))
+        if found is None:
+            if len(self.bound) >= _OTHERS:
+                self.bound.clear()
+            method = self._another(types.MethodType(self.function, instance), self.free)
+            found = self.bound[id(instance)] = instance, method
+        return found[1]
+
+    def _with(self, objects: list[Any]) -> Compiled:
+        """The function for these objects among its arguments, which it may look into."""
+        key = tuple(map(id, objects))
+        found = self.given.get(key)
+        if found is None:
+            if len(self.given) >= _OTHERS:
+                self.given.clear()
+            found = self.given[key] = self._another(self.function, self.free)
+            found.roots = tuple(objects)
+        return found
 
     def _key(self, args: tuple, kwargs: dict, leaves: list[Any]) -> Any:
         """What a plan holds for: the arguments' form, and the Python values behind the step."""
@@ -59,16 +90,41 @@ class Compiled:
         modes = thread.grad, thread.inference, dtypes.get_default_dtype()
         return form, watched.key, grads, modes  # type: ignore[union-attr]
 
+    @staticmethod
+    def _waited() -> bool:
+        """Whether another thread was capturing, which sees what all threads do; it is through now."""
+        if NS["CAPTURE"] is None or CAPTURING._is_owned():  # type: ignore[attr-defined]
+            return False
+        with CAPTURING:
+            return True
+
+    def _restless(self, key: Any) -> bool:
+        """Notes why a call has no plan. Whether there never will be one, since a value is another one at every call:
+        then it is said once, and everything runs as it is.
+        """
+        reason = self._what_changed(key)
+        self.reasons.append(reason)
+        self.unrest = self.unrest + 1 if self.last[0] == key[0] and self.last[1] != key[1] else 0
+        if self.unrest < _UNREST:
+            return False
+        self.refused = f"{self.unrest} calls in a row came with other Python values than any before ({reason})"
+        warnings.warn(
+            f"nothing is compiled: {self.refused}; it runs eagerly from now on. Pass such a value as a tensor",
+            stacklevel=4,
+        )
+        return True
+
     def _watch(self) -> Watched:
         """The values behind the step, as they are now."""
-        self.watched = Watched(self.function, self.free) if self.watched is None else self.watched.refresh()
+        self.watched = Watched(self.function, self.free, self.roots) if self.watched is None else self.watched.refresh()
         return self.watched
 
     def _watch_again(self, changes: Changes) -> None:
         """Watches what is there after a call, which may have made modules, optimizers and tensors, or put other objects
         in the place of some: on those the step does not depend.
         """
-        self.watched = Watched(self.function, {*self.watched.free, *changes.replaced})  # type: ignore[union-attr]
+        free = {*self.watched.free, *changes.replaced}  # type: ignore[union-attr]
+        self.watched = Watched(self.function, free, self.roots)
 
     def _run_first(self, args: tuple, kwargs: dict) -> Any:
         """A call of the function as it is. CaptureError where each call has changed the same Python values."""
@@ -89,10 +145,15 @@ class Compiled:
         latest = self.latest
         if latest is not None and not kwargs and self._as_before(latest, args):
             return self._replay(latest[1], args, args, kwargs)
+        if self._waited():
+            return self(*args, **kwargs)
         if self.refused or NS["CAPTURE"] is not None or not NS["PLAIN"]:
             return self.function(*args, **kwargs)
         if self.carried is not None:
             return self.carried(args, kwargs)
+        objects = objects_in((args, kwargs))
+        if list(map(id, objects)) != list(map(id, self.roots)):
+            return self._with(objects)(*args, **kwargs)
         self._watch()
         leaves: list[Any] = []
         key = self._key(args, kwargs, leaves)
@@ -110,8 +171,8 @@ class Compiled:
             else:
                 if len(found) >= _INSTANCES:
                     return self.function(*args, **kwargs)
-        elif key not in self.before and self.last is not None:
-            self.reasons.append(self._what_changed(key))
+        elif key not in self.before and self.last is not None and self._restless(key):
+            return self.function(*args, **kwargs)
         self.last = key
         if key not in self.before:
             if len(self.before) >= _KINDS:
@@ -127,6 +188,7 @@ class Compiled:
     def _replay(self, variant: Variant, leaves: Sequence[Any], args: tuple, kwargs: dict) -> Any:
         if not variant.apart(leaves):  # a parameter as an argument, say: what the step writes, it reads as an argument
             return self.function(*args, **kwargs)
+        self.unrest = 0
         with REPLAYING:
             return variant.replay(leaves)
 
@@ -157,7 +219,7 @@ class Compiled:
         watched = self.watched
         before_it = Before(watched)  # type: ignore[arg-type]
         try:
-            with noting(watched.reach):  # type: ignore[union-attr]
+            with CAPTURING, noting(watched.reach):  # type: ignore[union-attr]
                 variant = Variant(self.function, args, kwargs, watched.parameters, self.fallback)  # type: ignore[union-attr]
         except CaptureError as error:
             return self._refuse(error, lambda: self.function(*args, **kwargs))
@@ -193,17 +255,36 @@ class Compiled:
         """The error for what a captured call has done and replays would not do. From now on, tensors that it has read
         and replaced go through it as arguments and results.
         """
-        error = changes.error()
+        error = changes.error() or changes.takes() or self._lost(variant)
         if error is not None:
             return error
-        read = changes.read(variant)
-        for (_, _, now), name in read:
+        carried = [(place, name) for place, name in changes.carried(variant) if place[:2] not in self.free]
+        for (_, _, now), name in carried:
             if not can_be_carried(now):
                 return changes.replaced_after_reading(name)
-        if read:
-            places = [(key, name) for (key, name, _), _ in read]
+        if carried:
+            places = [(key, name) for (key, name, _), _ in carried]
             held = [(changes.reach.holders[key], name) for key, name in places]
+            for holder, name in held:
+                holder.put(name, variant.outside(holder.get(name)))
             self.carried = Carried(self.function, held, lambda f: self._another(f, {*self.free, *places}))
+        return None
+
+    @staticmethod
+    def _lost(variant: Any) -> CaptureError | None:
+        """The error for a step that changes containers that it is given, or returns what nobody can look into."""
+        if variant.disturbed:
+            return CaptureError(
+                "a compiled step can't change a list, dict or dataclass that it is given: replays would not. Return "
+                "the new tensors, or compile with fallback=True to run such steps eagerly"
+            )
+        unknown = unknown_in(variant.returned)
+        if unknown is not None:
+            return CaptureError(
+                f"a compiled step can't return a {type(unknown).__name__}, whose tensors replays could not make anew: "
+                "return them in a tuple, list, dict or dataclass, or compile with fallback=True to run such steps "
+                "eagerly"
+            )
         return None
 
     def _another(self, function: Callable, free: set[tuple[Any, Any]]) -> Compiled:

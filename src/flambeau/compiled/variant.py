@@ -41,12 +41,14 @@ class Variant:
         before = [_before(p, capture) for p in parameters]
         try:
             self.result = function(*self.arguments.args, **self.arguments.kwargs)
+            self.returned = self.result
             made: list[Any] = []
             flatten(self.result, made)
             before_it = {id(t) for ref, _ in capture.states if (t := ref()) is not None}
             #: results that the step has made; others were there before, and are given back as they are
             self.outputs = [t for t in made if id(t) not in before_it or isinstance(t._node, Node)]
             self.arguments.close()
+            self.disturbed = self.arguments.disturbed
             self.forward = len(capture.entries)
             self.leaves: list[Any] = []
             self._find_roots()
@@ -159,7 +161,12 @@ class Variant:
     def digest(self) -> Digest:
         """What the capture did."""
         assert self.capture is not None
-        return Digest(self.capture)
+        return Digest(self.capture, self.outputs)
+
+    def outside(self, value: Any) -> Any:
+        """A value that the step has left somewhere, as the program is to have it: with its own arguments."""
+        given, places = self.arguments.given, self.arguments.places
+        return rebuild(value, lambda t: given[places[id(t)]] if id(t) in places else t)
 
     def forget(self) -> None:
         """Lets the capture go: another one has to make the plan."""
@@ -395,14 +402,16 @@ def _slot(
 class Digest:
     """What a capture did, to be compared with another."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, outputs: Sequence[Any]) -> None:
         self.entries = [
             (e.kind, e.name, [(p.shape, p.dtype) for p in places_in((e.args, e.kwargs))], e.foreign,
              _constants(e, capture.memory))
             for e in capture.entries
         ]
-        foreign = {at for e in capture.entries for at, _ in e.foreign}
-        self.kept = [b.array for b in capture.memory.blocks if id(b.array) in foreign]  # so that they keep their names
+        for t in outputs:  # that no call has made
+            block = capture.memory.meet(t._a)
+            if block is not None and not block.known:
+                self.entries.append(("result", "the result", [], [(t._a, hash(t._a.tobytes()))], []))
 
 
 def differ(one: Digest, two: Digest) -> str:
@@ -418,7 +427,7 @@ def differ(one: Digest, two: Digest) -> str:
             if shape != shape2 or dtype != dtype2:
                 return f"{name} worked on {dtype}{list(shape)}, then on {dtype2}{list(shape2)}"
         for (at, value), (again, other) in zip(foreign, foreign2, strict=False):
-            if at != again and value != other:
+            if at is not again and value != other:
                 return f"{name} takes a value that was computed where the capture can't see it"
         for number, number2 in zip(constants, constants2, strict=False):
             if number != number2:

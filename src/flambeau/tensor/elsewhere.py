@@ -9,8 +9,10 @@ import numpy as np
 
 from flambeau import dtypes
 from flambeau.autograd.runtime import LEAF, NS, thread
+from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN, host
 from flambeau.engines.shared import block_of
+from flambeau.errors import CaptureError
 from flambeau.ops.dispatch import wrap
 from flambeau.tensor.sharing import reduce_shared, travels
 from flambeau.tensor.size import Size
@@ -144,6 +146,13 @@ class Elsewhere:
         if self.dtype is dtypes.bfloat16:
             raise TypeError("NumPy has no bfloat16; convert with .float() first")
         if self._a.__class__ in FOREIGN:
+            if NS["CAPTURE"] is not None and self.device is CPU:  # type: ignore[attr-defined]
+                NS["CAPTURE"].refuse(
+                    CaptureError(
+                        "a step compiled by XLA has no memory that NumPy could share (numpy()). Use operations of "
+                        "torch, or compile with fallback=True to run such steps eagerly"
+                    )
+                )
             if not force:
                 raise TypeError(
                     f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "  # type: ignore[attr-defined]

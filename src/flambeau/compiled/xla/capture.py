@@ -17,6 +17,7 @@ import numpy as np
 
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import owner
+from flambeau.compiled.traced import user_line
 from flambeau.devices import CPU
 from flambeau.engines.arrays import move
 from flambeau.engines.numpy import draws
@@ -27,6 +28,7 @@ from flambeau.engines.xla.runtime import jnp, lifting
 from flambeau.engines.xla.whole import Fed, HostStore, Trace, is_symbol
 from flambeau.errors import CaptureError
 from flambeau.ops import dispatch
+from flambeau.random import Generator
 
 __all__ = ["WholeCapture"]
 
@@ -225,8 +227,8 @@ class WholeCapture:
             for generator, (_, mark) in self.keys.items():
                 generator.rewind(mark)
             self.drawn.clear()
-            for name, function in restore:
-                setattr(draws, name, function)
+            for where, name, function in restore:
+                setattr(where, name, function)
             for t, a, mine in self.swapped:
                 if t._a is mine:
                     t._a = a
@@ -256,9 +258,9 @@ class WholeCapture:
             store = self.hosts[key] = HostStore(_flat(whole, a.dtype) if a is not whole else _memory(a))
         return store.view_of(a)
 
-    def _swap_draws(self) -> list[tuple[str, Any]]:
+    def _swap_draws(self) -> list[tuple[Any, str, Any]]:
         """Random numbers become inputs of the program."""
-        restore = []
+        restore: list[tuple[Any, str, Any]] = []
         for name in draws.__all__:
             function = getattr(draws, name)
             if not isinstance(function, types.FunctionType):
@@ -275,8 +277,18 @@ class WholeCapture:
                 finally:
                     self.trace.drawing = False
 
-            restore.append((name, function))
+            restore.append((draws, name, function))
             setattr(draws, name, drawing)
+        seed = Generator.manual_seed
+
+        def manual_seed(generator: Any, number: int) -> Any:
+            raise CaptureError(
+                f"a step compiled by XLA can't seed a random generator: at {user_line()}. Seed it before the step, or "
+                "compile with fallback=True to run such steps eagerly"
+            )
+
+        restore.append((Generator, "manual_seed", seed))
+        Generator.manual_seed = manual_seed  # type: ignore[method-assign, assignment]
         return restore
 
 
@@ -294,7 +306,7 @@ def dense_order(array: Any) -> tuple[int, ...] | None:
     return order
 
 
-def _address(a: np.ndarray) -> int:
+def address_of(a: np.ndarray) -> int:
     return a.__array_interface__["data"][0]
 
 
@@ -312,7 +324,7 @@ def _flat(whole: np.ndarray, dtype: np.dtype) -> np.ndarray:
     low, high = np.lib.array_utils.byte_bounds(whole)
     count = (high - low) // dtype.itemsize
     start = whole
-    while start.ndim and start.size and _address(start) != low:  # negative steps: begin at the lowest address
+    while start.ndim and start.size and address_of(start) != low:  # negative steps: begin at the lowest address
         start = start[tuple(slice(None, None, -1) if s < 0 else slice(None) for s in start.strides)]
     flat = np.ndarray((count * dtype.itemsize,), np.uint8, buffer=_bytes(start, low, high))
     return flat.view(dtype)

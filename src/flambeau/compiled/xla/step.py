@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from flambeau.autograd.runtime import NS, thread
+from flambeau.compiled.arguments import objects_in
 from flambeau.compiled.effects import Before, Changes, noting
-from flambeau.compiled.step import Compiled
+from flambeau.compiled.step import CAPTURING, Compiled
 from flambeau.compiled.traced import HERE
 from flambeau.devices import CPU
 from flambeau.devices import device as device_class
@@ -26,6 +27,7 @@ __all__ = ["WholeCompiled"]
 
 _KINDS = 64
 _TRIES = 4
+_HABIT = 3
 
 
 class WholeCompiled(Compiled):
@@ -39,6 +41,8 @@ class WholeCompiled(Compiled):
         self.begun: set[int] = set()  # optimizers that had a state when the step was traced
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if NS["CAPTURE"] is not None and self._waited():
+            return self(*args, **kwargs)
         if self.refused or NS["CAPTURE"] is not None or not (NS["PLAIN"] or thread.inference):
             return self.function(*args, **kwargs)
         if self.carried is not None:
@@ -47,7 +51,11 @@ class WholeCompiled(Compiled):
         if latest is not None and not kwargs and self._suits(latest[0], args):
             recent: Any = latest[1]
             if recent.holds() and recent.ready():
+                self.unrest = 0
                 return recent.run(args)
+        objects = objects_in((args, kwargs))
+        if list(map(id, objects)) != list(map(id, self.roots)):
+            return self._with(objects)(*args, **kwargs)
         first = self.watched is None
         watched = self._watch()
         if first or any(not o.state and id(o) in self.begun for o in watched.optimizers):
@@ -58,10 +66,10 @@ class WholeCompiled(Compiled):
         key = self._key(args, kwargs, leaves)
         for variant in self.trusted.get(key, ()):
             if variant.holds() and variant.ready():
-                self.latest = key, variant  # type: ignore[assignment]
+                self.latest, self.unrest = (key, variant), 0  # type: ignore[assignment]
                 return variant.run(leaves)
-        if self.last is not None and key != self.last and key not in self.tries:
-            self.reasons.append(self._what_changed(key))
+        if self.last is not None and key != self.last and key not in self.tries and self._restless(key):
+            return self.function(*args, **kwargs)
         self.last = key
         return self._traced(key, args, kwargs, leaves)
 
@@ -75,7 +83,7 @@ class WholeCompiled(Compiled):
         before_it = Before(self.watched)  # type: ignore[arg-type]
         self.begun.update(id(o) for o in self.watched.optimizers if o.state)  # type: ignore[union-attr]
         try:
-            with noting(self.watched.reach):  # type: ignore[union-attr]
+            with CAPTURING, noting(self.watched.reach):  # type: ignore[union-attr]
                 variant = WholeVariant(self.function, args, kwargs, self.watched, self._device(leaves))
         except BaseException as error:
             before_it.restore()
@@ -84,7 +92,7 @@ class WholeCompiled(Compiled):
             known = error if isinstance(error, CaptureError) else _explained(error)
             return self._refuse(known, lambda: self.function(*args, **kwargs))
         changes = before_it.changes(variant.scheduled)
-        if self._habits(changes) == 1:  # what a step does once, perhaps
+        if 0 < self._habits(changes) < _HABIT:  # what a step does once, perhaps
             result = self._first_run(variant, leaves)
             self._watch_again(changes)
             return result

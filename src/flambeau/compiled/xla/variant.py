@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Callable
 from operator import is_
@@ -13,7 +14,16 @@ from flambeau.autograd.engine import run_backward
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
 from flambeau.autograd.views import bump, written
-from flambeau.compiled.arguments import Entrance, flatten, form_of, rebuild
+from flambeau.compiled.arguments import (
+    Entrance,
+    contents,
+    filled,
+    flatten,
+    form_of,
+    holds_tensors,
+    rebuild,
+    with_fields,
+)
 from flambeau.compiled.variant import CompiledNode, is_freed, leaves_of
 from flambeau.devices import CPU
 from flambeau.engines.arrays import FOREIGN
@@ -23,7 +33,7 @@ from flambeau.engines.xla.runtime import jnp, lifting
 from flambeau.engines.xla.whole import HostStore, Nested
 from flambeau.ops.placing import bare
 
-from .capture import WholeCapture, dense_order
+from .capture import WholeCapture, address_of, dense_order
 from .updates import Scheduled
 
 __all__ = ["WholeVariant", "alike"]
@@ -99,7 +109,7 @@ class WholeVariant:
         for step in self.steps:
             step.settle()
         self.fresh = True
-        self.given = []
+        self.inputs, self.given = self.given, []
 
     # --- the trace ------------------------------------------------------------------------------------------------
 
@@ -109,10 +119,15 @@ class WholeVariant:
         symbols, nodes = [t._a.store.value for t in own], [t._node for t in own]
         by_given = {id(t): mine for t, mine in zip(self.given, own)}
         own_args, own_kwargs = rebuild((args, kwargs), lambda t: by_given[id(t)])
+        self.own = {id(t): (t, i) for i, t in enumerate(own)}
+        held = contents((own_args, own_kwargs))
         result = function(*own_args, **own_kwargs)
+        self.disturbed = contents((own_args, own_kwargs)) != held
+        self.returned = result
         outputs: list[Any] = []
         flatten(result, outputs)
         self.results = len(outputs)
+        self.passed = [(n, self.own[id(t)][1]) for n, t in enumerate(outputs) if id(t) in self.own]
         # arguments that were written, also as part of the graph, and gradients that they got
         self.written = [i for i, t in enumerate(own) if t._a.store.value is not symbols[i]]
         outputs += [own[i] for i in self.written]
@@ -220,13 +235,28 @@ class WholeVariant:
         """Gradients that the program goes on from: they may have been exchanged when it runs again."""
         mine = {id(s) for s in (*self.program.stores, *self.program.targets)}
         held = {id(m) for m in self.program.held}
+        changed = {id(s.memory if s.__class__ is HostStore else s) for s in self.program.targets}
+        own = {id(p) for p, _ in self.slots}
+        #: parameters, the gradients that they had, and whether the program goes on writing into these
         self.grads = []
-        for p, old in before:
+        self.named: dict[Any, Any] = {}
+        for number, (p, old) in enumerate(before):
             if old is None:
                 continue
             a = old._a
-            if (a.__class__ is XArray and id(a.store) in mine) or any(id(b) in held for b in (a, a.base)):
-                self.grads.append((p, old))
+            store = a.store if a.__class__ is XArray else None
+            if store is not None:
+                self.named[id(store)] = "gradient", number
+            else:
+                self.named[address_of(a)] = "gradient", number
+            if (store is not None and id(store) in mine) or any(id(b) in held for b in (a, a.base)):
+                goes_on = id(p) not in own and any(id(m) in changed for m in (store, a, getattr(a, "base", None)))
+                self.grads.append((p, old, goes_on))
+
+    def places(self) -> list[Any]:
+        """Where the memory is that the program reads, to be compared; gradients by whose they are."""
+        named = self.named
+        return [named.get(at[0] if at.__class__ is tuple else at, at) for at in self.program.places()]
 
     def uses(self, array: Any) -> bool:
         """Whether the program reads an array's memory."""
@@ -255,6 +285,7 @@ class WholeVariant:
             if at not in settled:
                 before.program.give_to(at, self.program.targets[at])
         self.program = before.program
+        self.grads = before.grads
         self.back = before.back
 
     # --- calls ----------------------------------------------------------------------------------------------------
@@ -273,15 +304,17 @@ class WholeVariant:
 
     def run(self, given: list[Any]) -> Any:
         """One call on these arguments."""
-        for p, old in self.grads:
+        for p, old, goes_on in self.grads:
             if p._grad is not old and p._grad is not None:
                 old._a[...] = p._grad._a
+                if goes_on:
+                    p._grad = old
         results = self.program.run([again(given) for again in self.again])
         for p, new in self.slots:
             p._grad = new
         if self.skips:
             results = self._counted(results)
-        if self.written or self.graded or self.back is not None:
+        if self.written or self.graded or self.passed or self.back is not None:
             return self._rest(results, given)
         forms = self.forms
         if len(forms) == 1:
@@ -317,7 +350,13 @@ class WholeVariant:
                 written(mine, t._node)
             else:
                 bump(mine)
+        for n, i in self.passed:  # an argument itself
+            tensors[n] = given[i]
         return self.result(iter(tensors))
+
+    def outside(self, value: Any) -> Any:
+        """A value that the step has left somewhere, as the program is to have it: with its own arguments."""
+        return rebuild(value, lambda t: self.inputs[self.own[id(t)][1]] if id(t) in self.own else t)
 
     def _give_gradient(self, t: Any, value: Any) -> None:
         """Leaves a gradient with an argument."""
@@ -418,8 +457,10 @@ def _structure(result: Any) -> Callable[[Any], Any]:
         return lambda tensors: [part(tensors) for part in parts]
     if isinstance(result, dict):
         named = {k: _structure(v) for k, v in result.items()}
-        kind: Any = type(result)
-        return lambda tensors: kind({k: part(tensors) for k, part in named.items()})
+        return lambda tensors: filled(result, {k: part(tensors) for k, part in named.items()})
+    if holds_tensors(result):
+        fields = {f.name: _structure(getattr(result, f.name)) for f in dataclasses.fields(result)}
+        return lambda tensors: with_fields(result, {k: part(tensors) for k, part in fields.items()})
     return lambda tensors: result
 
 
@@ -430,6 +471,6 @@ def alike(one: WholeVariant, two: WholeVariant) -> str:
     wrong = difference(one.program.jaxpr, two.program.jaxpr)
     if wrong:
         return wrong
-    if one.program.places() != two.program.places():
+    if one.places() != two.places():
         return "it works on other tensors than before: write results into the same ones (copy_)"
     return ""
