@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,20 @@ MASKS = "Use masks of a fixed shape (torch.where, masked_fill, multiplication by
 
 
 class _Current:
-    """The capture under way, and whether it looks away for the moment."""
+    """The capture under way, and how deep it looks away for the moment: always, from what other threads do."""
 
-    capture: Any = None
-    off = 0
+    def __init__(self) -> None:
+        self.capture: Any = None
+        self.thread = 0
+        self._off = 0
+
+    @property
+    def off(self) -> int:
+        return self._off if get_ident() == self.thread else self._off + 1
+
+    @off.setter
+    def off(self, depth: int) -> None:
+        self._off = depth
 
 
 current = _Current()
