@@ -181,11 +181,11 @@ class Changes:
         before it put others there; and all in whose place there is a tensor without a history, so that each call leaves
         one of its own.
         """
-        now = [t for *_, t in self.present()] + list(tensors_in(variant.returned))
+        now = [t for *_, t in self.present()]
         found = []
         for place, name, old in self.gone:
             new = list(tensors_in(place[2]))
-            handed = any(_one_memory(t._a, other._a) for t in old for other in now)
+            handed = any(variant.shows(t._a) or any(_one_memory(t._a, other._a) for other in now) for t in old)
             if handed or any(variant.uses(t._a) for t in old):
                 found.append((place, name))
             elif can_be_carried(place[2]) and all(t._node is None or t._node is LEAF or is_freed(t._node) for t in new):

@@ -29,6 +29,8 @@ _STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 
 #: Arrays of NumPy's with at most as many bytes are compared by what is in them.
 _READ = 1 << 16
+#: As many names are compared in one expression.
+_LONG = 250
 
 
 class Who:
@@ -92,6 +94,7 @@ class Watched:
                 self._lists.append(holder)
             else:
                 self._others += [(holder, name) for name in names]
+        self._expression: Callable[[list, list, list], bool] | None = None
         self._places = [(holder.place(), get) for holder, get, _ in self._dicts]
         self._sized = [place for (place, _), (holder, *_) in zip(self._places, self._dicts) if _grows(holder)]
 
@@ -147,19 +150,13 @@ class Watched:
         """Whether everything is as it was taken down; False in doubt."""
         if CHANGES[0] != self.version and not self._structure_same():
             return False
-        if self._sizes() != self.sizes:
-            return False
         try:
-            for (place, get), known in zip(self._places, self.known):
-                if not all(map(is_, get(place), known)):
-                    return False
-        except KeyError:  # an attribute was deleted
+            if not self._named_same():
+                return False
+        except (KeyError, ValueError):  # an attribute was deleted, a variable is empty
             return False
         for holder, items in zip(self._lists, self.items):
             if len(holder.inside) != len(items) or not all(map(is_, holder.inside, items)):
-                return False
-        for (holder, name), value in zip(self._others, self.singles):
-            if holder.get(name) is not value:
                 return False
         for array, content in zip(self._arrays, self.contents):
             if array.tobytes() != content:
@@ -168,6 +165,52 @@ class Watched:
             if holder.get(name).__class__ is not kind:
                 return False
         return [p._node is not None for p in self.parameters] == self.wanting
+
+    def _named_same(self) -> bool:
+        """Whether what has a name is who it was, and nothing new has one. Asked before every call: as one expression,
+        where that is not too long.
+        """
+        if self._expression is None and len(self.singles) + sum(map(len, self.known)) <= _LONG:
+            self._expression = self._written_out()
+        if self._expression is not None:
+            return self._expression(self.singles, self.known, self.sizes)
+        return (
+            self._sizes() == self.sizes
+            and all(all(map(is_, get(place), known)) for (place, get), known in zip(self._places, self.known))
+            and all(holder.get(name) is value for (holder, name), value in zip(self._others, self.singles))
+        )
+
+    def _written_out(self) -> Callable[[list, list, list], bool]:
+        """`_named_same` as one expression on the places and names that there are."""
+        bound: dict[str, Any] = {}
+
+        def named(x: Any) -> str:
+            if x.__class__ is str:
+                return repr(x)
+            bound[f"x{len(bound)}"] = x
+            return f"x{len(bound) - 1}"
+
+        unpacked, tests = [], []
+        for i, (holder, name) in enumerate(self._others):
+            is_cell = holder.kind == "cell"
+            what = f"{named(holder.inside)}.cell_contents" if is_cell else f"{named(holder.get)}({named(name)})"
+            unpacked.append(f"s{i}")
+            tests.append(f"{what} is s{i}")
+        known = []
+        for i, ((place, _), (*_, names)) in enumerate(zip(self._places, self._dicts)):
+            known.append("".join(f"k{i}_{j}, " for j in range(len(names))) + "*_")
+            at = named(place)
+            tests += [f"{at}[{named(name)}] is k{i}_{j}" for j, name in enumerate(names)]
+        tests += [f"len({named(place)}) == n{i}" for i, place in enumerate(self._sized)]
+        lines = [
+            f"def same(singles, known, sizes, {', '.join(f'{x}={x}' for x in bound)}):",
+            f"    [{', '.join(unpacked)}] = singles",
+            f"    [{', '.join(f'[{row}]' for row in known)}] = known",
+            f"    [{', '.join(f'n{i}' for i in range(len(self._sized)))}] = sizes",
+            f"    return {' and '.join(tests) or 'True'}",
+        ]
+        exec("\n".join(lines), bound)
+        return bound["same"]
 
     def _structure_same(self) -> bool:
         version, now = CHANGES[0], self._structure()

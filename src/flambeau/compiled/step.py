@@ -18,7 +18,7 @@ from flambeau.autograd.runtime import NS, thread
 from flambeau.errors import CaptureError
 
 from .arena import REPLAYING
-from .arguments import form_of, objects_in, suits_form, unknown_in
+from .arguments import form_of, objects_in, suits_form
 from .carried import Carried, can_be_carried
 from .effects import Before, Changes, noting
 from .explain import table_of
@@ -278,7 +278,7 @@ class Compiled:
                 "a compiled step can't change a list, dict or dataclass that it is given: replays would not. Return "
                 "the new tensors, or compile with fallback=True to run such steps eagerly"
             )
-        unknown = unknown_in(variant.returned)
+        unknown = variant.unknown
         if unknown is not None:
             return CaptureError(
                 f"a compiled step can't return a {type(unknown).__name__}, whose tensors replays could not make anew: "

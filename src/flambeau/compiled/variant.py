@@ -18,7 +18,7 @@ from flambeau.errors import CaptureError
 from flambeau.ops.dispatch import wrap
 
 from .arena import Arena
-from .arguments import Arguments, flatten, rebuild
+from .arguments import Arguments, flatten, rebuild, unknown_in
 from .capture import Capture, Entry, plain
 from .common import without_repeats
 from .dead import living
@@ -41,7 +41,7 @@ class Variant:
         before = [_before(p, capture) for p in parameters]
         try:
             self.result = function(*self.arguments.args, **self.arguments.kwargs)
-            self.returned = self.result
+            self.unknown = unknown_in(self.result)
             made: list[Any] = []
             flatten(self.result, made)
             before_it = {id(t) for ref, _ in capture.states if (t := ref()) is not None}
@@ -162,6 +162,12 @@ class Variant:
         """What the capture did."""
         assert self.capture is not None
         return Digest(self.capture, self.outputs)
+
+    def shows(self, array: np.ndarray) -> bool:
+        """Whether a result is an array's memory."""
+        found: list[Any] = []
+        flatten(self.result, found)
+        return bool(array.size) and any(np.may_share_memory(t._a, array) for t in found)
 
     def outside(self, value: Any) -> Any:
         """A value that the step has left somewhere, as the program is to have it: with its own arguments."""

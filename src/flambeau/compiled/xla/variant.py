@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import weakref
 from collections.abc import Callable
 from operator import is_
 from typing import Any
@@ -22,6 +23,7 @@ from flambeau.compiled.arguments import (
     form_of,
     holds_tensors,
     rebuild,
+    unknown_in,
     with_fields,
 )
 from flambeau.compiled.variant import CompiledNode, is_freed, leaves_of
@@ -119,15 +121,18 @@ class WholeVariant:
         symbols, nodes = [t._a.store.value for t in own], [t._node for t in own]
         by_given = {id(t): mine for t, mine in zip(self.given, own)}
         own_args, own_kwargs = rebuild((args, kwargs), lambda t: by_given[id(t)])
-        self.own = {id(t): (t, i) for i, t in enumerate(own)}
+        self.own = [weakref.ref(t) for t in own]
         held = contents((own_args, own_kwargs))
         result = function(*own_args, **own_kwargs)
         self.disturbed = contents((own_args, own_kwargs)) != held
-        self.returned = result
+        self.unknown = unknown_in(result)
         outputs: list[Any] = []
         flatten(result, outputs)
         self.results = len(outputs)
-        self.passed = [(n, self.own[id(t)][1]) for n, t in enumerate(outputs) if id(t) in self.own]
+        self.passed = [(n, i) for n, t in enumerate(outputs) for i, mine in enumerate(own) if t is mine]
+        # nothing is held here that the step has made: it would be taken for something that somebody has kept
+        self.shown = {id(t._a.store.memory if t._a.store.__class__ is HostStore else t._a.store) for t in outputs
+                      if t._a.__class__ is XArray}  # fmt: skip
         # arguments that were written, also as part of the graph, and gradients that they got
         self.written = [i for i, t in enumerate(own) if t._a.store.value is not symbols[i]]
         outputs += [own[i] for i in self.written]
@@ -356,7 +361,12 @@ class WholeVariant:
 
     def outside(self, value: Any) -> Any:
         """A value that the step has left somewhere, as the program is to have it: with its own arguments."""
-        return rebuild(value, lambda t: self.inputs[self.own[id(t)][1]] if id(t) in self.own else t)
+        own = {id(t): i for i, ref in enumerate(self.own) if (t := ref()) is not None}
+        return rebuild(value, lambda t: self.inputs[own[id(t)]] if id(t) in own else t)
+
+    def shows(self, array: Any) -> bool:
+        """Whether a result is an array's memory."""
+        return any(id(x) in self.shown for x in (getattr(array, "store", None), array, getattr(array, "base", None)))
 
     def _give_gradient(self, t: Any, value: Any) -> None:
         """Leaves a gradient with an argument."""
