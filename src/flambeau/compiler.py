@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from flambeau.autograd.runtime import NS
+
 __all__ = [
     "allow_in_graph", "assume_constant_result", "compile", "cudagraph_mark_step_begin", "disable", "explain",
     "is_compiling", "is_dynamo_compiling", "is_exporting", "list_backends", "reset", "set_stance",
@@ -113,7 +115,7 @@ class _Compile:
         return text
 
 
-compile = _Compile()
+compile = NS["COMPILE"] = _Compile()
 explain = compile.explain
 
 
@@ -130,7 +132,6 @@ def disable(fn: Callable | None = None, recursive: bool = True, *, reason: str |
 
 def is_compiling() -> bool:
     """Whether a step is being captured right now."""
-    from flambeau.autograd.runtime import NS
 
     return NS["CAPTURE"] is not None
 

@@ -42,6 +42,8 @@ NS: dict[str, Any] = {
     "RECORD": True,
     # nothing is looking over the operations' shoulders: no capture, no anomaly mode, no saved-tensor hooks
     "PLAIN": True,
+    # torch.compile, for modules that compile themselves
+    "COMPILE": None,
     # the capture of a compiled step, while there is one
     "CAPTURE": None,
     # some tensor or node has had a hook: backward must then look for them

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flambeau.autograd.runtime import CHANGES
+from flambeau.autograd.runtime import CHANGES, NS
 from flambeau.nn._core import Tensor, bfloat16, device, dtype, no_grad
 from flambeau.nn.modules import _hooks
 from flambeau.nn.modules._hooks import (
@@ -428,8 +428,7 @@ class Module(HookedCall, Stateful, Tree):
         """Set training mode (`mode=False`: evaluation) here and in all descendants. ValueError if `mode` is no bool."""
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode must be a bool, got {mode!r}")
-        if self.__dict__.get("training") is not mode:  # else nothing is done to it
-            self.training = mode
+        self.training = mode
         for module in self.children():
             module.train(mode)
         return self
@@ -460,9 +459,7 @@ class Module(HookedCall, Stateful, Tree):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile the module's calls, in place; the arguments are those of `torch.compile`."""
-        from flambeau.compiler import compile
-
-        self._compiled_call_impl = compile(self._call_impl, *args, **kwargs)
+        self._compiled_call_impl = NS["COMPILE"](self._call_impl, *args, **kwargs)
         self.__dict__["_hooked"] = True
 
     # -- text
