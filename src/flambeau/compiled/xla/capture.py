@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,8 @@ HOSTS = ("cpu", "xla")
 class WholeCapture:
     """What `NS["CAPTURE"]` is while a step is traced for XLA."""
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, in_sight: Iterable[np.ndarray] = ()) -> None:
+        self.in_sight = list(in_sight)  # NumPy's arrays that the step can see
         self.trace = Trace(device)
         self.device = device
         self.feeds: list[Callable[[list[Any]], Any]] = []
@@ -93,8 +94,11 @@ class WholeCapture:
         return move(array, where, True)
 
     def shared(self, array: np.ndarray) -> Any:
-        """The array of a tensor that shares memory with a program's array, which is read, and written, at each call."""
-        return self._host_array(array)
+        """The array of a tensor that shares memory with one of NumPy's: the program's own is read, and written, at each
+        call; one that the step has made is a constant.
+        """
+        own = any(np.may_share_memory(array, known) for known in self.in_sight)
+        return self._host_array(array) if own else array
 
     def optimizer(self, optimizer: Any, update: Callable[[], None]) -> None:
         """An optimizer's step."""

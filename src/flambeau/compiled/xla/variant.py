@@ -86,7 +86,7 @@ class WholeVariant:
         self.watched = watched
         self.back: Any = None
         before = [(p, p._grad) for p in watched.parameters]
-        capture = WholeCapture(device)
+        capture = WholeCapture(device, watched.reach.arrays.values())
         self.marks = _Marks(watched)
         try:
             with capture.open():
