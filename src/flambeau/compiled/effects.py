@@ -181,7 +181,7 @@ class Changes:
         before it put others there; and all in whose place there is a tensor without a history, so that each call leaves
         one of its own.
         """
-        now = [t for *_, t in self.present()]
+        now = list(self.present())
         found = []
         for place, name, old in self.gone:
             new = list(tensors_in(place[2]))
@@ -192,13 +192,12 @@ class Changes:
                 found.append((place, name))
         return found
 
-    def present(self) -> Iterator[tuple[Any, Any]]:
+    def present(self) -> Iterator[Any]:
         """The tensors that are in the places now."""
         for holder in self.reach.holders.values():
             if not holder.counted or holder.kind != "dict":
-                for name, value in holder.entries().items():
-                    for t in tensors_in(value):
-                        yield name, t
+                for value in holder.entries().values():
+                    yield from tensors_in(value)
 
     def replaced_after_reading(self, name: str) -> CaptureError:
         """The error for such a place, where the step must not do that."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -48,12 +47,8 @@ class Chosen(Compiled):
                 return by_xla(self.function, self.fallback)
         return functools.partial(Compiled.__call__, self)
 
-    def _of(self, instance: Any) -> Compiled:
-        found = self.bound.get(id(instance))
-        if found is None:
-            method = types.MethodType(self.function, instance)
-            found = self.bound[id(instance)] = instance, Chosen(method, self.fallback)
-        return found[1]
+    def _compiled_method(self, method: Callable) -> Compiled:
+        return Chosen(method, self.fallback)
 
     def explain(self) -> str:
         return self.chosen.explain() if isinstance(self.chosen, Compiled) else super().explain()

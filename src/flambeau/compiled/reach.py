@@ -20,11 +20,11 @@ import numpy as np
 
 from flambeau.autograd.runtime import LEAF, NS
 from flambeau.nn.modules._hooks import CALLED
-from flambeau.nn.modules.module import Module
+from flambeau.nn.modules.module import CALL_HOOKS, Module
 from flambeau.optim._scheduler import LRScheduler
 from flambeau.optim.optimizer import Optimizer, _global_post_hooks, _global_pre_hooks
 
-__all__ = ["CONTAINERS", "MISSING", "SIMPLE", "Holder", "Reach", "is_simple"]
+__all__ = ["MISSING", "STEP_HOOKS", "Holder", "Reach", "is_simple"]
 
 SIMPLE = (bool, int, float, complex, str, bytes, type(None), np.generic, enum.Enum)
 CONTAINERS = (list, dict, set, deque)
@@ -36,8 +36,7 @@ _MANY = 1000
 _PASSES = 8
 #: Names in code that say that attributes may be found by names which are not in it.
 _BY_NAME = frozenset(("getattr", "hasattr", "setattr", "vars", "__dict__", "globals", "locals"))
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 #: What every module has, but for whether it trains.
 _INTERNAL = frozenset(vars(Module())) - {"training"}
 _DRAWING = (random.Random, np.random.Generator, np.random.RandomState)
@@ -262,7 +261,7 @@ class Reach:
         for key in (id(own), id(module._parameters), id(module._buffers)):
             if key in self.holders:
                 self.holders[key].counted = True
-        for hooks in _HOOKS:
+        for hooks in CALL_HOOKS:
             self._each(own[hooks].values(), depth)
 
     def _optimizer(self, optimizer: Optimizer, depth: int) -> None:
@@ -275,7 +274,7 @@ class Reach:
             for state in optimizer.state.values():
                 if isinstance(state, dict):
                     self._named(state, depth)
-        for hooks in _STEP_HOOKS:
+        for hooks in STEP_HOOKS:
             self._each(getattr(optimizer, hooks).values(), depth)
         if not is_library(type(optimizer).__module__):
             self._attributes(optimizer, depth)
@@ -320,9 +319,9 @@ class Reach:
             if c in self._classes or issubclass(Module, c) or issubclass(Optimizer, c):
                 continue
             self._classes.add(c)
-            if not is_library(c.__module__):
-                self.holders.setdefault(("class", id(c)), Holder(c, "class", sized=True))
             library = is_library(c.__module__)
+            if not library:
+                self.holders.setdefault(("class", id(c)), Holder(c, "class", sized=True))
             for name, value in list(vars(c).items()):
                 function = _behind(value)
                 if library:

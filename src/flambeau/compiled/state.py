@@ -16,7 +16,7 @@ from flambeau.nn.modules._hooks import CALLED
 from flambeau.nn.modules.module import REGISTRIES
 from flambeau.optim.optimizer import _global_post_hooks, _global_pre_hooks
 
-from .reach import Holder, Reach, is_simple
+from .reach import STEP_HOOKS, Holder, Reach, is_simple
 
 __all__ = ["Watched", "Who", "normal"]
 
@@ -24,9 +24,6 @@ _HOOKED = (
     "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs",
     "_backward_pre_hooks", "_backward_hooks",
 )  # fmt: skip
-_STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-
-
 #: Arrays of NumPy's with at most as many bytes are compared by what is in them.
 _READ = 1 << 16
 #: As many names are compared in one expression.
@@ -123,7 +120,7 @@ class Watched:
         for called in (*CALLED, _global_pre_hooks, _global_post_hooks):
             found += called.values()
         for optimizer in self.optimizers:
-            for hooks in _STEP_HOOKS:
+            for hooks in STEP_HOOKS:
                 found += getattr(optimizer, hooks).values()
         for p in self.parameters:
             for registered in (p._hooks, p._post_hooks):

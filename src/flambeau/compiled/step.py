@@ -25,11 +25,11 @@ from .explain import table_of
 from .state import Watched
 from .variant import Digest, Variant, differ
 
-__all__ = ["Compiled"]
+__all__ = ["CAPTURING", "HABIT", "Compiled"]
 
 _INSTANCES = 8  # plans of one kind that wait for their backward at the same time
 _KINDS = 64
-_HABIT = 3
+HABIT = 3  # calls in a row that change one Python value
 _UNREST = 24
 #: Held by the thread that captures.
 CAPTURING = threading.RLock()
@@ -67,9 +67,12 @@ class Compiled:
         if found is None:
             if len(self.bound) >= _OTHERS:
                 self.bound.clear()
-            method = self._another(types.MethodType(self.function, instance), self.free)
+            method = self._compiled_method(types.MethodType(self.function, instance))
             found = self.bound[id(instance)] = instance, method
         return found[1]
+
+    def _compiled_method(self, method: Callable) -> Compiled:
+        return self._another(method, self.free)
 
     def _with(self, objects: list[Any]) -> Compiled:
         """The function for these objects among its arguments, which it may look into."""
@@ -132,7 +135,7 @@ class Compiled:
         result = self.function(*args, **kwargs)
         changes = before.changes()
         self._watch_again(changes)
-        if self._habits(changes) < _HABIT:
+        if self._habits(changes) < HABIT:
             return result
         return self._refuse(changes.error(self.habits), lambda: result)  # type: ignore[arg-type]
 

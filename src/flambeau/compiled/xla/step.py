@@ -13,7 +13,7 @@ from typing import Any
 from flambeau.autograd.runtime import NS, thread
 from flambeau.compiled.arguments import objects_in
 from flambeau.compiled.effects import Before, Changes, noting
-from flambeau.compiled.step import CAPTURING, Compiled
+from flambeau.compiled.step import CAPTURING, HABIT, Compiled
 from flambeau.compiled.traced import HERE
 from flambeau.devices import CPU
 from flambeau.devices import device as device_class
@@ -27,7 +27,6 @@ __all__ = ["WholeCompiled"]
 
 _KINDS = 64
 _TRIES = 4
-_HABIT = 3
 
 
 class WholeCompiled(Compiled):
@@ -92,7 +91,7 @@ class WholeCompiled(Compiled):
             known = error if isinstance(error, CaptureError) else _explained(error)
             return self._refuse(known, lambda: self.function(*args, **kwargs))
         changes = before_it.changes(variant.scheduled)
-        if 0 < self._habits(changes) < _HABIT:  # what a step does once, perhaps
+        if 0 < self._habits(changes) < HABIT:  # what a step does once, perhaps
             result = self._first_run(variant, leaves)
             self._watch_again(changes)
             return result

@@ -61,7 +61,7 @@ _HOOK_REGISTRIES = (
     "_load_state_dict_post_hooks",
 )
 REGISTRIES = ("_parameters", "_buffers", "_modules")
-_CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
+CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
 
 
 def _addindent(s_: str, numSpaces: int) -> str:
@@ -311,7 +311,7 @@ class Module(HookedCall, Stateful, Tree):
                 own[name] = OrderedDict()
         own.setdefault("_non_persistent_buffers_set", set())
         own.setdefault("_is_full_backward_hook", None)
-        own["_hooked"] = any(own[name] for name in _CALL_HOOKS)
+        own["_hooked"] = any(own[name] for name in CALL_HOOKS)
 
     # -- moving and converting
 
