@@ -16,28 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flambeau.engines.native import machine, threads
-from flambeau.engines.native.calls import Kernel, pack_of
+from flambeau.engines.native.calls import Kernel
 from flambeau.engines.native.gathering import add_rows
 from flambeau.engines.native.gemm import COLUMNS, ROWS, Word, gemm_code
 from flambeau.engines.native.products import packed, packed_product_table, product
 from flambeau.engines.native.records import run_loops, shared_out
 from flambeau.engines.native.rows import RowKernel
 from flambeau.engines.native.symbols import native_chain
+from tests.native_calls import WIDTHS, run
 
 pytestmark = pytest.mark.skipif(machine.LEVEL == machine.NONE, reason="no native kernels on this machine")
 
-WIDTHS = [False] + [True] * (machine.LEVEL == machine.AVX512)
 LENGTHS = [*range(1, 20), 31, 32, 33, 63, 64, 65, 100, 257]
-
-
-def run(k, wide, rows, n, operands, numbers=(), inner=0, start=0):
-    """A row kernel on arrays: each operand as (array, row step, outer step), in bytes."""
-    call = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)(machine.install(k.compile(wide)))
-    words = []
-    for name in k.operands:
-        a, *steps = operands[name]
-        words += (a.ctypes.data, *steps)
-    call(pack_of(k)(n, inner or rows, *words, *numbers), start, rows)
 
 
 def types(double):

@@ -1,7 +1,8 @@
 """A plan: the captured calls, ready to be replayed without the program.
 
-A call of NumPy's is kept with its operands and where its result belongs. Native calls that follow each other are joined
-into one. Chains and ufuncs on arrays of one shape become native kernels of their own (`fusion`).
+A call of NumPy's is kept with its operands and where its result belongs. Native calls that follow each other, shared by
+the cores or not, are joined into one. Chains and ufuncs on arrays of one shape become native kernels of their own
+(`fusion`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from flambeau.engines.native import threads
 from flambeau.engines.native.calls import address
-from flambeau.engines.native.records import Loops, prepared, run_records
+from flambeau.engines.native.records import Call, Loops, prepared, recorded
 from flambeau.engines.native.symbols import native_chain
 from flambeau.engines.numpy.chain import run_chain
 from flambeau.ops.dispatch import wrap
@@ -44,10 +44,11 @@ class Plan:
         self.fused = sum(entry.fused for entry in entries)
         self.codes = [entry.code for entry in entries if entry.code is not None]
         self.groups = sum(entry.fused > 0 for entry in entries)
-        pending: list[tuple[Any, ...]] = []
+        self.kept: list[bytes] = []
+        pending: list[tuple[Call, list]] = []
         for entry in entries:
-            if entry.kind == "native" and entry.args[0] == "run":
-                pending.append((*arena.native(entry.args)[1:], self._open(entry.args[2])))
+            if entry.kind == "native" and entry.args[0] != "loops":
+                pending.append(self._native(entry))
                 continue
             self._flush(pending)
             self._add(entry)
@@ -73,35 +74,27 @@ class Plan:
         self.names.append(name)
         self.steps.append(step)
 
-    def _flush(self, pending: list[tuple[Any, ...]]) -> None:
-        """Native calls one after the other, as few calls from Python."""
+    def _native(self, entry: Entry) -> tuple[Call, list[tuple[int, int, int]]]:
+        """A native entry as a call, and the words of its table that are open."""
+        what, *rest = self.arena.native(entry.args)
+        if what == "run":
+            return tuple(rest), self._open(entry.args[2])  # type: ignore[return-value]
+        call, tables = recorded(*rest)
+        self.kept.append(tables)
+        return call, []
+
+    def _flush(self, pending: list[tuple[Call, list[tuple[int, int, int]]]]) -> None:
+        """Native calls one after the other, as one call from Python."""
         if not pending:
             return
-        alone: list[tuple[Any, ...]] = []
-        for place, table, end, piece, holes in pending:
-            if piece < end and not threads.alone():
-                self._records(alone)
-                alone = []
-                step, words = _shared(place, table, end, piece)
-                self._put("native, shared", step)
-                self._note(words, 0, holes)
-            else:
-                alone.append((place, table, end, holes))
-        self._records(alone)
+        step, words = prepared([call for call, _ in pending])
+        self._put(f"native x{len(pending)}", step)
+        at = 0
+        for (_, table, _, _), holes in pending:
+            for word, argument, beyond in holes:
+                self.words[argument].append((words, at + word, beyond))
+            at += len(table) // 8
         pending.clear()
-
-    def _records(self, alone: list[tuple[Any, ...]]) -> None:
-        if alone:
-            step, words = prepared([(place, table, 0, end) for place, table, end, _ in alone])
-            self._put(f"native x{len(alone)}", step)
-            at = 0
-            for _, table, _, holes in alone:
-                self._note(words, at, holes)
-                at += len(table) // 8
-
-    def _note(self, words: np.ndarray, at: int, holes: list[tuple[int, int, int]]) -> None:
-        for word, argument, beyond in holes:
-            self.words[argument].append((words, at + word, beyond))
 
     def _add(self, entry: Entry) -> None:
         kind, function = entry.kind, entry.function
@@ -111,13 +104,9 @@ class Plan:
             return
         args, kwargs, made = (self.arena.lower(x) for x in (entry.args, entry.kwargs, entry.made))
         if kind == "native":
-            what, *rest = self.arena.native(entry.args)
-            if what == "records":
-                self._put("native records", lambda: run_records(*rest))
-            else:
-                turns, loops, shared = rest
-                ready = Loops(turns, loops)
-                self._put("native loops", lambda: ready.repeat((), shared))
+            _, turns, loops, shared = self.arena.native(entry.args)
+            ready = Loops(turns, loops)
+            self._put("native loops", lambda: ready.repeat((), shared))
         elif kind == "chain":
             self._put(name, _chain(function, args, kwargs["temps"]))
         elif kind == "call" and (step := direct(function, args, kwargs, made)) is not None:
@@ -146,18 +135,6 @@ def _chain(chain: Callable, arrays: tuple, temps: int) -> Step:
             run_chain(chain, arrays, temps)
 
     return step
-
-
-def _shared(place: int, table: bytes, end: int, piece: int) -> tuple[Step, np.ndarray]:
-    """A call spread over the cores, and the words of its table."""
-    direct = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(place)
-    words = np.frombuffer(bytearray(table), np.int64)
-    at = words.ctypes.data
-
-    def step(kept: np.ndarray = words) -> None:
-        threads.spread(place, direct, at, end, piece)
-
-    return step, words
 
 
 _WITH_OUT = {

@@ -23,6 +23,7 @@ from flambeau.optim.scalars import Number, Script
 
 __all__ = ["ALONE", "Batch"]
 
+_LINE = 64  # bytes
 _ROW = 2048  # elements of a row: a parameter is cut into rows
 _TOGETHER = 8  # rows of a record, what one thread does at a time
 ALONE = 24_000  # elements up to which one thread is quicker
@@ -86,16 +87,22 @@ class Tracer:
     def mul_(self, a: Symbol, b: Any) -> Symbol:
         return self._set(a, self.k.mul(self._value(a), self._value(b)))
 
+    def _quotient(self, a: Any, b: Any) -> Value:
+        over, under = self._value(a), self._value(b)
+        if over.op == "sqrt" and not isinstance(b, Symbol) and _divides_roots(b):
+            return self.k.root_over(over, under)
+        return self.k.div(over, under)
+
     def div(self, a: Any, b: Any) -> Symbol:
-        return self._new(self.k.div(self._value(a), self._value(b)))
+        return self._new(self._quotient(a, b))
 
     def div_(self, a: Symbol, b: Any) -> Symbol:
-        return self._set(a, self.k.div(self._value(a), self._value(b)))
+        return self._set(a, self._quotient(a, b))
 
     def lerp_(self, a: Symbol, end: Any, weight: float) -> Symbol:
         start, stop = self._value(a), self._value(end)
         step = self.k.sub(stop, start)
-        if weight < 0.5:
+        if _is_small(weight):
             return self._set(a, self.k.fma(step, self._value(weight), start))
         return self._set(a, self.k.fma(step, self.k.sub(self._value(weight), 1.0), stop))
 
@@ -128,6 +135,17 @@ class Tracer:
         raise Unsupported(name)
 
 
+def _divides_roots(x: Any) -> bool:
+    """Whether `RowKernel.root_over` is made for this number."""
+    return 2.0**-20 <= x <= 1.0
+
+
+def _is_small(x: Any) -> bool:
+    return x < 0.5
+
+
+#: By which property of its number an operation chooses its way.
+_WAY_BY = {"lerp_": _is_small, "div": _divides_roots, "div_": _divides_roots}
 #: Where an operation's factor stands that is left out when it is one.
 _FACTORS = {"add": 1, "add_": 1, "addcmul": 2, "addcmul_": 2, "decay_square_": 2}
 
@@ -142,7 +160,7 @@ class _Names(Tracer):
 
 def _noting(name: str) -> Callable:
     in_place = name.endswith("_")
-    factor = _FACTORS.get(name)
+    factor, way = _FACTORS.get(name), _WAY_BY.get(name)
 
     def method(self: Any, a: Any, *rest: Any) -> Any:
         course = self.course
@@ -156,7 +174,7 @@ def _noting(name: str) -> Callable:
                     course.append(None)
                 else:
                     self.numbers.append(x)
-                    course.append(name == "lerp_" and x < 0.5)
+                    course.append(way is not None and way(x))
             else:
                 raise Unsupported(type(x).__name__)
         if in_place:
@@ -324,26 +342,34 @@ class Batch:
         n, size = arrays[0].size, arrays[0].itemsize
         if not n:
             return
-        made = course.made
         places = [address(a) for a in arrays]
         self.kept.append(arrays)
         self.size += n
-        rows, rest = divmod(n, _ROW)
-        if rows:
-            words: list[int] = []
-            for place in places:
-                words += (place, _ROW * size, 0)
-            table = made.pack(_ROW, rows, *words, *numbers)
-            shares = min(threads.count(), rows)
-            for share in range(shares):
-                end = (share + 1) * rows // shares
-                for start in range(share * rows // shares, end, _TOGETHER):
-                    self.records.append((made.place, table, start, min(start + _TOGETHER, end)))
-        if rest:
-            words = []
-            for place in places:
-                words += (place + rows * _ROW * size, 0, 0)
-            self.records.append((made.place, made.pack(rest, 1, *words, *numbers), 0, 1))
+        # vectors that cross a line of the cache cost more: the first row ends where most arrays have none that do
+        beyond = [place % _LINE for place in places]
+        head = (-max(beyond, key=beyond.count) % _LINE) // size if n > _ROW else 0
+        rows, rest = divmod(n - head, _ROW)
+        self._rows(course, places, (head, size), numbers, 1)
+        self._rows(course, [place + head * size for place in places], (_ROW, size), numbers, rows)
+        self._rows(course, [place + (n - rest) * size for place in places], (rest, size), numbers, 1)
+
+    def _rows(
+        self, course: _Course, places: list[int], row: tuple[int, int], numbers: list[float], rows: int
+    ) -> None:
+        """Records of rows that lie one after the other, for each thread as many; `row`: elements, bytes of one."""
+        length, size = row
+        if not rows or not length:
+            return
+        made = course.made
+        words: list[int] = []
+        for place in places:
+            words += (place, length * size, 0)
+        table = made.pack(length, rows, *words, *numbers)
+        shares = min(threads.count(), rows)
+        for share in range(shares):
+            end = (share + 1) * rows // shares
+            for start in range(share * rows // shares, end, _TOGETHER):
+                self.records.append((made.place, table, start, min(start + _TOGETHER, end)))
 
     def run(self) -> None:
         """Does what was collected."""

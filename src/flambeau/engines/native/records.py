@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,9 @@ from . import hooks, threads
 from .assembler import EQUAL, NOT_EQUAL, NOT_LESS, R12, R13, R14, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, Assembler, Mem
 from .calls import function_of
 
-__all__ = ["Loops", "Record", "Step", "driver", "prepared", "run_loops", "run_records", "shared_out"]
+__all__ = [
+    "Call", "Loops", "Record", "Step", "driver", "prepared", "recorded", "run_loops", "run_records", "shared_out",
+]  # fmt: skip
 
 #: A record: the function's address, the table, the first row and the one after the last.
 Record = tuple[int, bytes, int, int]
@@ -242,17 +245,30 @@ def run_loops(turns: int, loops: Sequence[Sequence[Step]], shared: bool) -> None
     Loops(turns, loops).run((), shared)
 
 
-def prepared(records: Sequence[Record]) -> tuple[Callable[[], None], np.ndarray]:
-    """`run_records` of these, on this thread, with everything prepared but the call; and the words of their tables."""
-    _, call = driver()
-    tables = np.frombuffer(bytearray(b"".join(r[1] for r in records)), np.int64)
-    at, calls = tables.ctypes.data, []
-    for function, table, start, stop in records:
-        calls.append((function, at, start, stop))
+#: A native call: function, table, end of its range, and how much of that one thread does at a time.
+Call = tuple[int, bytes, int, int]
+
+
+def recorded(records: Sequence[Record], shared: bool) -> tuple[Call, bytes]:
+    """`run_records` of these as one call, and the tables that it points to, which are to be kept."""
+    packed, tables = _packed(records)
+    return (driver()[0], packed, len(records), 1 if shared else len(records)), tables
+
+
+def prepared(calls: Sequence[Call]) -> tuple[Callable[[], None], np.ndarray]:
+    """These calls, one after the other, with everything prepared; and the words of their tables."""
+    tables = np.frombuffer(bytearray(b"".join(table for _, table, *_ in calls)), np.int64)
+    at = tables.ctypes.data
+    words: list[int] = []
+    for function, table, end, size in calls:
+        words += (function, at, -(-end // size) if size < end else 0, size, end)
         at += len(table)
-    packed, count = pack_calls(calls, None)
+    jobs = np.array(words, np.int64)
+    start, length = jobs.ctypes.data, jobs.nbytes
 
-    def run(kept: np.ndarray = tables) -> None:
-        call(packed, 0, count)
-
-    return run, tables
+    if not any(size < end for *_, end, size in calls):
+        step = functools.partial(threads.alone_function(), 0, start, start + length)
+    else:
+        step = functools.partial(threads.run_jobs, start, length)
+    step.kept = tables, jobs  # type: ignore[attr-defined]
+    return step, tables

@@ -8,16 +8,20 @@ Each thread has a share of the tasks, always the same one, the caller the first:
 job is so what it needs in the next. Who is done with his own share takes from the others'.
 
 The control block (64-byte lines of 8 words): generation; door (1: open); number of the latest worker; workers inside;
-sleepers; then function, table, tasks, size of a task, end, shares, end of the last share's line; then a line for each
-share: its next task and its end. A worker that comes late finds the door closed and leaves; the door opens only after
-the job is written, and no job is written while a worker is inside.
+sleepers; then the job: function, table, tasks, size of a task, end; and shares, end of the last share's line; then a
+line for each share: its next task and its end. A worker that comes late finds the door closed and leaves; the door
+opens only after the job is written, and no job is written while a worker is inside.
+
+The caller takes a list of jobs, so that from one to the next there is no Python; one without tasks he does alone.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -32,6 +36,7 @@ from .assembler import (
     R12,
     R13,
     R14,
+    R15,
     RAX,
     RBP,
     RBX,
@@ -39,16 +44,21 @@ from .assembler import (
     RDI,
     RDX,
     RSI,
+    RSP,
     Assembler,
     Mem,
 )  # fmt: skip
 from .machine import LEVEL, for_ever, install
 
-__all__ = ["SHARED", "address_of", "alone", "count", "run", "set_workers", "spread"]
+__all__ = [
+    "JOB", "SHARED", "address_of", "alone", "alone_function", "count", "run", "run_jobs", "set_workers", "spread",
+]  # fmt: skip
 
 _LINE = 64
 _GENERATION, _DOOR, _LATEST, _INSIDE, _SLEEPERS, _JOB, _SHARES = (i * _LINE for i in range(7))
 _FUNCTION, _TABLE, _TASKS, _SIZE, _END, _COUNT, _STOP = (_JOB + 8 * i for i in range(7))
+#: A job: function, table, tasks (0: the caller does it alone), size of a task, end.
+JOB = struct.Struct("<5q")
 _MOST = 256  # shares, at most
 _YIELD, _FUTEX, _WAIT, _WAKE = 24, 202, 128, 129
 #: Ticks of the processor's clock for which an idle worker looks out for the next job: some 400 microseconds, so that it
@@ -172,18 +182,68 @@ def _worker_code() -> bytes:
     return asm.finish()
 
 
-def _caller_code() -> bytes:
-    """void call(control): hands the job out, works, and waits for those inside."""
-    asm = Assembler(False)
-    for reg in (RBP, RBX, R12, R13, R14):
+_SAVED = (RBP, RBX, R12, R13, R14, R15)
+
+
+def _begin(asm: Assembler) -> tuple[str, str]:
+    """The start of a function (control, jobs, stop), looping over jobs: rbx is the control block, r15 the job."""
+    for reg in (*_SAVED, RDX):  # an odd number: calls find the stack aligned
         asm.push(reg)
     asm.mov(RBX, RDI)
+    asm.mov(R15, RSI)
+    top, out = asm.name("job"), asm.name("over")
+    asm.label(top)
+    asm.cmp(R15, Mem(RSP))
+    asm.jump(out, NOT_LESS)
+    return top, out
+
+
+def _end(asm: Assembler, top: str, out: str) -> bytes:
+    """The end of what `_begin` began: on to the next job."""
+    asm.add_imm(R15, JOB.size)
+    asm.jump(top)
+    asm.label(out)
+    asm.add_imm(RSP, 8)
+    for reg in reversed(_SAVED):
+        asm.pop(reg)
+    asm.ret()
+    return asm.finish()
+
+
+def _do_alone(asm: Assembler) -> None:
+    """Does the job at r15 on this thread."""
+    asm.mov(RDI, Mem(R15, 8))
+    asm.mov_imm(RSI, 0)
+    asm.mov(RDX, Mem(R15, 32))
+    asm.call_memory(Mem(R15))
+
+
+def _alone_code() -> bytes:
+    """void alone(any, jobs, stop): does the jobs without others."""
+    asm = Assembler(False)
+    top, out = _begin(asm)
+    _do_alone(asm)
+    return _end(asm, top, out)
+
+
+def _caller_code() -> bytes:
+    """void call(control, jobs, stop): hands each job out, works, and waits for those inside."""
+    asm = Assembler(False)
+    top, out = _begin(asm)
+    shared, awake, wait, done = (asm.name(n) for n in ("shared", "awake", "wait", "done"))
+    asm.cmp_imm(Mem(R15, _TASKS - _JOB), 0)
+    asm.jump(shared, NOT_EQUAL)
+    _do_alone(asm)
+    asm.jump(done)
+    asm.label(shared)
+    for word in range(0, JOB.size, 8):
+        asm.mov(RAX, Mem(R15, word))
+        asm.store(Mem(RBX, _JOB + word), RAX)
     asm.mov_imm(RBP, 0)
     _share_out(asm)
     asm.mov_imm(RAX, 1)
     asm.store(Mem(RBX, _DOOR), RAX)
     asm.raw(_LOCK_INC + _disp(_GENERATION))
-    awake, wait, done = asm.name("awake"), asm.name("wait"), asm.name("done")
     asm.cmp_imm(Mem(RBX, _SLEEPERS), 0)
     asm.jump(awake, EQUAL)
     asm.mov_imm(RAX, _FUTEX)
@@ -208,10 +268,7 @@ def _caller_code() -> bytes:
     asm.mov_imm(R12, 20)
     asm.jump(wait)
     asm.label(done)
-    for reg in (R14, R13, R12, RBX, RBP):
-        asm.pop(reg)
-    asm.ret()
-    return asm.finish()
+    return _end(asm, top, out)
 
 
 class _Pool:
@@ -221,15 +278,16 @@ class _Pool:
         memory = for_ever(ctypes.create_string_buffer(_SHARES + (_MOST + 1) * _LINE))
         start = ctypes.addressof(memory)
         self.control = -(-start // _LINE) * _LINE
-        self.job = (ctypes.c_int64 * 7).from_address(self.control + _JOB)
+        self.sharing = (ctypes.c_int64 * 2).from_address(self.control + _COUNT)
         self.lock = threading.Lock()
         self.workers = self.shares = 0
 
     def share(self, count: int) -> None:
         """Jobs have so many shares from now on; held by the lock."""
         self.shares = count
-        self.job[5] = min(count, _MOST)
-        self.job[6] = self.control + _SHARES + self.job[5] * _LINE
+        count = min(count, _MOST)
+        self.sharing[0] = count
+        self.sharing[1] = self.control + _SHARES + count * _LINE
 
     def grow(self, workers: int) -> None:
         """Starts workers; signals stay with the interpreter's own threads."""
@@ -268,11 +326,15 @@ def set_workers(threads: int) -> None:
         changed()
 
 
+def _function(code: bytes) -> Callable:
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(install(code))
+
+
 def _start() -> _Pool:
     global _pool, _worker, _call
     if not _worker:
         _worker = install(_worker_code())
-        _call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(install(_caller_code()))
+        _call = _function(_caller_code())
     _pool = _Pool()
     return _pool
 
@@ -300,24 +362,41 @@ def spread(function: int, direct: Callable, table: bytes | int, end: int, size: 
     `direct` is the same function, callable from Python, for when there is nobody to share with. A table may be given
     by its address, if `direct` takes that.
     """
-    if _wanted > 0 and end > size and SHARED:
-        pool = _pool or _start()
-        if pool.lock.acquire(False):
-            try:
-                if pool.shares != _wanted + 1:
-                    pool.grow(_wanted)
-                    pool.share(_wanted + 1)
-                job = pool.job
-                job[0] = function
-                job[1] = table if table.__class__ is int else address_of(table)  # type: ignore[arg-type]
-                job[2] = -(-end // size)
-                job[3] = size
-                job[4] = end
-                _call(pool.control)
-            finally:
-                pool.lock.release()
+    if end > size:
+        at = table if table.__class__ is int else address_of(table)  # type: ignore[arg-type]
+        job = JOB.pack(function, at, -(-end // size), size, end)
+        if _shared(address_of(job), JOB.size):
             return
     direct(table, 0, end)
+
+
+def run_jobs(start: int, size: int) -> None:
+    """Does the jobs that lie in memory there, `size` bytes of them, one after the other, each on all threads."""
+    if not _shared(start, size):
+        alone_function()(0, start, start + size)
+
+
+@functools.cache
+def alone_function() -> Callable[[int, int, int], None]:
+    """What does jobs without others: any number, where they lie in memory, where they end."""
+    return _function(_alone_code())
+
+
+def _shared(start: int, size: int) -> bool:
+    """Does jobs together with the workers, if there are any and nobody else has them."""
+    if _wanted == 0 or not SHARED:
+        return False
+    pool = _pool or _start()
+    if not pool.lock.acquire(False):
+        return False
+    try:
+        if pool.shares != _wanted + 1:
+            pool.grow(_wanted)
+            pool.share(_wanted + 1)
+        _call(pool.control, start, start + size)
+    finally:
+        pool.lock.release()
+    return True
 
 
 _header = bytes.__basicsize__ - 1

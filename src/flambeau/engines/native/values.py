@@ -103,6 +103,19 @@ class Values:
     def div(self, a: Any, b: Any) -> Value:
         return self.make("div", a, b)
 
+    def root_over(self, root: Value, by: Value) -> Value:
+        """`root / by`, rounded as division rounds, for a square root and one number for all lanes, 2^-20 to 1.
+
+        Products are several times as quick: the one by the reciprocal in two parts is a neighbour of the quotient, and
+        what that leaves over, exact as a fused product, tells which (Markstein, "Computation of elementary functions on
+        the IBM RISC System/6000 processor", 1990). No root is so small or large that a product leaves the range.
+        """
+        reciprocal = self.div(1.0, by)
+        beyond = self.mul(self.fnma(by, reciprocal, 1.0), reciprocal)
+        near = self.fma(root, reciprocal, self.mul(root, beyond))
+        exact = self.fma(self.fnma(near, by, root), reciprocal, near)
+        return self.maximum(exact, root)  # infinity is NaN by now; no other quotient is below its root
+
     def fma(self, a: Any, b: Any, c: Any) -> Value:
         """a * b + c, rounded once."""
         return self.make("fma", a, b, c)
