@@ -91,6 +91,7 @@ class Watched:
                 self._lists.append(holder)
             else:
                 self._others += [(holder, name) for name in names]
+        self._more = bool(self._lists or self._arrays or self._freed)
         self._expression: Callable[[list, list, list], bool] | None = None
         self._places = [(holder.place(), get) for holder, get, _ in self._dicts]
         self._sized = [place for (place, _), (holder, *_) in zip(self._places, self._dicts) if _grows(holder)]
@@ -147,21 +148,25 @@ class Watched:
         """Whether everything is as it was taken down; False in doubt."""
         if CHANGES[0] != self.version and not self._structure_same():
             return False
+        expression = self._expression
         try:
-            if not self._named_same():
+            if not (expression(self.singles, self.known, self.sizes) if expression else self._named_same()):
                 return False
         except (KeyError, ValueError):  # an attribute was deleted, a variable is empty
             return False
+        if self._more and not self._more_same():
+            return False
+        return [p._node is not None for p in self.parameters] == self.wanting
+
+    def _more_same(self) -> bool:
+        """Whether containers and arrays have in them what they had, and places that are free the same types."""
         for holder, items in zip(self._lists, self.items):
             if len(holder.inside) != len(items) or not all(map(is_, holder.inside, items)):
                 return False
         for array, content in zip(self._arrays, self.contents):
             if array.tobytes() != content:
                 return False
-        for (holder, name), kind in zip(self._freed, self.kinds):
-            if holder.get(name).__class__ is not kind:
-                return False
-        return [p._node is not None for p in self.parameters] == self.wanting
+        return all(holder.get(name).__class__ is kind for (holder, name), kind in zip(self._freed, self.kinds))
 
     def _named_same(self) -> bool:
         """Whether what has a name is who it was, and nothing new has one. Asked before every call: as one expression,
@@ -195,7 +200,7 @@ class Watched:
             tests.append(f"{what} is s{i}")
         known = []
         for i, ((place, _), (*_, names)) in enumerate(zip(self._places, self._dicts)):
-            known.append("".join(f"k{i}_{j}, " for j in range(len(names))) + "*_")
+            known.append("".join(f"k{i}_{j}, " for j in range(len(names))) + ("_" if names else ""))
             at = named(place)
             tests += [f"{at}[{named(name)}] is k{i}_{j}" for j, name in enumerate(names)]
         tests += [f"len({named(place)}) == n{i}" for i, place in enumerate(self._sized)]
