@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from flambeau.autograd.runtime import NS
 
-__all__ = ["Ahead", "Row", "foreseeable"]
+__all__ = ["Ahead", "foreseeable"]
 
-_STEPS = 64
+_FEW, _MOST = 64, 256  # steps to look ahead: twice as many each time that all were used
 _CONSTANT = (bool, int, float, str)
-#: Hyperparameters, and the numbers that a rule makes of them.
-Row = tuple[tuple[Any, ...], tuple[float, ...]]
 
 
 class Ahead:
@@ -22,25 +23,29 @@ class Ahead:
     Two steps in a row with the same options show which hyperparameter is the count; `look` then goes on from there.
     """
 
-    __slots__ = ("before", "count", "named", "options", "rows", "size")
+    __slots__ = ("before", "count", "left", "named", "options", "rows", "size", "steps")
 
     def __init__(self) -> None:
-        self.rows: list[Any] = []  # the last one first
+        self.rows: Sequence[Any] = ()
+        self.left = 0  # how many of these are for steps to come
         self.named: Any = None  # what takes the options out of the group, which had so many entries
         self.size = 0
         self.options: tuple[Any, ...] | None = None  # of the group, when these were computed
         self.count = 0.0
+        self.steps = _FEW
         self.before: tuple[float, tuple[Any, ...]] | None = None  # the count and hyperparameters of the step before
 
     def next(self, group: dict, count: float) -> Any:
         """The row of the step after that count, and counts it here; None where it is not known."""
-        if not self.rows:
+        left = self.left
+        if not left:
             return None
         if count != self.count or not self._same(group):
-            self.rows.clear()
+            self.left, self.steps = 0, _FEW
             return None
         self.count += 1.0
-        return self.rows.pop()
+        self.left = left - 1
+        return self.rows[-left]
 
     def _same(self, group: dict) -> bool:
         """Whether the group's options are those that the numbers were computed for."""
@@ -56,11 +61,12 @@ class Ahead:
         count: float,
         hyper: tuple[Any, ...],
         numbers: Callable[..., list[float] | None] | None,
-        made: Callable[[list[Row]], Sequence[Any]],
+        made: Callable[[np.ndarray, Callable[[int], tuple[Any, ...]]], Sequence[Any]],
     ) -> None:
         """After a step whose numbers were not known: computes those of the next ones, if that is possible.
 
-        `numbers` has them for hyperparameters, `made` what a step wants of them.
+        `numbers` has them for hyperparameters; `made` makes of all of them, a row for each step, and of what says
+        the hyperparameters of the first, second, ... step, what each step wants.
         """
         self.named, self.size = _taking(group), len(group)
         options = self.named(group)
@@ -75,19 +81,26 @@ class Ahead:
             return
         at = counted[0] if counted else len(hyper)
         first, rest = hyper[:at], hyper[at + 1 :]
-        rows: list[Row] = []
-        for step in range(1, _STEPS + 1):
-            given = (*first, count + step, *rest) if counted else hyper
+
+        def given(step: int) -> tuple[Any, ...]:
+            return (*first, count + step, *rest) if counted else hyper
+
+        # not a list of rows: memory that comes and goes takes longer than the arithmetic
+        flat, done, width = array("d"), 0, 0
+        for step in range(1, self.steps + 1):
             try:
-                found = numbers(*given)
-            except ArithmeticError:  # for that step to say, if it comes
+                row = numbers(*given(step))
+                if row is None:
+                    break
+                flat.extend(row)
+            except (ArithmeticError, TypeError):  # for that step to say, if it comes; or a number is complex
                 break
-            if found is None or complex in map(type, found):  # the rule takes another course from there on
-                break
-            rows.append((given, tuple(found)))
-        if rows:
-            self.count, self.rows = count, list(made(rows))[::-1]
-            self.before = count + len(rows), rows[-1][0]  # as it will be when these are used up
+            done, width = step, len(row)
+        self.steps = min(2 * self.steps, _MOST)
+        if done:
+            table = np.array(flat[: done * width]).reshape(done, width)
+            self.count, self.rows, self.left = count, made(table, given), done
+            self.before = count + done, given(done)  # as it will be when these are used up
 
 
 def foreseeable(optimizer: Any) -> bool:

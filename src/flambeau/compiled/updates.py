@@ -21,7 +21,7 @@ from flambeau.optim import optimizer as steps
 from flambeau.optim.arithmetic import run
 from flambeau.optim.fused import ALONE, Batch
 
-from .ahead import Ahead, Row, foreseeable
+from .ahead import Ahead, foreseeable
 
 __all__ = ["Updates"]
 
@@ -75,7 +75,7 @@ class _Cluster:
 
     def goes_on(self, numbers: Any) -> bool:
         """Whether the step's numbers were known ahead: then they are in the tables, and the step is counted."""
-        if not self.ahead.rows or len(self.counts) != 1 or not self.even():
+        if not self.ahead.left or len(self.counts) != 1 or not self.even():
             return False
         row = self.ahead.next(self.group, self.values[0])
         if row is None:
@@ -93,7 +93,7 @@ class _Cluster:
         """After a step of this cluster: sees to the next ones'."""
         if len(self.counts) == 1:
             told = _rules.script(self.update, self.given, self.dtype, self.course)
-            self.ahead.look(self.group, self.members[0][2], self.values[0], self.hyper, told, _as_they_are)
+            self.ahead.look(self.group, self.members[0][2], self.values[0], self.hyper, told, _with_hyper)
 
     def _write(self, numbers: Any, found: Sequence[float]) -> None:
         """Puts a step's numbers into the tables."""
@@ -125,8 +125,9 @@ class _Cluster:
         return True
 
 
-def _as_they_are(rows: list[Row]) -> list[Row]:
-    return rows
+def _with_hyper(table: np.ndarray, given: Callable) -> list[Any]:
+    """Hyperparameters, and the numbers that the rule makes of them."""
+    return [(given(step), row) for step, row in enumerate(table.tolist(), 1)]
 
 
 class _Known:
