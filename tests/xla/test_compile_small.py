@@ -140,3 +140,94 @@ def test_a_step_without_inputs():
     compiled = by_xla(lambda: torch.ones(3, device="xla") * 2)
     for _ in range(3):
         assert compiled().tolist() == [2.0] * 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_of_steps_that_wait_for_their_inputs(dtype, monkeypatch):
+    """XLA reads an optimizer's numbers where the host writes them: not before an earlier call has had its own."""
+    monkeypatch.setattr("flambeau.engines.xla.program._WAITS", 8)
+    large = torch.eye(600, device="xla") * 0.5
+
+    def trained(wrap):
+        torch.manual_seed(0)
+        layer = nn.Linear(4, 1).to("xla", dtype)
+        optimizer = torch.optim.Adam(layer.parameters(), lr=1e-2)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (layer(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        wrapped, losses = wrap(step), []
+        for i in range(30):
+            x = large
+            for _ in range(4):
+                x = x @ large
+            losses.append(wrapped((x[:4, :4] * i).to(dtype)))
+        return wrapped, [loss.item() for loss in losses]
+
+    _, eager = trained(lambda step: step)
+    compiled, losses = trained(by_xla)
+    assert runs_here(compiled)
+    np.testing.assert_allclose(losses, eager, rtol=1e-5)
+    assert program(compiled)._waits <= 8
+
+
+def test_the_memory_of_numbers_is_the_programs_own():
+    """A call that a program does not take on in this thread gets numbers of its own."""
+    _, step = training(5)
+    compiled = by_xla(step)
+    losses = [compiled().item() for _ in range(6)]
+    assert runs_here(compiled) and len(program(compiled)._numbers) == 1
+
+    def refusing(*given):
+        raise ValueError("compiled for another sharding")
+
+    program(compiled)._executable = refusing
+    losses += [compiled().item() for _ in range(6)]
+    assert not runs_here(compiled) and program(compiled).donated
+    _, again = training(5)
+    np.testing.assert_allclose(losses, [again().item() for _ in range(12)], rtol=1e-5)
+
+
+def test_gradients_of_a_small_step_lie_with_its_state():
+    net, step = training(5)
+    own, again = training(5)
+    compiled = by_xla(again)
+    for i in range(8):
+        step(), compiled()
+        for p, q in zip(net.parameters(), own.parameters()):
+            torch.testing.assert_close(p.grad, q.grad)
+            q.grad.mul_(0.5)  # nothing of it is left after the next step
+        if i == 5:
+            with torch.no_grad():
+                for p in (*net.parameters(), *own.parameters()):
+                    p.mul_(0.9)
+        if i > 3:
+            assert runs_here(compiled) and len(program(compiled).gives) == 1
+    for p, q in zip(net.parameters(), own.parameters()):
+        torch.testing.assert_close(p, q)
+
+
+def test_numbers_far_ahead_and_other_options():
+    """Many steps with the same options, then others: numbers that were computed ahead are not used for those."""
+
+    def trained(device, wrap):
+        w = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0], device=device))
+        optimizer = torch.optim.Adam([w], lr=1e-2)
+
+        def step():
+            optimizer.zero_grad()
+            (w**2).sum().backward()
+            optimizer.step()
+
+        step = wrap(step)
+        for i in range(260):
+            if i in (150, 155):
+                optimizer.param_groups[0]["lr"] = 1e-3 * i
+            step()
+        return w.tolist()
+
+    np.testing.assert_allclose(trained("xla", by_xla), trained("cpu", lambda step: step), rtol=1e-4, atol=1e-6)

@@ -69,8 +69,9 @@ class Pack:
             s.home = self
             s.__class__ = Packed
             s.value = None
-        if not isinstance(first[0], Tracer):  # else a program is about to make them
-            self._join(first)
+        made = [isinstance(v, Tracer) for v in first]  # those that a program is about to make
+        if not all(made):
+            self._join([np.zeros(s.shape, s.dtype) if new else v for s, v, new in zip(stores, first, made)])
 
     def _join(self, values: Sequence[Any]) -> None:
         with wide(True):

@@ -18,14 +18,16 @@ from jax.sharding import SingleDeviceSharding
 from flambeau.engines.xla.array import Store, XArray
 from flambeau.engines.xla.layouts import agreed, agreeing, crowded, spread
 from flambeau.engines.xla.packs import Pack, Packed, cut, join, suited
-from flambeau.engines.xla.runtime import jax, jax_device, jnp, wide
-from flambeau.engines.xla.small import at_once, is_small
+from flambeau.engines.xla.runtime import aligned, jax, jax_device, jnp, wide
+from flambeau.engines.xla.small import at_once, in_wide, is_small
 from flambeau.engines.xla.whole import Fed, HostStore, Traced
 
 __all__ = ["Program"]
 
 #: XLA's newer emitters take minutes for a step of many thousand operations, the older ones seconds.
 _LONG = 3000
+#: A program that has waited for its inputs so often is one that does.
+_WAITS = 16
 _FOR_LONG = {"xla_cpu_use_fusion_emitters": False}
 
 
@@ -65,7 +67,7 @@ class Program:
         self.steady = steady or set()
         #: what the executable takes, memories and packs of them: first those that it writes, and may have (`donated`)
         self.units: list[Any] = []
-        self.donated = 0
+        self.donated = self.writable = 0  # a small program has none: new memory is there sooner than donated one
         self.gives: list[Any] = []  # what it writes: first what is a memory of a device by itself (`single`)
         self.single = 0
         self.packs: list[Pack] = []
@@ -73,6 +75,9 @@ class Program:
         self._function: Any = None  # how it is run, once it is compiled
         self._executable: Any = None
         self._small = True  # it may be run in this thread, if there is little to do
+        #: of a program that is run here, which inputs are numbers; memory that XLA reads them from, its array of that
+        self._numbers: list[tuple[int, np.ndarray, Any]] = []
+        self._waits = 0  # how often such a program had to wait for its inputs
         self._over_mesh = False
         self.like: dict[int, Any] = {}  # by number of a result, the memory whose sharding it takes
 
@@ -83,8 +88,10 @@ class Program:
         changed = {id(s) for s in self.targets}
         left = [s for i, s in enumerate(self.targets) if i >= self.fixed and id(s) in self.steady]
         written = [s for s in self.stores if id(s) in changed]
-        packs = [g for part in ([s for s in self.stores if id(s) not in changed], written, left) for g in suited(part)]
-        for stores in packs:
+        kept = [s for s in self.stores if id(s) not in changed]
+        # of a call in this thread each result is a large part, so what is only made goes with what is written
+        parts = [kept, written + left] if self._is_small() else [kept, written, left]
+        for stores in [group for part in parts for group in suited(part)]:
             Pack(stores)
         self.units = list(dict.fromkeys([s.home if s.__class__ is Packed else s for s in self.stores]))
         self.gives = list(dict.fromkeys([s.home if s.__class__ is Packed else s for s in self.targets]))
@@ -95,10 +102,14 @@ class Program:
         mine = {id(u) for u in self.gives} if self.donate else set()
         self.units.sort(key=lambda u: id(u) not in mine)
         self.gives.sort(key=lambda u: u.__class__ is not Store)
-        self.donated = sum(id(u) in mine for u in self.units)
+        self.donated = self.writable = sum(id(u) in mine for u in self.units)
         self.single = sum(u.__class__ is Store for u in self.gives)
         self.packs = [u for u in self.units if u.__class__ is Pack]
         self.packed = Pack.made
+
+    def _is_small(self) -> bool:
+        """Whether it had better run in this thread."""
+        return self._small and self.device.type in ("cpu", "xla") and is_small(self.jaxpr.jaxpr)
 
     def _sorted_out(self) -> bool:
         """Whether no memory has become part of a pack since they were sorted out, by another program."""
@@ -138,18 +149,23 @@ class Program:
             options = dict(out_shardings=self._shardings(values))
         if self.device.type in ("cpu", "xla") and len(self.jaxpr.jaxpr.eqns) > _LONG:
             options["compiler_options"] = _FOR_LONG
-        return jax.jit(self._step(), donate_argnums=tuple(range(self.donated)), **options)
+        return jax.jit(self._step(), donate_argnums=tuple(range(self.writable)), **options)
 
-    def _compile_small(self, values: Sequence[Any]) -> Any:
-        """The function for a program that had better run in this thread; None for others."""
-        if self.device.type not in ("cpu", "xla") or not is_small(self.jaxpr.jaxpr):
-            return None
+    def _compiled_small(self, values: Sequence[Any]) -> bool:
+        """Compiles a program that had better run in this thread; False for others."""
+        if not self._is_small():
+            return False
         where = jax_device(self.device)
         if any(isinstance(v, jax.Array) and v.devices() != {where} for v in values):
-            return None
-        one = SingleDeviceSharding(where)
-        donated = tuple(range(self.donated))
-        return at_once(self._step(), values, in_shardings=one, out_shardings=one, donate_argnums=donated)
+            return False
+        numbers, given, one = self._own_numbers(values), list(values), SingleDeviceSharding(where)
+        for at, _, array in numbers:
+            given[at] = array
+        executable = at_once(self._step(), given, in_shardings=one, out_shardings=one)
+        if executable is None:
+            return False
+        self._function, self._executable, self._numbers, self.donated = Program._run_small, executable, numbers, 0
+        return True
 
     def _shardings(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """State that is written keeps its sharding; of other results XLA decides."""
@@ -216,13 +232,17 @@ class Program:
             if pack.touched:
                 pack.settle()
         values = [unit.value for unit in self.units]
-        if max(map(getrefcount, values[: self.donated]), default=0) > _MINE + 1:  # somebody else has one of these
-            for i in range(self.donated):
-                if getrefcount(values[i]) > _MINE:
-                    values[i] = jnp.copy(values[i])
+        if self.donated and max(map(getrefcount, values[: self.donated])) > _MINE + 1:
+            self._keep(values)
         values += self.held
         values += fed
         return self._put(self._compiled(values) if function is None else function(self, values))
+
+    def _keep(self, values: list[Any]) -> None:
+        """Donates copies of what somebody else has."""
+        for i in range(self.donated):
+            if getrefcount(values[i]) > _MINE:
+                values[i] = jnp.copy(values[i])
 
     def _run_wide(self, values: list[Any]) -> Sequence[Any]:
         """The results of the executable, which may be of 64-bit types, or spread over a mesh."""
@@ -236,11 +256,39 @@ class Program:
 
     def _run_small(self, values: list[Any]) -> Sequence[Any]:
         """The results of an executable that runs in this thread."""
+        numbers = self._numbers
+        for at, memory, array in numbers:
+            memory[...] = values[at]
+            values[at] = array
         try:
-            return self._executable(*values)
+            results = self._executable(*values)
         except ValueError:  # operands that lie elsewhere than they did
-            self._small = False
+            for at, memory, _ in numbers:
+                values[at] = memory.copy()
+            self._small, self.donated = False, self.writable
+            self._keep(values)
             return self._compiled(values)
+        if numbers and not results[0].is_ready():  # it waits for an operand, and has yet to read them
+            self._waits += 1
+            if self._waits < _WAITS:
+                self._numbers = self._own_numbers(values)
+            else:
+                self._numbers, self._executable = [], in_wide(self._executable)
+        return results
+
+    def _own_numbers(self, values: Sequence[Any]) -> list[tuple[int, np.ndarray, Any]]:
+        """Memory for an optimizer's numbers, which XLA's CPU reads where they are: to hand it an array of NumPy's takes
+        longer than a small step's arithmetic.
+        """
+        first, found = len(self.units) + len(self.held), []
+        for at, fed in enumerate(self.fed, first):
+            if fed.kind == "numbers":
+                memory = aligned(np.asarray(values[at]))
+                with wide(True):
+                    array = jax.device_put(memory, jax_device(self.device))
+                if array.unsafe_buffer_pointer() == memory.__array_interface__["data"][0]:
+                    found.append((at, memory, array))
+        return found
 
     def _put(self, results: Sequence[Any]) -> Sequence[Any]:
         """Gives memory what the executable has made; returns the outputs."""
@@ -266,10 +314,8 @@ class Program:
             if self._over_mesh:
                 values = agreed(values)
             values = [jax.device_put(v, v.sharding) if _is_loose(v) else v for v in values]
-            self._executable = self._compile_small(values) if self._small and not self._over_mesh else None
-            self._function = Program._run_wide if self._executable is None else Program._run_small
-            if self._executable is None:
-                self._executable = self._compile(values)
+            if self._over_mesh or not self._compiled_small(values):
+                self._function, self._executable = Program._run_wide, self._compile(values)
         return self._function(self, values)
 
 

@@ -145,12 +145,12 @@ def where_is(value: Any) -> device:
 def put(array: np.ndarray, where: device, fresh: bool = False) -> Any:
     """A NumPy array on a device. `fresh`: nobody will write into it, so that XLA's CPU may use its memory."""
     if where.type == "xla" and not fresh:
-        array = _aligned_copy(array)
+        array = aligned(array)
     with wide(True):
         return jax.device_put(array, jax_device(where))
 
 
-def _aligned_copy(array: np.ndarray) -> np.ndarray:
+def aligned(array: np.ndarray) -> np.ndarray:
     """A copy in C order that XLA's CPU can use where it is: its memory begins at a multiple of 64 bytes."""
     memory = np.empty(array.nbytes + 64, np.uint8)
     start = -memory.__array_interface__["data"][0] % 64

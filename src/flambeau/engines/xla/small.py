@@ -17,7 +17,7 @@ from jax.interpreters import mlir
 
 from flambeau.engines.xla.runtime import jax, jnp, lax, wide
 
-__all__ = ["at_once", "is_small"]
+__all__ = ["at_once", "in_wide", "is_small"]
 
 #: The JAX that this was tried with: what it leans on is not public, and other ones compile small steps like any.
 _TRIED = (0, 10)
@@ -103,6 +103,11 @@ def at_once(step: Callable, values: Sequence[Any], **options: Any) -> Callable |
         return None
     if call is None or all(isinstance(v, jax.Array) or v.dtype.itemsize < 8 for v in values):
         return call
+    return in_wide(call)
+
+
+def in_wide(call: Callable) -> Callable:
+    """The same call for numbers of NumPy's that may have 64 bits."""
 
     def with_wide_numbers(*given: Any) -> Any:
         with wide(True):
