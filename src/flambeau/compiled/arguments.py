@@ -257,6 +257,8 @@ class Arguments:
             if whole and all(e.kind == "native" and e.args[0] == "run" for e in entries if block in e.touched):
                 found[block] = i
         kept = self._kept(list(found.values())) if found else set()
+        if kept and gc.collect():  # what nobody can reach any more keeps nothing
+            kept = self._kept(list(found.values()))
         return {block: i for block, i in found.items() if i not in kept}
 
     def _kept(self, numbers: list[int]) -> set[int]:
