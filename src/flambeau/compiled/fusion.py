@@ -19,6 +19,7 @@ from flambeau.engines.native.symbols import UFUNCS, Symbol, Unsupported
 from flambeau.engines.native.values import Value
 
 from .capture import Entry
+from .copies import native_copy
 from .dead import living
 from .memory import Block, Memory, Place, tables_of
 from .sums import all_ones, column_sums, sum_by_ones
@@ -235,7 +236,7 @@ def fuse(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Ent
         shaped = _shape_of(entry)
         if shaped is None:
             flush()
-            calls = [("run", *call) for call in column_sums(entry)] or sum_by_ones(entry, ones)
+            calls = [("run", *call) for call in column_sums(entry) or native_copy(entry)] or sum_by_ones(entry, ones)
             result += [native(call, memory) for call in calls] or [entry]
             continue
         if group is not None and (group.size, group.dtype) == (int(np.prod(shaped[0], dtype=np.int64)), shaped[1]):

@@ -66,6 +66,9 @@ def infer_size(shape: tuple[int, ...], numel: int) -> tuple[int, ...]:
     return (*shape[:at], numel // known, *shape[at + 1 :])
 
 
+_LARGE = 4096  # elements from which the engine's own way to copy is worth a look
+
+
 def _shaped(array: Any, shape: tuple[int, ...]) -> Any:
     """`array.reshape(shape)`, with an error that tells more."""
     if shape and min(shape) < 0:
@@ -104,6 +107,8 @@ def reshape(k, input: Tensor, shape):
     """
     if shape.__class__ is not tuple:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if input.size > _LARGE and not input.flags.c_contiguous:
+        return k.reshape(input, infer_size(shape, input.size))
     return _shaped(input, shape)
 
 

@@ -35,7 +35,7 @@ from .assembler import (
     Assembler,
     Mem,
 )  # fmt: skip
-from .lanes import mask_of_count
+from .lanes import mask_of_count, transpose_tile
 
 __all__ = ["COLUMNS", "DEPTH", "PACKED", "ROWS", "Word", "gemm_code", "tile"]
 
@@ -417,17 +417,7 @@ class _Gemm:
             base, scale = places[column]
             return Mem(base, disp) if scale is None else Mem(base, disp, R11, scale)
 
-        for half in (0, 1):
-            for i in range(4):
-                asm.vex(None, "0f", 0x10, i, 0, at(i, 16 * half), bits=128)
-                asm.vex("66", "3a", 0x18, i, i, at(i + 4, 16 * half), b"\1")
-            asm.vex(None, "0f", 0x14, 4, 0, 1)
-            asm.vex(None, "0f", 0x15, 5, 0, 1)
-            asm.vex(None, "0f", 0x14, 6, 2, 3)
-            asm.vex(None, "0f", 0x15, 7, 2, 3)
-            for j, (low, high, imm) in enumerate(((4, 6, 0x44), (4, 6, 0xEE), (5, 7, 0x44), (5, 7, 0xEE))):
-                asm.vex(None, "0f", 0xC6, 8, low, high, bytes([imm]))
-                asm.vex(None, "0f", 0x11, 8, 0, Mem(RSI, (4 * half + j) * self.width))
+        transpose_tile(asm, at, lambda j, reg: asm.vex(None, "0f", 0x11, reg, 0, Mem(RSI, j * self.width)))
         for reg in (R8, R9, R10):
             asm.add_imm(reg, 32)
         asm.add_imm(RSI, 8 * self.width)

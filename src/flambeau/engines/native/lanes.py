@@ -1,13 +1,15 @@
-"""Some of a vector's lanes: masks made of counts, and loads and stores under them.
+"""Some of a vector's lanes: masks made of counts, and loads and stores under them; and squares of lanes transposed.
 
 A mask is a register of its own: k1 to k7 with 512-bit vectors, one of the vector registers with 256-bit ones.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .assembler import RAX, RCX, Assembler, Mem, Pool
 
-__all__ = ["load_some", "mask_of_count", "save_some"]
+__all__ = ["load_some", "mask_of_count", "save_some", "transpose_tile"]
 
 _WINDOW = b"\xff" * 32 + b"\0" * 32
 
@@ -40,3 +42,27 @@ def save_some(asm: Assembler, to: Mem, reg: int, mask: int) -> None:
         asm.save(to, reg, mask=mask)
     else:
         asm.vex("66", "38", 0x2F if asm.double else 0x2E, reg, mask, to)
+
+
+def transpose_tile(asm: Assembler, at: Callable[[int, int], Mem], put: Callable[[int, int], None]) -> None:
+    """Transposes a square of 32 bytes: `at(i, disp)` is where run i lies, `put(j, register)` writes the result's run j.
+
+    Takes registers 0 to 8; runs are written in order.
+    """
+    for half in (0, 1):
+        pairs = 2 if asm.double else 4
+        for i in range(pairs):
+            asm.vex(None, "0f", 0x10, i, 0, at(i, 16 * half), bits=128)
+            asm.vex("66", "3a", 0x18, i, i, at(i + pairs, 16 * half), b"\1")
+        if asm.double:
+            for j, opcode in enumerate((0x14, 0x15)):
+                asm.vex("66", "0f", opcode, 8, 0, 1)
+                put(2 * half + j, 8)
+            continue
+        asm.vex(None, "0f", 0x14, 4, 0, 1)
+        asm.vex(None, "0f", 0x15, 5, 0, 1)
+        asm.vex(None, "0f", 0x14, 6, 2, 3)
+        asm.vex(None, "0f", 0x15, 7, 2, 3)
+        for j, (low, high, imm) in enumerate(((4, 6, 0x44), (4, 6, 0xEE), (5, 7, 0x44), (5, 7, 0xEE))):
+            asm.vex(None, "0f", 0xC6, 8, low, high, bytes([imm]))
+            put(4 * half + j, 8)

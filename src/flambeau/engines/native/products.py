@@ -12,6 +12,7 @@ import numpy as np
 
 from . import hooks, threads
 from .calls import ENABLED, WIDE, address, function_of
+from .copies import assign
 from .gemm import COLUMNS, PACKED, ROWS, Word, gemm_code, tile
 
 __all__ = ["Plan", "packed", "packed_product_table", "plan_product", "product"]
@@ -110,21 +111,26 @@ def _function(*key: Any) -> tuple[int, Any]:
 
 
 def packed(b: np.ndarray) -> np.ndarray:
-    """A matrix in the order in which products read it: panels of columns, each row after row, filled up with zeros."""
+    """A matrix in the order in which products read it: panels of columns, each row after row.
+
+    The last panel is filled up with zeros as far as its last vector goes.
+    """
     k, n = b.shape
     _, vectors = tile(WIDE)
-    width = vectors * (64 if WIDE else 32) // b.itemsize
+    lanes = (64 if WIDE else 32) // b.itemsize
+    width = vectors * lanes
     panels = -(-n // width)
     out = np.empty((panels, k, width), b.dtype)
     whole = n // width
-    if whole < panels:
-        out[whole, :, n - whole * width :] = 0
+    left = n - whole * width
+    if left % lanes:
+        out[whole, :, left : left + -left % lanes] = 0
     if b.strides[0] < b.strides[1]:  # its columns are contiguous
-        out[:whole] = b.T[: whole * width].reshape(whole, width, k).transpose(0, 2, 1)
+        assign(out[:whole], b.T[: whole * width].reshape(whole, width, k).transpose(0, 2, 1))
     else:
-        out[:whole] = b[:, : whole * width].reshape(k, whole, width).transpose(1, 0, 2)
-    if whole < panels:
-        out[whole, :, : n - whole * width] = b[:, whole * width :]
+        assign(out[:whole], b[:, : whole * width].reshape(k, whole, width).transpose(1, 0, 2))
+    if left:
+        assign(out[whole, :, :left], b[:, whole * width :])
     return out
 
 

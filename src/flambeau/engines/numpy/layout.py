@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..native import copies
 from ..native.calls import address
 
 _SMALL = 1024  # elements that are copied as quickly as looked at
@@ -13,7 +14,8 @@ _SMALL = 1024  # elements that are copied as quickly as looked at
 
 def reshape(a: Any, shape: tuple[int, ...]) -> Any:
     """`a` in another shape: a view where the strides allow it."""
-    return np.asarray(a).reshape(shape)
+    made = copies.reshaped(a, shape) if isinstance(a, np.ndarray) else None
+    return np.asarray(a).reshape(shape) if made is None else made
 
 
 def permute(a: Any, dims: tuple[int, ...]) -> Any:
@@ -102,7 +104,8 @@ def diagonal(a: Any, offset: int, dim1: int, dim2: int) -> Any:
 
 def contiguous(a: Any) -> Any:
     """`a` with C strides, copied only where it has not."""
-    return np.ascontiguousarray(a) if a.ndim else a
+    made = copies.contiguous(a)
+    return made if made is not None else np.ascontiguousarray(a) if a.ndim else a
 
 
 def clone(a: Any) -> Any:
@@ -122,7 +125,8 @@ def region_put(a: Any, region: Any) -> Any:
 
 def contiguous_copy(a: Any) -> Any:
     """A copy with C strides."""
-    return np.array(a, order="C")
+    made = copies.contiguous(a)
+    return np.array(a, order="C") if made is None else made
 
 
 def select(a: Any, dim: int, index: int) -> Any:

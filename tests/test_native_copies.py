@@ -1,0 +1,231 @@
+"""Native copies against NumPy's: orders of strides, types, threads; in compiled steps; and what is left to NumPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flambeau as torch
+from flambeau.compiled.capture import Entry
+from flambeau.compiled.copies import native_copy
+from flambeau.compiled.memory import Memory
+from flambeau.engines.native import copies, copying, machine, threads
+from flambeau.engines.native.calls import address
+from flambeau.engines.numpy import layout
+
+pytestmark = pytest.mark.skipif(machine.LEVEL == machine.NONE, reason="no native kernels on this machine")
+
+WIDTHS = [False] + [True] * (machine.LEVEL == machine.AVX512)
+TYPES = ["f4", "f8", "i8", "i4", "?", "i2", "c8", "c16", "M8[s]"]
+
+
+@pytest.fixture
+def every_size(monkeypatch):
+    """Copies of any size are native."""
+    monkeypatch.setattr(copies, "_QUICK", -1)
+    copies.plan_copy.cache_clear()
+    yield
+    copies.plan_copy.cache_clear()
+
+
+@pytest.fixture(params=[1, 2])
+def with_threads(request, monkeypatch):
+    monkeypatch.setattr(copies, "_ALONE", 64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def numbers(shape, dtype, seed=0):
+    raw = np.random.default_rng(seed).integers(0, 2 if np.dtype(dtype).kind == "b" else 1 << 14, shape)
+    return raw.astype(dtype)
+
+
+def copied(to, source, piece=None):
+    """Whether there is a native copy; it is made, with so many rows for a thread."""
+    plan = copies.plan_copy(to.shape, to.strides, source.strides, source.itemsize)
+    if plan is None:
+        return False
+    table = plan.table(address(source), address(to))
+    threads.run(plan.place, plan.call, table, plan.rows, piece or plan.piece)
+    return True
+
+
+sizes = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33])
+
+
+@st.composite
+def pairs(draw):
+    """A source and a result of one shape, each in an order, with gaps and directions of its own."""
+    shape = draw(st.lists(sizes, min_size=0, max_size=6).filter(lambda s: np.prod(s, dtype=int) <= 20000))
+    dtype = draw(st.sampled_from(TYPES))
+
+    def array(fill):
+        order = draw(st.permutations(range(len(shape))))
+        more = draw(st.lists(st.integers(0, 2), min_size=len(shape), max_size=len(shape)))
+        whole = fill([shape[i] + more[i] for i in order], dtype)
+        view = whole.transpose(np.argsort(order)) if shape else whole
+        key = [slice(0, n) if draw(st.booleans()) else slice(n - 1, None, -1) for n in shape]
+        return whole, view[tuple(key)]
+
+    _, source = array(numbers)
+    if draw(st.booleans()) and shape:
+        axis = draw(st.integers(0, len(shape) - 1))
+        source = np.broadcast_to(source.take([0], axis), shape)
+    whole, to = array(np.zeros)
+    return np.asarray(source), whole, to[...] if shape else whole
+
+
+@settings(max_examples=400, deadline=None)
+@given(pairs(), st.sampled_from([None, 1, 3]))
+def test_copies_are_numpys(pair, piece):
+    source, whole, to = pair
+    wanted = whole.copy()
+    place = np.lib.stride_tricks.as_strided(
+        wanted.reshape(-1)[(address(to) - address(whole)) // whole.itemsize :], to.shape, to.strides
+    )
+    place[...] = source
+    if copied(to, source, piece):
+        np.testing.assert_array_equal(whole, wanted)  # what lies between the elements is as it was, too
+    else:
+        to[...] = source
+        np.testing.assert_array_equal(to, source)
+
+
+@pytest.mark.parametrize("wide", WIDTHS)
+@pytest.mark.parametrize("double", [False, True])
+def test_both_widths(wide, double, monkeypatch):
+    monkeypatch.setattr(copies, "WIDE", wide)
+    copies._function.cache_clear()
+    copies.plan_copy.cache_clear()
+    item = 8 if double else 4
+    for n in (8, 9, 16, 31, 40):
+        for m in (8, 13, 16, 33):
+            source = numbers((n, m), f"f{item}")
+            to = np.zeros((m, n), source.dtype)
+            assert copied(to, source.T)
+            np.testing.assert_array_equal(to, source.T)
+    for length in (*range(4, 70), 127, 128, 129, 300):
+        source, to = numbers((5, 3, length), "u1").swapaxes(0, 1), np.zeros((3, 5, length), "u1")
+        assert copied(to, source)
+        np.testing.assert_array_equal(to, source)
+    copies._function.cache_clear()
+    copies.plan_copy.cache_clear()
+
+
+def test_what_is_numpys_work():
+    assert not copied(np.zeros((8, 8), "f4")[:, ::2], numbers((8, 4), "f4"))  # no dimension of the result is contiguous
+    assert not copied(np.zeros((8, 3, 64), "f4"), np.broadcast_to(numbers((1, 3, 1), "f4"), (8, 3, 64)))
+    assert not copied(np.zeros((16, 16), "i2"), numbers((16, 16), "i2").T)
+    assert not copied(np.zeros((0, 4), "f4"), numbers((0, 4), "f4"))
+    assert not copied(np.zeros((), "f4"), numbers((), "f4"))
+    many = numbers((3, 4, 3, 4, 3, 4, 8), "f4")[:2, :3, :2, :3, :2, :3]
+    assert not copied(np.zeros(many.shape, "f4"), many)
+
+
+@pytest.mark.usefixtures("every_size", "with_threads")
+@pytest.mark.parametrize("dtype", TYPES)
+def test_arrays_are_made_contiguous(dtype):
+    base = numbers((24, 9, 40), dtype)
+    for a in (base.T, base.transpose(1, 0, 2), base[::-1], base[:, ::-2, 1:], base[:, :, ::2], base[:0].T, base[0, 0]):
+        for kernel in (layout.contiguous_copy, layout.contiguous):
+            made = kernel(a)
+            assert made.flags.c_contiguous
+            np.testing.assert_array_equal(made, a)
+        assert not np.shares_memory(layout.contiguous_copy(a), a)
+    words = np.array([["a", 1], [None, 2]], object)
+    assert (layout.contiguous_copy(words.T) == words.T).all()
+
+
+@pytest.mark.usefixtures("every_size")
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_shapes_are_views_where_numpys_are(data):
+    shape = data.draw(st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=1, max_size=5))
+    a = numbers(shape, "f4").transpose(data.draw(st.permutations(range(len(shape)))))
+    a = a[tuple(slice(None, None, data.draw(st.sampled_from([1, 1, 1, 2, -1]))) for _ in shape)]
+    left, new = a.size, []
+    while left > 1:
+        new.append(data.draw(st.sampled_from([n for n in range(1, left + 1) if left % n == 0])))
+        left //= new[-1]
+    if data.draw(st.booleans()) and new:
+        new[data.draw(st.integers(0, len(new) - 1))] = -1
+    found, wanted = layout.reshape(a, tuple(new)), a.reshape(new)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.shape == wanted.shape and np.shares_memory(found, a) == np.shares_memory(wanted, a)
+
+
+def test_a_shape_that_does_not_fit_is_numpys_error(every_size):
+    with pytest.raises(ValueError, match="cannot reshape"):
+        layout.reshape(numbers((4, 6), "f4").T, (5, 5))
+
+
+# --- in compiled steps ----------------------------------------------------------------------------------------------
+
+
+def entry(function, args, kwargs, made=(), wrote=()):
+    memory = Memory()
+    placed = Entry("call", function, memory.place(args), memory.place(kwargs))
+    placed.made, placed.wrote = memory.place(list(made)), memory.place(list(wrote))
+    return placed, memory
+
+
+def test_writes_into_parts_of_the_same_memory_are_numpys():
+    a = numbers((64, 64), "f4")
+    placed, _ = entry(np.ndarray.__setitem__, (a, (slice(0, 32),), a[16:48]), {}, wrote=[a])
+    assert native_copy(placed) == []
+    placed, _ = entry(np.ndarray.__setitem__, (a, (slice(0, 32),), a[32:]), {}, wrote=[a])
+    assert len(native_copy(placed)) == 1
+
+
+@pytest.mark.parametrize("key", [np.array([1, 2]), [0, 1], True, (slice(2), [0, 1]), (1, np.array([True] * 64))])
+def test_keys_that_are_no_views_are_numpys(key):
+    a, b = numbers((64, 64), "f4"), numbers((64, 64), "f4")
+    placed, _ = entry(np.ndarray.__setitem__, (a, key, b), {}, wrote=[a])
+    assert native_copy(placed) == []
+
+
+def same(step, *given, times=6):
+    """A step gives the same, compiled, as it does eagerly, for arguments that change."""
+    compiled = torch.compile(step)
+    for i in range(times):
+        arguments = [t + i if t.dtype != torch.bool else t ^ (i % 2 == 0) for t in given]
+        wanted, found = step(*arguments), compiled(*arguments)
+        for w, f in zip(wanted, found, strict=True):
+            assert w.dtype == f.dtype and w.shape == f.shape
+            np.testing.assert_array_equal(w.numpy(), f.numpy())
+    return compiled
+
+
+@pytest.mark.usefixtures("with_threads")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64, torch.int32, torch.bool])
+def test_replays_copy_what_the_step_copies(dtype):
+    def step(x, y):
+        z = torch.zeros(64, 9, 24, dtype=dtype)
+        z[:, 0] = y.T[:, :24]
+        z[1:40, 1:, 2] = y[:39, :8]
+        z[5] = y[0, :24]
+        z[..., 3] = y[3, 0]
+        z[-1, ::2] = y[:5, :24]
+        z[None, 2:, 4, 5] = y[1, 2:]
+        x = x.transpose(0, 2)
+        return x.contiguous(), x.reshape(-1, 9), x.reshape(40, -1), x.transpose(1, 2).clone(), z, x.flip(1).clone()
+
+    same(step, torch.arange(9 * 24 * 40).reshape(9, 24, 40).to(dtype), torch.arange(64 * 64).reshape(64, 64).to(dtype))
+
+
+def test_a_replay_reads_arguments_where_they_lie():
+    def step(x):
+        return x.T.contiguous(), x[1:].T.reshape(-1)
+
+    compiled = same(step, torch.arange(600.0).reshape(20, 30))
+    whole = torch.arange(1200.0).reshape(40, 30)
+    for part in (whole[:20], whole[10:30], whole[20:]):
+        np.testing.assert_array_equal(compiled(part)[0].numpy(), part.T.numpy())
+
+
+def test_strips_and_runs_have_a_size():
+    assert (copying.strip_of(4), copying.strip_of(8)) == (16, 8)
+    assert [copying.run_kind(n, True) for n in (3, 4, 8, 17, 40, 64, 99)] == [0, 4, 8, 16, 32, 64, 64]
+    assert copying.run_kind(99, False) == 32
