@@ -11,6 +11,7 @@ from flambeau.compiled.copies import native_copy
 from flambeau.compiled.memory import Memory
 from flambeau.engines.native import copies, copying, machine, threads
 from flambeau.engines.native.calls import address
+from flambeau.engines.numpy import embedding as kernels
 from flambeau.engines.numpy import layout
 
 pytestmark = pytest.mark.skipif(machine.LEVEL == machine.NONE, reason="no native kernels on this machine")
@@ -229,3 +230,82 @@ def test_strips_and_runs_have_a_size():
     assert (copying.strip_of(4), copying.strip_of(8)) == (16, 8)
     assert [copying.run_kind(n, True) for n in (3, 4, 8, 17, 40, 64, 99)] == [0, 4, 8, 16, 32, 64, 64]
     assert copying.run_kind(99, False) == 32
+
+
+# --- rows by number -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def every_pick(monkeypatch):
+    """Rows are picked natively, however few."""
+    monkeypatch.setattr(copies, "_QUICK", -1)
+    monkeypatch.setattr(copies, "_QUICK_PICK", -1)
+
+
+@pytest.mark.usefixtures("every_pick", "with_threads")
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("features", [(), (1,), (2,), (3,), (7,), (16,), (5, 7), (64,), (130,)])
+def test_rows_are_picked_by_number(dtype, features):
+    table = numbers((13, *features), dtype)
+    index = np.random.default_rng(1).integers(0, 13, (6, 9, 4))
+    for i in (index, index[:, ::2], index.T, index[::-1, 1:], index[0, 0], index[0, 0, 0, None], index[:0],
+              np.broadcast_to(index[:1], (6, 9, 4)), index.astype(np.int32)):  # fmt: skip
+        found = kernels.embedding(table, i)
+        np.testing.assert_array_equal(found, table[i])
+        assert found.flags.c_contiguous and found.dtype == table.dtype
+    np.testing.assert_array_equal(kernels.embedding(table[::2], index % 7), table[::2][index % 7])
+
+
+@pytest.mark.usefixtures("every_pick", "with_threads")
+def test_numbers_without_a_row_are_numpys_to_judge():
+    table, index = numbers((13, 8), "f4"), np.arange(12).reshape(3, 4)
+    index[1, 2] = -1
+    np.testing.assert_array_equal(kernels.embedding(table, index), table[index])
+    for bad in (13, -14, 1 << 40, -(1 << 62)):
+        index[2, 3] = bad
+        with pytest.raises(IndexError, match="out of bounds for axis 0 with size 13"):
+            kernels.embedding(table, index)
+
+
+@pytest.mark.usefixtures("every_pick", "with_threads")
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_a_step_looks_rows_up_wherever_they_are(dtype):
+    torch.manual_seed(0)
+    models = [torch.nn.Embedding(20, 12, padding_idx=3) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in models]
+
+    def step(model, optimizer, x):
+        optimizer.zero_grad()
+        out = model(x)
+        loss = (out * out).sum() + model(x.T)[0].sum()
+        loss.backward()
+        optimizer.step()
+        return out, loss
+
+    compiled = torch.compile(step)
+    for i in range(8):
+        x = torch.randint(0, 20, (16, 33), dtype=dtype)[:, :-1]
+        if i == 5:
+            before = [m.weight.clone() for m in models]
+            x[3, 4] = [20, -1][i % 2]
+            for call, m, o in ((step, models[0], optimizers[0]), (compiled, models[1], optimizers[1])):
+                with pytest.raises(IndexError, match="out of range: found -1 to 19, the table has 20"):
+                    call(m, o, x)
+            assert all(torch.equal(m.weight, w) for m, w in zip(models, before, strict=True))
+            continue
+        for wanted, found in zip(step(models[0], optimizers[0], x), compiled(models[1], optimizers[1], x), strict=True):
+            assert torch.equal(wanted, found)
+        assert torch.equal(models[0].weight, models[1].weight)
+
+
+def test_an_index_out_of_range_is_named():
+    table = torch.zeros(5, 3)
+    for index, found in (([0, 5], "0 to 5"), ([-1, 4], "-1 to 4"), ([1 << 40], f"{1 << 40} to {1 << 40}")):
+        with pytest.raises(IndexError, match=rf"index out of range: found {found}, the table has 5 rows"):
+            torch.nn.functional.embedding(torch.tensor(index), table)
+    with pytest.raises(IndexError, match="found -2 to 4"):
+        torch.nn.functional.embedding(torch.tensor([4, -2], dtype=torch.int32), table)
+    with pytest.raises(RuntimeError, match="expected indices of type int64 or int32"):
+        torch.nn.functional.embedding(torch.tensor([1], dtype=torch.int16), table)
+    assert torch.nn.functional.embedding(torch.zeros(0, 2, dtype=torch.int64), table).shape == (0, 2, 3)

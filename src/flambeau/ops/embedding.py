@@ -12,7 +12,7 @@ import numpy as np
 from flambeau.autograd.graph import show_as
 from flambeau.autograd.runtime import NS
 from flambeau.autograd.views import bump
-from flambeau.engines.arrays import host, visible
+from flambeau.engines.arrays import FOREIGN, host
 from flambeau.errors import describe
 from flambeau.ops.core import op
 from flambeau.ops.dispatch import checks_values, one_call, one_write, wrap
@@ -73,12 +73,24 @@ def _(k, g, indices, num_weights, padding_idx, scale_grad_by_freq):
     return k.embedding_dense_backward(g, indices, num_weights, padding_idx, scale_grad_by_freq)
 
 
-@checks_values
 def _check_indices(name: str, indices: Any, rows: int) -> None:
     a = indices._a
     if a.dtype.kind != "i" or a.dtype.itemsize < 4:
         raise RuntimeError(f"{name}(): expected indices of type int64 or int32, got {describe(indices)}")
-    if a.size and indices._level is None and visible(a) and (a.min() < 0 or a.max() >= rows):
+    if a.size and indices._level is None:
+        _check_range(name, a, rows)
+
+
+_UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
+@checks_values
+def _check_range(name: str, a: Any, rows: int) -> None:
+    if a.__class__ in FOREIGN:
+        outside = a.min() < 0 or a.max() >= rows
+    else:  # a negative number without its sign is larger than any table
+        outside = np.maximum.reduce(a.view(_UNSIGNED[a.itemsize]), None) >= rows
+    if outside:
         raise IndexError(f"{name}(): index out of range: found {a.min()} to {a.max()}, the table has {rows} rows")
 
 

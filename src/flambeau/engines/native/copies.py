@@ -18,14 +18,16 @@ from . import hooks, threads
 from .calls import ENABLED, WIDE, address, function_of
 from .copying import DIMS, CopyWord, pick_code, run_code, run_kind, strip_of, transpose_code
 
-__all__ = ["Copy", "assign", "contiguous", "plan_copy", "reshaped"]
+__all__ = ["Copy", "Pick", "assign", "can_pick", "contiguous", "pick_of", "plan_copy", "reshaped"]
 
 _ALONE = 1 << 16  # bytes up to which one thread is quicker
 _QUICK = 1 << 14  # bytes up to which a call of NumPy's is as quick as one of ours, with what it takes to get there
 _QUICK_RUN = 64  # bytes of runs that NumPy copies as quickly as anyone: what has longer ones may be four times as large
+_QUICK_PICK = 1 << 18  # bytes of rows that NumPy picks as quickly
 _PIECE = 1 << 14  # bytes of a piece of what is one run
-_TAIL = struct.Struct(f"<{CopyWord.WORDS - 2}q").pack
-_HEAD = struct.Struct("<2q").pack
+_REST = CopyWord.WORDS - CopyWord.ADDRESSES
+_TAIL = struct.Struct(f"<{_REST}q").pack
+_HEAD = struct.Struct(f"<{CopyWord.ADDRESSES}q").pack
 
 Steps = tuple[int, ...]
 
@@ -43,9 +45,9 @@ class Copy(NamedTuple):
     size: int
     quick: int
 
-    def table(self, source: int, result: int) -> bytes:
+    def table(self, source: int, result: int, rows: int = 0, bad: int = 0) -> bytes:
         """The table for what lies at these addresses."""
-        return _HEAD(source, result) + self.tail
+        return _HEAD(source, result, rows, bad) + self.tail
 
     @property
     def piece(self) -> int:
@@ -136,7 +138,7 @@ def _rows(
     sizes, to, source = zip(*dims, strict=True)
     words = [*sizes, *source, *to, *more]
     place, call = _function(code, key)
-    return Copy(place, call, _TAIL(*words, *[0] * (CopyWord.WORDS - 2 - len(words))), rows, size, quick)
+    return Copy(place, call, _TAIL(*words, *[0] * (_REST - len(words))), rows, size, quick)
 
 
 def _planned(to: np.ndarray, source: np.ndarray) -> Copy | None:
@@ -194,3 +196,55 @@ def _shows(shape: Steps, steps: Steps, new: Steps) -> bool:
         if n != m:
             old.append((n // m, s * m))
     return True
+
+
+# --- rows by number -------------------------------------------------------------------------------------------------
+
+
+class Pick:
+    """Rows of a table by number, written to memory that stays whenever `run` is called."""
+
+    def __init__(self, plan: Copy, table: np.ndarray, numbers: np.ndarray, result: np.ndarray) -> None:
+        self.bad = np.zeros(1, np.int64)
+        self.plan, self.kept = plan, (table, numbers, result)
+        self.words = plan.table(*(address(a) for a in (numbers, result, table, self.bad)))
+
+    def run(self) -> bool:
+        """Whether there was a row for each number; those of others are not written."""
+        plan = self.plan
+        threads.spread(plan.place, plan.call, self.words, plan.rows, plan.piece)
+        if self.bad[0]:
+            self.bad[0] = 0
+            return False
+        return True
+
+
+def pick_of(table: np.ndarray, numbers: np.ndarray, result: np.ndarray) -> Pick | None:
+    """What writes the rows of `table` at `numbers` to `result`; None where it is NumPy's work."""
+    if not _fit(table, numbers):
+        return None
+    lead = result.strides[: numbers.ndim]
+    if result.strides[numbers.ndim :] != table.strides[1:]:
+        return None
+    plan = _plan_pick(numbers.shape, lead, numbers.strides, table.strides[0], len(table))
+    return None if plan is None else Pick(plan, table, numbers, result)
+
+
+def can_pick(table: np.ndarray, numbers: np.ndarray) -> bool:
+    """Whether rows of the table can be picked here, and are worth it: once, or in each replay of a step."""
+    quick = _QUICK_PICK if hooks.capture is None else _QUICK
+    return table.strides[0] * numbers.size > quick and _fit(table, numbers)
+
+
+def _fit(table: np.ndarray, numbers: np.ndarray) -> bool:
+    ours = all(a.__class__ is np.ndarray or a.__class__ is hooks.traced for a in (table, numbers))
+    return ENABLED and ours and numbers.dtype == np.int64 and table.flags.c_contiguous and not table.dtype.hasobject
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan_pick(shape: Steps, to: Steps, numbers: Steps, step: int, count: int) -> Copy | None:
+    dims = _joined(shape, to, numbers)
+    kind = run_kind(step, WIDE)
+    if not dims or not kind:
+        return None
+    return _rows(pick_code, kind, dims, (step, step, count), step * math.prod(shape), _QUICK)

@@ -51,17 +51,17 @@ class CopyWord:
     """The table's words: addresses; then of each dimension of rows its size, its step in the source, in the result.
 
     `LENGTH` is the bytes of a run. Rows that are picked: `SOURCE` and `FROM` are those of the numbers, which say how
-    many `STEP`s from `TABLE` a row lies; one not below `COUNT` is left out, and `BAD` is where that is noted. Pieces
+    many `STEP`s from `TABLE` a row lies; one not below `COUNT` is left out, and `BAD` is where that is noted. Strips
     of a matrix: the source has `DOWN` runs of `ACROSS` numbers, `DOWN_STEP` bytes apart, and the result `ACROSS`
     runs of `DOWN` numbers, `ACROSS_STEP` apart; a row is a strip of `strip_of` numbers across.
     """
 
-    SOURCE, RESULT = range(2)
-    SIZE, FROM, TO = (2 + DIMS * i for i in range(3))
-    LENGTH = 2 + 3 * DIMS
-    TABLE, STEP, COUNT, BAD = range(LENGTH + 1, LENGTH + 5)
-    DOWN, DOWN_STEP, ACROSS, ACROSS_STEP = range(LENGTH, LENGTH + 4)
-    WORDS = LENGTH + 5
+    SOURCE, RESULT, TABLE, BAD = range(4)
+    ADDRESSES = 4
+    SIZE, FROM, TO = range(ADDRESSES, ADDRESSES + 3 * DIMS, DIMS)
+    LENGTH, STEP, COUNT = range(ADDRESSES + 3 * DIMS, ADDRESSES + 3 * DIMS + 3)
+    DOWN, DOWN_STEP, ACROSS, ACROSS_STEP = range(ADDRESSES + 3 * DIMS, ADDRESSES + 3 * DIMS + 4)
+    WORDS = ADDRESSES + 3 * DIMS + 4
 
 
 def _word(index: int) -> Mem:

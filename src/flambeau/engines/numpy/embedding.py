@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from ..native import hooks
+from ..native.copies import can_pick, pick_of
 from ..native.gathering import add_rows
 
 __all__ = ["embedding", "embedding_backward", "row_counts"]
@@ -13,7 +17,30 @@ _PRODUCT = 1 << 21  # up to so many entries a table of ones and zeros times the 
 
 def embedding(weight: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """The rows of `weight` (count, features) at `indices`, any shape."""
+    if can_pick(weight, indices):
+        hooks.needs_sight()  # a compiled step prepares the call as a whole
+        out = np.empty((*indices.shape, *weight.shape[1:]), weight.dtype)
+        pick = pick_of(weight, indices, out)
+        if pick is not None and pick.run():
+            return out
     return weight.take(indices, axis=0)
+
+
+def _prepare(args: tuple, made: list[np.ndarray], long_way: Callable[[], None]) -> Callable[[], None] | None:
+    """A compiled step's call: `embedding(*args)` written to `made`."""
+    weight, indices = args
+    pick = pick_of(weight, indices, made[0])
+    if pick is None:
+        return None
+
+    def step() -> None:
+        if not pick.run():
+            long_way()
+
+    return step
+
+
+embedding.prepare = _prepare  # type: ignore[attr-defined]
 
 
 def row_counts(indices: np.ndarray, count: int) -> np.ndarray:
