@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flambeau as torch
+from flambeau.compiled import straight as straightening
+from flambeau.compiled import variant
 from flambeau.compiled.capture import Entry
 from flambeau.compiled.copies import native_copy
-from flambeau.compiled.memory import Memory
+from flambeau.compiled.memory import Block, Memory
+from flambeau.compiled.straight import straight
 from flambeau.engines.native import copies, copying, machine, threads
 from flambeau.engines.native.calls import address
 from flambeau.engines.numpy import embedding as kernels
@@ -309,3 +312,121 @@ def test_an_index_out_of_range_is_named():
     with pytest.raises(RuntimeError, match="expected indices of type int64 or int32"):
         torch.nn.functional.embedding(torch.tensor([1], dtype=torch.int16), table)
     assert torch.nn.functional.embedding(torch.zeros(0, 2, dtype=torch.int64), table).shape == (0, 2, 3)
+
+
+@pytest.mark.usefixtures("with_threads")
+@pytest.mark.parametrize("features", [1, 8, 70, 200])
+def test_gradients_of_rows_are_added_where_they_lie(features):
+    g = np.random.default_rng(2).integers(0, 64, (30, 12, features)).astype(np.float32)
+    index = np.random.default_rng(3).integers(0, 9, (30, 12))
+    want = np.zeros((9, features), np.float32)
+    np.add.at(want, index, g)
+    for other in (g, g.swapaxes(0, 1).copy().swapaxes(0, 1), g[::-1].copy()[::-1], np.asfortranarray(g)):
+        np.testing.assert_array_equal(kernels.embedding_backward(other, index, 9), want)
+    wide = np.broadcast_to(g[:, :1], g.shape)
+    want[...] = 0
+    np.add.at(want, index, wide)
+    np.testing.assert_array_equal(kernels.embedding_backward(wide, index, 9), want)
+
+
+# --- copies that are left out ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left_out(monkeypatch):
+    """Of each pass over a step's calls, how many copies it has left out; a None in it: none shall be."""
+    counts = []
+
+    def counted(entries, memory, live):
+        if None in counts:
+            return entries
+        result = straight(entries, memory, live)
+        counts.append(len(entries) - len(result))
+        return result
+
+    monkeypatch.setattr(variant, "straight", counted)
+    return counts
+
+
+def trained(layer, wide, use, left_out, steps=5):
+    """Trains a model twice, with all copies and without some; it must be the same to the last bit."""
+    torch.manual_seed(3)
+    models = [torch.nn.ModuleList([torch.nn.Embedding(11, 32), layer(32, wide, batch_first=True)]) for _ in range(2)]
+    models.append(torch.nn.Linear(wide, 50))
+    models[1].load_state_dict(models[0].state_dict())
+    heads = [models.pop(), torch.nn.Linear(wide, 50)]
+    heads[1].load_state_dict(heads[0].state_dict())
+    optimizers = [torch.optim.SGD([*m.parameters(), *h.parameters()], 0.1) for m, h in zip(models, heads, strict=True)]
+
+    def step(model, head, optimizer, x):
+        optimizer.zero_grad()
+        out, loss = use(model[0](x), model[1], head)
+        loss.backward()
+        optimizer.step()
+        return out, loss
+
+    compiled = [torch.compile(lambda *args: step(*args)) for _ in range(2)]
+    for _ in range(steps):
+        x = torch.randint(0, 11, (16, 40))
+        left_out.append(None)
+        wanted = compiled[0](models[0], heads[0], optimizers[0], x)
+        left_out.pop()
+        found = compiled[1](models[1], heads[1], optimizers[1], x)
+        for w, f in zip(wanted, found, strict=True):
+            assert torch.equal(w, f)
+    for w, f in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(w, f)
+    return sum(left_out)
+
+
+@pytest.mark.usefixtures("every_pick", "with_threads")
+@pytest.mark.parametrize("wide", [64, 97])
+@pytest.mark.parametrize(("layer", "expected"), [(torch.nn.LSTM, 2), (torch.nn.GRU, 2), (torch.nn.RNN, 1)])
+def test_layers_write_in_the_order_of_who_reads(layer, expected, wide, left_out):
+    def use(rows, rnn, head):
+        out = head(rnn(rows)[0])
+        return out, (out * out).mean()
+
+    assert trained(layer, wide, use, left_out) == expected
+
+
+@pytest.mark.usefixtures("every_pick", "with_threads")
+def test_copies_of_what_others_read_too_are_made(left_out):
+    def shown(rows, rnn, head):
+        states = rnn(rows)[0]
+        return states, head(states).sum()
+
+    assert trained(torch.nn.LSTM, 64, shown, left_out) == 1
+
+    def read(rows, rnn, head):
+        states = rnn(rows)[0]
+        out = head(states) + states[:, :, :1] * rows[:, :, :1]
+        return out, (out * out).mean()
+
+    left_out.clear()
+    assert trained(torch.nn.LSTM, 64, read, left_out) == 0
+
+
+def move_of(shape, order, item=4):
+    """A move of a block of this shape to one in which the dimensions lie in another order."""
+    size = int(np.prod(shape)) * item
+    blocks = [Block(np.empty(size, np.uint8), 0, size, 1 << 20), Block(np.empty(size, np.uint8), 0, size, 1 << 24)]
+    here = np.empty(shape, f"i{item}").strides
+    there = np.empty([shape[i] for i in order], f"i{item}").strides
+    steps = [there[order.index(i)] for i in range(len(shape))]
+    return straightening._Move(*blocks, blocks[1].virtual, list(zip(shape, here, steps, strict=True)))
+
+
+def test_rows_step_as_they_lie_in_the_other_order():
+    move = move_of((5, 6, 8), (1, 0, 2))  # (0, 1, 2) has steps of 192, 32, 4 here; of 32, 160, 4 there
+    steps = straightening._steps
+    assert steps(0, (32, 0, 192), (0, 6, 6, 5), 32, move) == [0, 160, 0, 32]
+    assert steps(64, (32, 0, 192), (0, 3, 3, 5), 32, move) == [320, 160, 0, 32]
+    assert steps(4 * 192, (32, 0, -192), (0, 6, 6, 5), 32, move) == [128, 160, 0, -32]
+    assert steps(0, (32, 192, 0), (0, 30, 6, 1), 32, move) == [0, 160, 32, 0]
+    assert steps(8, (4, 0, 0), (0, 6, 6, 1), 4, move) == [8, 4, 0, 0]
+    assert steps(0, (32, 0, 0), (0, 30, 30, 1), 32, move) is None  # on from one dimension to the next
+    assert steps(0, (32, 0, 192), (0, 6, 6, 6), 32, move) is None  # beyond the end
+    assert steps(4, (32, 0, 192), (0, 6, 6, 5), 32, move) is None  # a run from one row into the next
+    assert steps(0, (64, 0, 0), (0, 3, 3, 1), 64, move) is None
+    assert steps(0, (64, 0, 0), (0, 3, 3, 1), 32, move) == [0, 320, 0, 0]

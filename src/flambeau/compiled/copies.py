@@ -14,7 +14,7 @@ from flambeau.engines.native.copies import plan_copy
 from .capture import Entry
 from .memory import Place
 
-__all__ = ["direct", "native_copy"]
+__all__ = ["copied", "direct", "native_copy"]
 
 _FILLED = {np.zeros: 0, np.zeros_like: 0, np.ones: 1, np.ones_like: 1}
 _SAME_SHAPE = {
@@ -71,9 +71,7 @@ Steps = tuple[int, ...]
 
 def native_copy(entry: Entry) -> list[tuple[int, bytes, int, int]]:
     """The native call for an entry that only copies; empty for any other."""
-    if entry.kind not in ("call", "ufunc") or not _hashable(entry.function):
-        return []
-    found = _written(entry) if entry.wrote else _made(entry)
+    found = copied(entry)
     if found is None:
         return []
     shape, (to, steps), (source, of), item = found
@@ -83,6 +81,13 @@ def native_copy(entry: Entry) -> list[tuple[int, bytes, int, int]]:
 
 #: What is copied: the shape, where to and with which steps, where from and with which steps, the bytes of an element.
 _Found = tuple[Steps, tuple[int, Steps], tuple[int, Steps], int]
+
+
+def copied(entry: Entry) -> _Found | None:
+    """What an entry copies, if that is all it does."""
+    if entry.kind != "call" or not _hashable(entry.function):
+        return None
+    return _written(entry) if entry.wrote else _made(entry)
 
 
 def _made(entry: Entry) -> _Found | None:

@@ -25,6 +25,7 @@ from .dead import living
 from .fusion import fuse
 from .memory import Block, Memory, Place, Ranges, calls_of, places_in
 from .plan import Plan
+from .straight import straight
 
 __all__ = ["Digest", "Variant", "differ"]
 
@@ -332,8 +333,8 @@ class CompiledBackward(CompiledNode):
 
 
 def _passes(entries: Sequence[Entry], memory: Memory, live: set[Block]) -> list[Entry]:
-    """The entries without what is dead or done twice, elementwise ones joined."""
-    return fuse(without_repeats(living(entries, live), memory, live), memory, live)
+    """The entries without what is dead, done twice or only put in order, elementwise ones joined."""
+    return fuse(straight(without_repeats(living(entries, live), memory, live), memory, live), memory, live)
 
 
 def _keeps(node: Any) -> bool:

@@ -163,6 +163,9 @@ class _Made:
     def __init__(self, k: RowKernel) -> None:
         self.place, self.call = function_of(k.compile(WIDE))
         hooks.writes[self.place] = frozenset(k.word(v.imm) for v in k.sinks)
+        if not any(v.op == "second" for v in k.order):  # rows twice as long
+            plain = {k.word(name): whole for name, whole in k.operands.items() if name not in k.indexed}
+            hooks.rows[self.place] = 8 if k.double else 4, plain
         self.pack = pack_of(k)
         self.operands, self.numbers = list(k.operands), list(k.numbers)
         self.weight = weight_of(k)

@@ -45,3 +45,7 @@ traced: Any = None
 
 #: By the address of a native function: the words of its table through which it writes. Of others nothing is known.
 writes: dict[int, frozenset[int]] = {}
+
+#: By the address of a kernel over rows: the bytes of an element; and where in its table each operand's three words
+#: begin, and whether that is a row of elements, else a number per row. Without operands that find rows by number.
+rows: dict[int, tuple[int, dict[int, bool]]] = {}

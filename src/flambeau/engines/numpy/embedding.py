@@ -41,6 +41,7 @@ def _prepare(args: tuple, made: list[np.ndarray], long_way: Callable[[], None]) 
 
 
 embedding.prepare = _prepare  # type: ignore[attr-defined]
+embedding.any_order = True  # type: ignore[attr-defined]  # of strides, that `made` may have
 
 
 def row_counts(indices: np.ndarray, count: int) -> np.ndarray:
@@ -54,10 +55,11 @@ def embedding_backward(g: np.ndarray, indices: np.ndarray, count: int) -> np.nda
     features = g.shape[indices.ndim :]
     if g.size == 0:
         return np.zeros((count, *features), g.dtype)
-    flat = g.reshape(rows.size, -1)
-    table = add_rows(flat, rows, count)
+    apart = indices.ndim == 2 and g.ndim == 3 and g.strides[2] == g.itemsize
+    table = add_rows(g if apart else g.reshape(rows.size, -1), rows, count)
     if table is not None:
         return table.reshape(count, *features)
+    flat = g.reshape(rows.size, -1)
     if rows.size * count <= _PRODUCT and g.dtype.char in "fd":
         picks = np.zeros((rows.size, count), g.dtype)
         picks[np.arange(rows.size), rows] = 1
