@@ -143,7 +143,7 @@ def test_arrays_are_made_contiguous(dtype):
 
 
 @pytest.mark.usefixtures("every_size")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_shapes_are_views_where_numpys_are(data):
     shape = data.draw(st.lists(st.sampled_from([1, 2, 3, 4, 6]), min_size=1, max_size=5))
