@@ -270,6 +270,19 @@ def test_numbers_without_a_row_are_numpys_to_judge():
             kernels.embedding(table, index)
 
 
+@pytest.mark.usefixtures("every_pick")
+def test_the_step_from_an_only_row_says_nothing_of_its_length():
+    whole, index = numbers((5, 64), "f4"), np.zeros(2000, np.int64)
+    for table in (whole[::5], whole[::-5], np.lib.stride_tricks.as_strided(whole, (1, 64), (4, 4))):
+        assert table.flags.c_contiguous and table.strides[0] != 256
+        assert not copies.can_pick(table, index)
+        assert copies.pick_of(table, index, np.empty((2000, 64), "f4")) is None
+    for table in (whole[:, :0], whole.reshape(5, 8, 8)[:, :, 8:]):  # nor that from a row without elements
+        assert not copies.can_pick(table, index)
+        assert copies.pick_of(table, index, table.take(index, 0)) is None
+    assert copies.can_pick(whole[:1], index)
+
+
 @pytest.mark.usefixtures("every_pick", "with_threads")
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
 def test_a_step_looks_rows_up_wherever_they_are(dtype):

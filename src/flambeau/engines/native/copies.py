@@ -238,7 +238,11 @@ def can_pick(table: np.ndarray, numbers: np.ndarray) -> bool:
 
 def _fit(table: np.ndarray, numbers: np.ndarray) -> bool:
     ours = all(a.__class__ is np.ndarray or a.__class__ is hooks.traced for a in (table, numbers))
-    return ENABLED and ours and numbers.dtype == np.int64 and table.flags.c_contiguous and not table.dtype.hasobject
+    if not (ENABLED and ours and numbers.dtype == np.int64 and table.flags.c_contiguous):
+        return False
+    # the only row of a table, and one without elements, are contiguous whatever the step to the next
+    row = math.prod(table.shape[1:]) * table.itemsize
+    return table.strides[0] == row > 0 and not table.dtype.hasobject
 
 
 @functools.lru_cache(maxsize=1024)
