@@ -1,5 +1,6 @@
 """Compiled against eager where numbers are special: zeros of both signs, infinities, NaN, subnormals, ties, nothing."""
 
+import copy
 import gc
 import itertools
 import warnings
@@ -123,3 +124,31 @@ def test_edges(row):
             have = compiled(*operands_)
             for h, w in zip(have, want, strict=True):
                 same(h, w)
+
+
+def test_the_number_of_threads_may_change_between_captures():
+    """Native calls are then cut differently, which is no other step."""
+    model = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.ReLU(), torch.nn.Linear(256, 8))
+    models = [model, copy.deepcopy(model)]
+
+    def made(model):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step
+
+    compiled, eager, before = Compiled(made(models[0])), made(models[1]), torch.get_num_threads()
+    try:
+        for count in (1, 2, 3, 3, 3, 1, 2):
+            torch.set_num_threads(count)
+            x = torch.randn(128, 256)
+            np.testing.assert_allclose(compiled(x).numpy(), eager(x).numpy(), rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+    assert any(compiled.plans.values())

@@ -238,7 +238,7 @@ class Compiled:
         if self.carried is not None:
             return variant.handed_out()
         before, digest = self.before[key], variant.digest()
-        if before is None:
+        if before is None or before.threads != digest.threads:
             self.before[key] = digest
             variant.forget()
             return variant.handed_out()

@@ -13,6 +13,7 @@ from flambeau.autograd.engine import run_backward
 from flambeau.autograd.function import BackwardFunction
 from flambeau.autograd.graph import Node, edge_of
 from flambeau.autograd.runtime import LEAF, NS, thread, tick
+from flambeau.engines.native import threads
 from flambeau.engines.native.calls import address
 from flambeau.errors import CaptureError
 from flambeau.ops.dispatch import wrap
@@ -407,9 +408,10 @@ def _slot(
 
 
 class Digest:
-    """What a capture did, to be compared with another."""
+    """What a capture did, to be compared with another by as many threads, among which native calls are shared out."""
 
     def __init__(self, capture: Capture, outputs: Sequence[Any]) -> None:
+        self.threads = threads.count()
         self.entries = [
             (e.kind, e.name, [(p.shape, p.dtype) for p in places_in((e.args, e.kwargs))], e.foreign,
              _constants(e, capture.memory))
