@@ -28,6 +28,20 @@ def keywords(compile):
     return lambda i: (step(x(i), scale=3.0) if i < 5 else step(x(i))).tolist()
 
 
+def results_made_of_a_loss(compile):
+    """Of which nobody can go backward any more."""
+    model = nn.Linear(3, 1)
+
+    @compile
+    def step(x):
+        model.zero_grad()
+        loss = model(x).square().mean() / 4
+        loss.backward()
+        return loss * 4, loss + model.weight.sum(), (loss * loss).exp()
+
+    return lambda i: [t.tolist() for t in (*step(x(i)), model.weight.grad)]
+
+
 def tensors_by_keyword(compile):
     @compile
     def step(x, mask=None):
@@ -393,7 +407,7 @@ def attributes_of_a_compiled_module(compile):
 
 
 CALLS = [
-    keywords, tensors_by_keyword, method_of_a_module, method_of_a_trainer, objects_as_arguments,
+    keywords, results_made_of_a_loss, tensors_by_keyword, method_of_a_module, method_of_a_trainer, objects_as_arguments,
     configurations_as_arguments, dataclasses_of_tensors, arrays_as_arguments, arrays_behind_a_step, ordered_results,
     gradients_that_are_replaced, an_optimizer_alone, tensors_handed_on, tensors_that_change_places, a_shift_register,
     a_queue, an_argument_that_is_kept, a_history_of_what_is_left, attributes_that_come_up, far_down,

@@ -350,19 +350,16 @@ def _used_up(node: Any) -> bool:
 
 
 def is_freed(node: Any) -> bool:
-    """Whether the graph at this node was used up by a backward within the step."""
-    stack, seen, found = [node], {id(node)}, False
+    """Whether a backward within the step has used up the graph at this node or below, which no other gets through."""
+    stack, seen = [node], {id(node)}
     while stack:
         node = stack.pop()
         if _used_up(node):
-            found = True
-        elif _keeps(node):
-            return False
-        else:
-            fresh = [e for e in node.edges if isinstance(e, Node) and id(e) not in seen]
-            seen.update(map(id, fresh))
-            stack += fresh
-    return found
+            return True
+        fresh = [e for e in node.edges if isinstance(e, Node) and id(e) not in seen]
+        seen.update(map(id, fresh))
+        stack += fresh
+    return False
 
 
 def leaves_of(nodes: list[Any]) -> list[Any]:
