@@ -1,6 +1,7 @@
 """Arguments that a plan reads where the program has them: a compiled step does what the step does."""
 
 import gc
+import types
 
 import numpy as np
 import pytest
@@ -68,6 +69,31 @@ def test_what_nobody_can_reach_keeps_no_argument():
         if was:
             gc.enable()
     assert plan_of(compiled).words
+
+
+def test_a_capture_leaves_no_cycles_of_its_own():
+    """Cross entropy looks at its targets, which ends in an exception within a capture."""
+    model, optimizer = made()
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = torch.compile(step)
+    gc.collect()
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        for x in inputs():
+            compiled(x, torch.arange(64) % 24)
+            frames = [f for f in gc.get_objects() if isinstance(f, types.FrameType) and f.f_code is step.__code__]
+            assert not frames
+    finally:
+        if was:
+            gc.enable()
 
 
 def test_a_batch_may_go_as_soon_as_the_step_is_over():

@@ -257,7 +257,7 @@ class Arguments:
             if whole and all(e.kind == "native" and e.args[0] == "run" for e in entries if block in e.touched):
                 found[block] = i
         kept = self._kept(list(found.values())) if found else set()
-        if kept and gc.collect():  # what nobody can reach any more keeps nothing
+        if kept and gc.collect(1):  # what nobody can reach any more keeps nothing, and of this step it is young
             kept = self._kept(list(found.values()))
         return {block: i for block, i in found.items() if i not in kept}
 

@@ -392,7 +392,10 @@ class Capture:
         capture with it.
         """
         if not self.lenient or self.within:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback has this frame
         self.error = error
         self.stop()
 

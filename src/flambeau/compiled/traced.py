@@ -86,7 +86,10 @@ def refuse(what: str, remedy: str) -> bool:
         f"a compiled step can't {what}: at {user_line()}. {remedy}, or compile with fallback=True to run such steps "
         "eagerly"
     )
-    NS["CAPTURE"].refuse(error)
+    try:
+        NS["CAPTURE"].refuse(error)
+    finally:
+        del error  # its traceback has this frame, and all those of the step: they would wait for the collector
     return True
 
 
