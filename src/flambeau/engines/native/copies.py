@@ -74,9 +74,7 @@ def plan_copy(shape: Steps, to: Steps, source: Steps, item: int) -> Copy | None:
     dims = _joined(shape, to, source)
     if not ENABLED or dims is None or not dims:
         return None
-    size = item
-    for n, _, _ in dims:
-        size *= n
+    size = item * math.prod(shape)
     inner = next((dim for dim in dims if dim[1] == item), None)
     if inner is None:
         return None
@@ -132,13 +130,10 @@ def _rows(
     if len(dims) > DIMS:
         return None
     dims = [*reversed(dims), *[(1, 0, 0)] * (DIMS - len(dims))]
-    rows = 1
-    for n, _, _ in dims:
-        rows *= n
     sizes, to, source = zip(*dims, strict=True)
     words = [*sizes, *source, *to, *more]
     place, call = _function(code, key)
-    return Copy(place, call, _TAIL(*words, *[0] * (_REST - len(words))), rows, size, quick)
+    return Copy(place, call, _TAIL(*words, *[0] * (_REST - len(words))), math.prod(sizes), size, quick)
 
 
 def _planned(to: np.ndarray, source: np.ndarray) -> Copy | None:

@@ -384,7 +384,7 @@ def alone_function() -> Callable[[int, int, int], None]:
 
 def _shared(start: int, size: int) -> bool:
     """Does jobs together with the workers, if there are any and nobody else has them."""
-    if _wanted == 0 or not SHARED:
+    if alone():
         return False
     pool = _pool or _start()
     if not pool.lock.acquire(False):
